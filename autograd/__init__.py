@@ -1,9 +1,12 @@
 """tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
 
+from importlib import import_module as _import_module
+
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.eager_kernels import set_kernel_importer as _set_kernel_importer
 from tapegrad.autograd.core.errors import BatchingError, InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.core.parameter import Parameter, default_dtype, set_default_dtype
@@ -72,3 +75,7 @@ __all__ = [
 ]
 
 del _methods
+
+_set_kernel_importer(
+    lambda: _import_module("tapegrad.autograd.compiling.eager").run_kernel  # when first needed
+)

@@ -26,7 +26,7 @@ from tapegrad.autograd.compiling.buffers import (
 )
 from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
-from tapegrad.autograd.compiling.times import Times
+from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.replay.plain import bind_entry
@@ -62,7 +62,7 @@ class BoundProgram:
     unplanned: int = 0
     scratch: int = 0
     views: set[int] = field(default_factory=set)
-    times: Times = field(default_factory=Times)
+    times: StepTimes = field(default_factory=StepTimes)
 
 
 def bind_program(
@@ -125,7 +125,7 @@ class _Binder:
         self._write_kernels()
         unplanned = self._plan()
         actions = self._actions()
-        times = Times()
+        times = StepTimes()
         template: list[Any] = [None] * self.program.slot_count
         for slot, array in self.fixed.items():
             template[slot] = array

@@ -8,13 +8,13 @@ the row needs, and no table entry holds, waits in scratch memory of one row.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.compiling.machine_text import DOUBLE, Code, type_of
-from tapegrad.autograd.compiling.scalar_code import emit_call, emit_extremum
+from tapegrad.autograd.compiling.kernel_sums import LANES, add_lanes, join_lanes, start_of_sum
+from tapegrad.autograd.compiling.machine_text import DOUBLE, Code
+from tapegrad.autograd.compiling.scalar_code import emit_call
 from tapegrad.autograd.compiling.space import END, Space, key_of
 from tapegrad.autograd.compiling.tracing import ScalarCall, Value
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["LANES", "KernelText", "kernel_text"]
-
-LANES = 16  # numbers in one vector
 
 
 @dataclass
@@ -41,13 +39,23 @@ class KernelText:
     scratch: list[int] = field(default_factory=list)
 
 
-def kernel_text(space: Space, dtypes: dict[int, np.dtype[Any]], stored: set[int]) -> KernelText:
+def kernel_text(
+    space: Space,
+    dtypes: dict[int, np.dtype[Any]],
+    stored: set[int],
+    *,
+    any_length: bool = False,
+) -> KernelText:
     """Write the kernel of a space.
 
     dtypes: of the slots that it reads from outside
     stored: the slots of its results that others need
+    any_length: for any number of rows, which the table says in its last entry; where nothing
+            depends on where a row ends, for any number of columns of one row
     """
     writer = _Writer(space, dtypes, stored)
+    if any_length:
+        writer.take_length()
     writer.write()
     return KernelText(writer.text(), writer.reads, writer.writes, writer.scratch)
 
@@ -75,6 +83,7 @@ class _Writer:
         self.singles: dict[Any, str] = {}  # vectors of one number: of kind row and one
         self.waiting: dict[Any, str] = {}  # pointers to rows in scratch memory
         self.rows, self.columns = space.rows, space.columns
+        self.length = ""  # "rows" or "columns" where the table says how many
         self._flatten()
 
     def _flatten(self) -> None:
@@ -82,6 +91,12 @@ class _Writer:
         kinds = {p.kind for p in self.space.places.values()} | set(self.outside.values())
         if not any(c.axes for c in self.calls) and kinds <= {"full", "one"}:
             self.rows, self.columns = 1, self.rows * self.columns
+
+    def take_length(self) -> None:
+        """Leave the number of rows, or of the columns of one row, to the table."""
+        kinds = {p.kind for p in self.space.places.values()} | set(self.outside.values())
+        is_flat = not any(c.axes for c in self.calls) and kinds <= {"full", "one"}
+        self.length = "columns" if is_flat else "rows"
 
     def text(self) -> str:
         """The whole module."""
@@ -98,6 +113,9 @@ class _Writer:
         for index, key in enumerate(self.table):
             self.pointers[key] = self._address(index)
         self._plan_scratch()
+        if self.length:
+            place = self._address_of(len(self.table) + len(self.scratch))
+            self.code.do(f"%length = load i64, ptr {place}")
         for key, kind in self.outside.items():
             if kind == "one":
                 self.singles[key] = self._load_single(key, "0")
@@ -106,7 +124,10 @@ class _Writer:
                 if self._place(call) == ("one", 0):
                     self._single_call(call)
         last = max((p.phase for p in self.space.places.values() if p.phase != END), default=0)
-        self._loop(self.rows, 1, lambda row: self._row(row, last))
+        if self.length == "rows":
+            self._loop_while("%length", 1, lambda row: self._row(row, last))
+        else:
+            self._loop(self.rows, 1, lambda row: self._row(row, last))
         self._finish()
         code.do("ret void")
 
@@ -114,9 +135,11 @@ class _Writer:
         place = self.space.places[key_of(call.result)]
         return place.kind, place.phase
 
+    def _address_of(self, index: int) -> str:
+        return self.code.let(f"getelementptr ptr, ptr %table, i64 {index}")
+
     def _address(self, index: int) -> str:
-        place = self.code.let(f"getelementptr ptr, ptr %table, i64 {index}")
-        return self.code.let(f"load ptr, ptr {place}")
+        return self.code.let(f"load ptr, ptr {self._address_of(index)}")
 
     def _more_memory(self, nbytes: int) -> str:
         self.scratch.append(nbytes)
@@ -177,6 +200,11 @@ class _Writer:
             body("0")
             return
 
+        self._loop_while(str(count), step, body)
+
+    def _loop_while(self, count: str, step: int, body: Callable[[str], None]) -> None:
+        """Write a loop of `body(index)` for 0, step, … below `count`, at least once."""
+
         def without_values(index: str, _: list[str]) -> list[str]:
             body(index)
             return []
@@ -185,7 +213,7 @@ class _Writer:
 
     def _carried(
         self,
-        count: int,
+        count: str,
         step: int,
         carried: list[tuple[str, str]],
         body: Callable[[str, list[str]], list[str]],
@@ -275,16 +303,19 @@ class _Writer:
         if not loop:
             return
         sums = [c for c in loop if c.axes and self._place(c)[0] != "col"]
-        starts = [self._start(c) for c in sums]
+        starts = [start_of_sum(self.code, c) for c in sums]
         whole, rest = divmod(self.columns, LANES)
         totals = [first for _, first in starts]
         spread: dict[tuple[Any, int], str] = {}
         self._spread_singles(loop, spread)
+        if self.length == "columns":
+            self._any_columns(loop, offset, spread)
+            return
         if whole == 1:
             totals = self._vector(loop, sums, totals, "0", offset, None, spread)
         elif whole:
             totals = self._carried(
-                whole * LANES, LANES, starts,
+                str(whole * LANES), LANES, starts,
                 lambda i, c: self._vector(loop, sums, c, i, offset, None, spread),
             )  # fmt: skip
         if rest:
@@ -295,6 +326,24 @@ class _Writer:
         for call, total in zip(sums, totals, strict=True):
             self._end_sum(call, total, row)
 
+    def _any_columns(
+        self, loop: list[ScalarCall], offset: str, spread: dict[tuple[Any, int], str]
+    ) -> None:
+        """The loop over as many columns as the table says, at least one vector of them."""
+        code = self.code
+        end = code.let(f"and i64 %length, {-LANES}")
+        self._loop_while(
+            end, LANES, lambda i: self._vector(loop, [], [], i, offset, None, spread) and None
+        )
+        rest = code.let(f"and i64 %length, {LANES - 1}")
+        kind = f"<{LANES} x i64>"
+        first = code.let(f"insertelement {kind} poison, i64 {rest}, i64 0")
+        spread_mask = f"<{LANES} x i32> zeroinitializer"
+        rests = code.let(f"shufflevector {kind} {first}, {kind} poison, {spread_mask}")
+        lanes = f"<{', '.join(f'i64 {i}' for i in range(LANES))}>"
+        mask = code.let(f"icmp ult {kind} {lanes}, {rests}")
+        self._vector(loop, [], [], end, offset, mask, spread)
+
     def _spread_singles(self, loop: list[ScalarCall], spread: dict[tuple[Any, int], str]) -> None:
         """Vectors of equal numbers, made before the loop that reads them."""
         for call in loop:
@@ -304,13 +353,6 @@ class _Writer:
                     if (key, LANES) not in spread:
                         single = self.singles[key]
                         spread[key, LANES] = self.code.splat(single, self.dtypes[key], LANES)
-
-    def _start(self, call: ScalarCall) -> tuple[str, str]:
-        """Type and first value of what a sum carries through the loop."""
-        if call.name == "sum":
-            return type_of(DOUBLE, LANES), self.code.number(0, DOUBLE, LANES)
-        dtype = call.result.dtype
-        return type_of(dtype, LANES), self.code.number(_identity(call.name), dtype, LANES)
 
     def _vector(
         self,
@@ -351,7 +393,8 @@ class _Writer:
                 if self._place(call)[0] == "col":
                     self._add_to_columns(call, operands[0], index, mask)
                 else:
-                    totals[id(call)] = self._add(call, totals[id(call)], operands[0], mask)
+                    before = totals[id(call)]
+                    totals[id(call)] = add_lanes(self.code, call, before, operands[0], mask)
                 continue
             known[key] = emit_call(self.code, call, operands, LANES)
             if key in self.stored:
@@ -367,16 +410,6 @@ class _Writer:
         where = index if self.outside.get(key) == "col" else at
         return self.code.load(self.pointers[key], dtype, where, LANES, mask)
 
-    def _add(self, call: ScalarCall, total: str, value: str, mask: str | None) -> str:
-        code, dtype = self.code, call.result.dtype
-        if mask is not None:
-            neutral = code.number(_identity(call.name), dtype, LANES)
-            value = code.select(mask, value, neutral, dtype, LANES)
-        if call.name == "sum":
-            wide = code.convert(value, dtype, DOUBLE, LANES)
-            return code.binary("fadd", total, wide, DOUBLE, LANES)
-        return emit_extremum(_TESTS[call.name], code, [total, value], dtype, LANES)
-
     def _add_to_columns(self, call: ScalarCall, value: str, index: str, mask: str | None) -> None:
         pointer = self.totals[key_of(call.result)]
         wide = self.code.convert(value, call.result.dtype, DOUBLE, LANES)
@@ -387,19 +420,7 @@ class _Writer:
     def _end_sum(self, call: ScalarCall, total: str, row: str) -> None:
         """Join the lanes of a sum to one number; of a sum over all rows, add it to the others."""
         code = self.code
-        dtype = DOUBLE if call.name == "sum" else call.result.dtype
-        width = LANES
-        while width > 1:
-            width //= 2
-            kind = type_of(dtype, 2 * width)
-            halves = [
-                code.let(f"shufflevector {kind} {total}, {kind} poison, {_lanes(start, width)}")
-                for start in (0, width)
-            ]
-            if call.name == "sum":
-                total = code.binary("fadd", halves[0], halves[1], DOUBLE, width)
-            else:
-                total = emit_extremum(_TESTS[call.name], code, halves, dtype, width)
+        dtype, total = join_lanes(code, call, total)
         key = key_of(call.result)
         if self._place(call)[1] == END:
             at = self._channel(row) if self._place(call)[0] == "channel" else "0"
@@ -453,15 +474,3 @@ class _Writer:
 
     def _store(self, key: Any, value: str, at: str, width: int, mask: str | None) -> None:
         self.code.store(self.pointers[key], self.dtypes[key], value, at, width, mask)
-
-
-_TESTS = {"max": "oge", "min": "ole"}
-
-
-def _identity(name: str) -> float:
-    """The number that changes no sum, or no extremum, when it takes part."""
-    return {"sum": 0.0, "max": -math.inf, "min": math.inf}[name]
-
-
-def _lanes(start: int, width: int) -> str:
-    return f"<{width} x i32> <{', '.join(f'i32 {start + i}' for i in range(width))}>"

@@ -1,4 +1,4 @@
-"""`Times`: how long the parts of a compiled step take, and a picture of one call.
+"""`StepTimes`: how long the parts of a compiled step take, and a picture of one call.
 
 The clock is read before and after each part, so timed calls are slower than others by about a tenth
 of a microsecond for each part, and kernels that would run as one row run one by one.
@@ -16,7 +16,7 @@ from tapegrad.autograd.core.drawing import Picture
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.bound import BoundProgram
 
-__all__ = ["NO_TIMES", "Times", "draw_timeline"]
+__all__ = ["NO_TIMES", "StepTimes", "draw_timeline"]
 
 KEPT = 1000  # calls; the oldest are forgotten
 WIDTH, HEIGHT, LEFT, TOP = 900, 22, 8, 44  # pixels
@@ -24,7 +24,7 @@ COLOURS = {"kernel": "#4878a8", "call": "#c9803f", "rest": "#b8b8c0"}
 NO_TIMES = "no call has been timed yet: with step.timing(): step(…)"
 
 
-class Times:
+class StepTimes:
     """Begin and end of each part in timed calls, in nanoseconds.
 
     calls: for each call, its begin, its end, and (position, begin, end) of each part that ran

@@ -40,6 +40,7 @@ from tapegrad.autograd.ops import (
     sorting,
     special,
     statistics,
+    transfer,
     vector_convolution,
     vector_products,
     windows,
@@ -78,6 +79,7 @@ from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
 from tapegrad.autograd.ops.special import *
 from tapegrad.autograd.ops.statistics import *
+from tapegrad.autograd.ops.transfer import *
 from tapegrad.autograd.ops.vector_convolution import *
 from tapegrad.autograd.ops.vector_products import *
 from tapegrad.autograd.ops.windows import *
@@ -118,6 +120,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *sorting.__all__,
         *special.__all__,
         *statistics.__all__,
+        *transfer.__all__,
         *vector_convolution.__all__,
         *vector_products.__all__,
         *windows.__all__,

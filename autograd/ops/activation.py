@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.arrays import half_in_single, refuse_complex
 from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
+from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -80,3 +83,34 @@ log_softmax.vjp(
     x=lambda g, y, axis: g - e.exp(y) * r.sum(e.widen_half(g), axis=axis, keepdims=True)
 )
 log_softmax.batch(axes_rule)
+
+fuse(sigmoid, softmax, log_softmax, softsign)
+
+
+def _sigmoid_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    if x.dtype.kind == "c":
+        size = xp.cosh(x * 0.5)
+        return g * 0.25 / size / size
+    decay = xp.exp(-xp.absolute(x))
+    inverse = 1 / (1 + decay)
+    return g * (decay * inverse * inverse)
+
+
+def _softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Array:
+    if y.dtype == np.float16:
+        wide = g.astype(np.float32), y.astype(np.float32)
+        return _softmax_gradient(xp, *wide, axis).astype(np.float16)
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+
+
+def _log_softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Array:
+    if y.dtype == np.float16:
+        wide = g.astype(np.float32), y.astype(np.float32)
+        return _log_softmax_gradient(xp, *wide, axis).astype(np.float16)
+    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+
+
+fuse_rule(sigmoid, _sigmoid_gradient)
+fuse_rule(softmax, _softmax_gradient)
+fuse_rule(log_softmax, _log_softmax_gradient)
+fuse_rule(softsign, lambda xp, g, x: g / xp.square(xp.absolute(x) + 1))

@@ -27,6 +27,7 @@ __all__ = [
     "is_fortran",
     "namespace_of",
     "normalize_axis",
+    "real_only",
     "refuse_complex",
     "replay_records",
     "value_of",
@@ -62,6 +63,17 @@ def half_in_single(body: Callable[..., Array]) -> Callable[..., Array]:
         return body(xp, x.astype(np.float32), **settings).astype(np.float16)
 
     return wide
+
+
+def real_only(body: Callable[..., Array]) -> Callable[..., Array]:
+    """The body of a primitive of x such that it refuses complex x with a TypeError."""
+
+    @wraps(body)
+    def real(xp: Namespace, x: Array, **settings: Any) -> Array:
+        refuse_complex(x, body.__name__)
+        return body(xp, x, **settings)
+
+    return real
 
 
 def namespace_of(x: Array) -> Namespace:

@@ -18,7 +18,7 @@ from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["erf", "erfc"]
+__all__ = ["complement", "erf", "erfc"]
 
 # Numerator and denominator of each piece, highest power first.  W. J. Cody, "Rational Chebyshev
 # approximations for the error function", Mathematics of Computation 23 (1969).
@@ -97,6 +97,11 @@ def erfc(xp: Namespace, x: Array) -> Array:
     """
     if x.dtype.kind == "c":
         return devices.special(xp).erfc(x)
+    return complement(xp, x)
+
+
+def complement(xp: Namespace, x: Array) -> Array:
+    """1 - erf(x) of an array of real numbers, without the rounding of that difference."""
     inner, rest = _erf_and_rest(xp, x)
     return xp.where(xp.abs(x) <= 0.46875, 1 - inner, xp.where(x > 0, rest, 2 - rest))
 

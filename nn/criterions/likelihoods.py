@@ -61,10 +61,10 @@ class BCEWithLogitsCriterion(Criterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
-        positive = t * ops.logaddexp(-x, 0)
+        positive = t * ops.log_one_plus_exp(-x)
         if self.pos_weight is not None:
             positive = positive * weights_for(self.pos_weight, x)
-        losses = positive + (1 - t) * ops.logaddexp(x, 0)
+        losses = positive + (1 - t) * ops.log_one_plus_exp(x)
         if self.weights is not None:
             losses = losses * weights_for(self.weights, x)
         return sum_or_mean(losses, self)
@@ -95,7 +95,7 @@ class FocalCriterion(Criterion):
         t = target_like(x, target)
         # s is the score of the right answer, so that q = σ(s), and 1 - q = σ(-s) without rounding.
         s = x * (2 * t - 1)
-        losses = ops.exp(-self.gamma * ops.logaddexp(s, 0)) * ops.logaddexp(-s, 0)
+        losses = ops.exp(-self.gamma * ops.log_one_plus_exp(s)) * ops.log_one_plus_exp(-s)
         if self.alpha is not None:
             losses = losses * (self.alpha * t + (1 - self.alpha) * (1 - t))
         return sum_or_mean(losses, self)

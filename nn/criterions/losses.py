@@ -20,7 +20,6 @@ from tapegrad.nn.criterions.targets import (
     weights_buffer,
     weights_for,
 )
-from tapegrad.nn.layers.activation import magnitude
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
@@ -73,7 +72,7 @@ class AbsCriterion(Criterion):
         set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return sum_or_mean(magnitude(x - target_like(x, target)), self)
+        return sum_or_mean(ops.magnitude(x - target_like(x, target)), self)
 
 
 class SmoothL1Criterion(Criterion):
@@ -92,10 +91,7 @@ class SmoothL1Criterion(Criterion):
         set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        difference = x - target_like(x, target)
-        size = magnitude(difference)
-        halves = ops.square(difference) * 0.5
-        return sum_or_mean(ops.where(ops.less(size, 1), halves, size - 0.5), self)
+        return sum_or_mean(ops.huber(x - target_like(x, target)), self)
 
 
 class HuberCriterion(Criterion):
@@ -115,11 +111,7 @@ class HuberCriterion(Criterion):
         set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        difference = x - target_like(x, target)
-        size = magnitude(difference)
-        far = self.delta * (size - 0.5 * self.delta)
-        near = ops.square(difference) * 0.5
-        return sum_or_mean(ops.where(ops.less(size, self.delta), near, far), self)
+        return sum_or_mean(ops.huber(x - target_like(x, target), delta=self.delta), self)
 
 
 class WeightedMSECriterion(MSECriterion):
@@ -255,7 +247,7 @@ class MultiLabelSoftMarginCriterion(Criterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
         # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
-        terms = t * ops.logaddexp(-x, 0) + (1 - t) * ops.logaddexp(x, 0)
+        terms = t * ops.log_one_plus_exp(-x) + (1 - t) * ops.log_one_plus_exp(x)
         if self.weights is not None:
             terms = terms * weights_for(self.weights, x)
         return sum_or_mean(terms, self)

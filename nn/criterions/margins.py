@@ -88,7 +88,7 @@ class SoftMarginCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return sum_or_mean(ops.logaddexp(-(x * target_like(x, target)), 0), self)
+        return sum_or_mean(ops.log_one_plus_exp(-(x * target_like(x, target))), self)
 
 
 class HingeEmbeddingCriterion(Criterion):
@@ -194,7 +194,7 @@ class DistanceRatioCriterion(Criterion):
 
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         near, far = two_arrays(x)
-        return sum_or_mean(ops.logaddexp(near - far, 0), self)
+        return sum_or_mean(ops.log_one_plus_exp(near - far), self)
 
 
 class TripletMarginCriterion(Criterion):

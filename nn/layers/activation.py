@@ -1,9 +1,8 @@
 """Transfer functions: elementwise nonlinearities, and gated halves.
 
-Each class is forward code of a line or two; the primitives have the stable forms and the
-derivatives.  At a kink the derivative is Torch7's: maximum and minimum give the gradient of a tie
-to their first operand, so the order of the operands decides it.  Conditions are written so that NaN
-stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
+Each class is forward code of a line or two; the primitives (`autograd/ops/transfer.py`) have the
+stable forms and the derivatives.  At a kink the derivative is Torch7's.  `inplace` is accepted and
+kept, as in `rectifiers.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.half import in_single
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -67,7 +63,7 @@ class Abs(Module):
     promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return magnitude(x)
+        return ops.magnitude(x)
 
 
 class Exp(Module):
@@ -190,7 +186,7 @@ class LogSigmoid(Module):
     promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return -ops.logaddexp(-x, 0)
+        return ops.log_sigmoid(x)
 
 
 class SoftSign(Module):
@@ -220,9 +216,7 @@ class SoftPlus(Module):
         self.beta = beta
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        scaled = x * self.beta
-        smooth = ops.logaddexp(scaled, 0) / self.beta
-        return ops.where(ops.greater(scaled, self.threshold), x, smooth)
+        return ops.soft_plus(x, beta=self.beta, threshold=self.threshold)
 
 
 class SiLU(Module):
@@ -235,7 +229,7 @@ class SiLU(Module):
     promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return x * ops.sigmoid(x)
+        return ops.silu(x)
 
 
 class Mish(Module):
@@ -247,7 +241,7 @@ class Mish(Module):
     promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return x * ops.tanh(ops.logaddexp(x, 0))
+        return ops.mish(x)
 
 
 class GELU(Module):
@@ -267,12 +261,8 @@ class GELU(Module):
             raise ValueError(f'GELU: approximate is {approximate!r}, it must be "none" or "tanh"')
         self.approximate = approximate
 
-    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
-        if self.approximate == "tanh":
-            argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
-            return x * ops.sigmoid(argument * 2)
-        return x * 0.5 * ops.erfc(x * -float(np.sqrt(0.5)))
+        return ops.gelu_by_tanh(x) if self.approximate == "tanh" else ops.gelu(x)
 
 
 # With limits --------------------------------------------------------------------------------------
@@ -312,7 +302,7 @@ class HardTanh(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.minimum(self.max_val, ops.maximum(self.min_val, x))
+        return ops.hard_tanh(x, low=self.min_val, high=self.max_val)
 
 
 class Clamp(HardTanh):
@@ -339,7 +329,7 @@ class HardShrink(Module):
         setattr(self, "lambda", lambda_)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.where(ops.less_equal(ops.absolute(x), getattr(self, "lambda")), 0, x)
+        return ops.hard_shrink(x, limit=getattr(self, "lambda"))
 
 
 class SoftShrink(Module):
@@ -355,8 +345,7 @@ class SoftShrink(Module):
         setattr(self, "lambda", lambda_)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        limit = getattr(self, "lambda")
-        return x - ops.clip(x, -limit, limit)
+        return ops.soft_shrink(x, limit=getattr(self, "lambda"))
 
 
 # Gated halves -------------------------------------------------------------------------------------
@@ -384,11 +373,3 @@ class GatedLinearUnit(Module):
             raise ShapeError(f"the input of shape {x.shape} has no axis {axis} of even length")
         a, b = ops.split(x, 2, axis)
         return a * ops.sigmoid(b)
-
-
-# Shared with other files --------------------------------------------------------------------------
-
-
-def magnitude(x: Tensor) -> Tensor:
-    """Return |x| with derivative 1 at 0, as Torch7's absolute values have it."""
-    return ops.where(ops.greater_equal(x, 0), x, -x)

@@ -84,7 +84,7 @@ class ReLU6(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.minimum(6, ops.relu(x))
+        return ops.hard_tanh(x, low=0, high=6)
 
 
 class LeakyReLU(Module):
@@ -104,7 +104,7 @@ class LeakyReLU(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.where(ops.greater(x, 0), x, x * self.negval)
+        return ops.leaky_relu(x, slope=self.negval)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.negval:g})"
@@ -125,8 +125,7 @@ class ELU(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        below = ops.expm1(ops.minimum(x, 0)) * self.alpha  # eˣ must not overflow where x is large
-        return ops.where(ops.greater(x, 0), x, below)
+        return ops.elu(x, alpha=self.alpha)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)} (alpha:{self.alpha:f})"
@@ -192,7 +191,7 @@ class RReLU(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         if not self.train:
-            return ops.where(ops.greater(x, 0), x, x * ((self.lower + self.upper) / 2))
+            return ops.leaky_relu(x, slope=(self.lower + self.upper) / 2)
         stream = self.random_stream(x)
         # In double precision, so that equal seeds give equal slopes in every dtype.
         draws = ops.uniform(generator=stream, shape=x.shape, dtype=np.dtype(np.float64))

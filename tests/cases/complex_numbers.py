@@ -25,7 +25,11 @@ REAL = {
         "nearest_centroid outside_unit_interval percentile quantile"
     ),
     "`sign` is `phase` of complex numbers": "signum",
-    "its rule goes by the sign": "softsign step_with_gate",
+    "its rule goes by the sign": (
+        "elu gelu gelu_by_tanh hard_shrink hard_tanh huber leaky_relu log_one_plus_exp log_sigmoid "
+        "magnitude mish silu "
+        "soft_plus soft_shrink softsign step_with_gate"
+    ),
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (
         "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "

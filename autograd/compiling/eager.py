@@ -1,0 +1,214 @@
+"""`run_kernel` runs the body of one primitive as a kernel, outside of any recorded step.
+
+A kernel of a step is made for fixed memory.  A kernel of a primitive reads the addresses of each
+call, and serves any number of rows; where rows do not matter, any number of entries.  So a new
+shape costs a look at the body, and a new text, for another setting or length of a row, is compiled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.compiling.kernel_sums import LANES
+from tapegrad.autograd.compiling.kernel_text import kernel_text
+from tapegrad.autograd.compiling.layouts import Layout
+from tapegrad.autograd.compiling.scalar_code import obstacle_to
+from tapegrad.autograd.compiling.space import Space, Unplaceable
+from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
+from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.declaration import Primitive
+
+__all__ = ["run_kernel"]
+
+MOST_FORMS = 512  # of calls of one primitive that are remembered
+SHORT = 509  # columns of the arrays on which a body without sums is looked at; a prime
+ROWS = (3, 5)  # what is looked at with either number must not depend on it
+
+
+@dataclass
+class _EagerKernel:
+    """A kernel for calls of one form.
+
+    function: takes the address of a table
+    kernel:   owns its code
+    order:    which operand each entry of the table stands for, -1 for the result
+    scratch:  bytes of each piece of memory that it works in
+    columns:  of a row, where the table says the number of rows; 1 where it says that of entries
+    """
+
+    function: Callable[[Any], None]
+    kernel: machine.Kernel
+    order: list[int]
+    scratch: list[int]
+    columns: int
+    dtype: np.dtype[Any]
+
+
+_forms: dict[Any, _EagerKernel | None] = {}
+_making = threading.Lock()
+
+
+def run_kernel(
+    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], out: Any
+) -> Any:
+    """The result of a primitive's body, by a kernel; None where none fits.
+
+    A kernel fits arrays of one shape, of a vector or more, contiguous, float32 (float64 where no
+    function such as exp is computed), with numbers besides, and a body of elementwise steps and of
+    sums along the last axis.
+    """
+    form: list[Any] = [primitive]
+    shape = np.shape(operands[0])
+    if math.prod(shape) < LANES:
+        return None
+    for operand in operands:
+        if type(operand) is np.ndarray:
+            flags = operand.flags
+            if operand.shape != shape or not flags.c_contiguous or not flags.aligned:
+                return None
+            form.append(operand.dtype)
+        else:
+            form.append(repr(operand))
+    key = (*form, shape, *settings.values()) if settings else (*form, shape)
+    try:
+        kernel = _forms[key]
+    except KeyError:
+        kernel = _make(key, primitive, operands, settings)
+    except TypeError:  # a setting that is no key
+        return None
+    if kernel is None:
+        return None
+    if out is None:
+        out = np.empty(shape, kernel.dtype)
+    elif out.dtype != kernel.dtype or not out.flags.c_contiguous or out.shape != shape:
+        return None
+    addresses = [
+        (out if i < 0 else operands[i]).__array_interface__["data"][0] for i in kernel.order
+    ]
+    held = None
+    if kernel.scratch:
+        held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
+        addresses += [-(-h.ctypes.data // 64) * 64 for h in held]
+    table = (ctypes.c_int64 * (len(addresses) + 1))(*addresses, out.size // kernel.columns)
+    kernel.function(ctypes.addressof(table))
+    del held
+    return out
+
+
+def _make(
+    key: Any, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> _EagerKernel | None:
+    with _making:
+        if len(_forms) >= MOST_FORMS:
+            _forms.clear()
+        try:
+            kernel = _kernel_of(primitive, operands, settings)
+        except (Untraceable, Unplaceable, RuntimeError):  # LLVM's own for a text that it refuses
+            kernel = None
+        _forms[key] = kernel
+    return kernel
+
+
+def _kernel_of(
+    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> _EagerKernel | None:
+    shape = operands[0].shape
+    if not machine.is_available() or not shape:
+        return None
+    traced, layouts = _trace(primitive, operands, settings, _cut(shape, ROWS[0], SHORT))
+    if any(call.axes for call in traced.calls):
+        if shape[-1] == 1:
+            return None
+        traced, layouts = _trace(primitive, operands, settings, _cut(shape, ROWS[0], shape[-1]))
+        other, _ = _trace(primitive, operands, settings, _cut(shape, ROWS[1], shape[-1]))
+    else:
+        other, _ = _trace(primitive, operands, settings, _cut(shape, ROWS[1], SHORT - 8))
+    if _steps(traced) != _steps(other):
+        return None  # numbers in it depend on the shape
+    space = Space(traced.result.shape, obstacle_to)
+    space.add(traced.calls, layouts)
+    if any(c.axes and space.places[_key(c)].kind != "row" for c in traced.calls):
+        return None
+    result = traced.result.slot
+    assert result is not None
+    dtypes = {slot: layouts[slot].dtype for slot in space.outside}
+    text = kernel_text(space, dtypes, {result}, any_length=True)
+    kernel = machine.compiled_kernels([text.text])[text.text]
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel.address)
+    numbers = _slot_numbers(operands)
+    order = [numbers.index(slot) for slot in text.reads] + [-1 for _ in text.writes]
+    columns = shape[-1] if any(c.axes for c in traced.calls) else 1
+    return _EagerKernel(function, kernel, order, text.scratch, columns, traced.result.dtype)
+
+
+def _key(call: Any) -> Any:
+    return call.result if call.result.slot is None else call.result.slot
+
+
+def _slot_numbers(operands: tuple[Any, ...]) -> list[int | None]:
+    """The slot of each operand; one for operands that are one array, None for numbers."""
+    known: dict[int, int] = {}
+    return [
+        known.setdefault(id(o), len(known)) if isinstance(o, np.ndarray) else None for o in operands
+    ]
+
+
+def _cut(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...]:
+    """A shape of as many axes with few rows."""
+    last = min(shape[-1], columns) if columns == shape[-1] else columns
+    return (last,) if len(shape) == 1 else (*[1] * (len(shape) - 2), rows, last)
+
+
+def _trace(
+    primitive: Primitive,
+    operands: tuple[Any, ...],
+    settings: dict[str, Any],
+    shape: tuple[int, ...],
+) -> tuple[Traced, list[Layout]]:
+    numbers = _slot_numbers(operands)
+    count = 1 + max((n for n in numbers if n is not None), default=-1)
+    layouts: list[Layout] = []
+    for slot in range(count):
+        dtype = operands[numbers.index(slot)].dtype
+        layouts.append(_layout(shape, dtype, slot))
+    parts = tuple(
+        operand if number is None else ProgramSlot(number)
+        for operand, number in zip(operands, numbers, strict=True)
+    )
+    some = [
+        np.zeros(shape, operand.dtype) if isinstance(operand, np.ndarray) else operand
+        for operand in operands
+    ]
+    with np.errstate(all="ignore"):
+        y = primitive.body(np, *some, **settings)
+    if not isinstance(y, np.ndarray) or y.shape != shape:
+        raise Unplaceable("its result has another shape")
+    layouts.append(_layout(shape, y.dtype, count))
+    entry = ProgramEntry(primitive, parts, settings, (ProgramSlot(count),), "", np)
+    return trace_entry(entry, layouts), layouts
+
+
+def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], owner: int) -> Layout:
+    return Layout(shape, dtype, np.empty(shape, dtype).strides, owner, owns=True)
+
+
+def _steps(traced: Traced) -> list[Any]:
+    """The calls of a body, without shapes."""
+    places = {id(c.result): i for i, c in enumerate(traced.calls)}
+    return [
+        (
+            c.name, c.dtypes, bool(c.axes),
+            [places.get(id(o), getattr(o, "slot", repr(o))) for o in c.operands],
+        )
+        for c in traced.calls
+    ]  # fmt: skip

@@ -1,0 +1,120 @@
+"""`fuse` lets primitives of several steps, and their rules, run as one loop over memory.
+
+NumPy walks over its arrays once for each step of a body such as softmax's.  With the `fast` extra
+the steps are taken apart as `compile` takes them apart, and become one loop, made once for each
+dtype and setting and for any number of rows.  The body stays what it is: the declaration, the
+oracle, and what runs on small arrays, on other dtypes and elsewhere than on a CPU.
+
+A rule is written in primitives, so that derivatives of derivatives follow.  Where nobody asks for
+these, its steps are single calls on bare arrays.  `fuse_rule` gives array code for that case, which
+becomes one loop as well.  The rule stays, as the oracle, for small arrays, and for derivatives that
+are recorded, batched or pushed forward.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd.core.call import apply
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.eager_kernels import kernel_runner
+from tapegrad.autograd.core.mode import interpreter, is_recording
+from tapegrad.autograd.core.tensor import Tensor, as_array
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.declaration import PrimitiveFunction
+    from tapegrad.devices import Array, Namespace
+
+__all__ = ["LEAST", "fuse", "fuse_rule", "fused_primitives"]
+
+LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call; tests lower it
+
+
+_names: list[str] = []
+
+
+def fused_primitives() -> list[str]:
+    """The names of the primitives whose bodies run as one loop."""
+    return list(_names)
+
+
+def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
+    """Let the bodies of these primitives run as one loop each."""
+    for function in functions:
+        _names.append(function.primitive.name)
+        _fuse(function.primitive)
+
+
+def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -> None:
+    """Let the rule for the first argument run as one loop, where no derivative is recorded.
+
+    body: (xp, g, *saved) -> the cotangent, in array code; the rule's own save list, settings after
+          the arrays.  A law compares the two.
+    """
+    primitive: Primitive = function.primitive
+    rule = primitive.rules[primitive.arguments[0]]
+    assert rule is not None
+    names = rule.names
+    arrays = [name for name in names if name not in primitive.settings]
+    settings = names[len(arrays) :]
+    gradient = Primitive(
+        _named(body, f"{primitive.name}_gradient", arrays, settings), differentiable=False
+    )
+    _fuse(gradient)
+    taped, count = rule.function, len(arrays)
+
+    def run(g: Array, *saved: Any) -> Any:
+        if g.size < LEAST[0] or gradient.body_for(np) is gradient.body:
+            return taped(g, *saved)
+        if type(g) is not np.ndarray and not _is_plain(g, saved):
+            return taped(g, *saved)
+        options = dict(zip(settings, saved[count:], strict=True))
+        return apply(gradient, (g, *saved[:count]), options)
+
+    rule.function = run
+
+
+def _is_plain(g: Any, saved: tuple[Any, ...]) -> bool:
+    """Whether no derivative of the rule is recorded or batched; an observer may look on."""
+    if interpreter() is not None or type(as_array(g)) is not np.ndarray:
+        return False
+    return not is_recording() or not any(isinstance(v, Tensor) and v.tracked for v in (g, *saved))
+
+
+def _named(
+    body: Callable[..., Any], name: str, arrays: list[str], settings: tuple[str, ...]
+) -> Callable[..., Any]:
+    """The body as that of a primitive, whose arguments may not be called g and y."""
+    kinds = inspect.Parameter
+    parameters = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("xp", "cotangent")]
+    parameters += [kinds(f"saved_{n}", kinds.POSITIONAL_OR_KEYWORD) for n in arrays]
+    parameters += [kinds(n, kinds.KEYWORD_ONLY) for n in settings]
+
+    def gradient(xp: Namespace, g: Array, *saved: Array, **options: Any) -> Any:
+        return body(xp, g, *saved, *options.values())
+
+    gradient.__name__ = gradient.__qualname__ = name
+    gradient.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read back
+    return gradient
+
+
+def _fuse(primitive: Primitive) -> None:
+    body, takes_out = primitive.body, primitive.takes_out
+
+    def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
+        if np.size(operands[0]) >= LEAST[0]:
+            y = kernel_runner()(primitive, operands, settings, out)
+            if y is not None:
+                return y
+        if out is None or takes_out:
+            extra = {"out": out} if takes_out else {}
+            result: Array = body(xp, *operands, **extra, **settings)
+            return result
+        out[...] = body(xp, *operands, **settings)
+        return out
+
+    primitive.on("numba")(fused)

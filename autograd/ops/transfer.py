@@ -1,0 +1,311 @@
+"""Transfer functions of neural networks: elementwise, each one loop over memory.
+
+At a kink a derivative is Torch7's.  Conditions are written so that NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.activation import sigmoid
+from tapegrad.autograd.ops.arrays import half_in_single, real_only
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.error_function import complement, erfc
+from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
+
+__all__ = [
+    "elu",
+    "gelu",
+    "gelu_by_tanh",
+    "hard_shrink",
+    "hard_tanh",
+    "huber",
+    "leaky_relu",
+    "log_one_plus_exp",
+    "log_sigmoid",
+    "magnitude",
+    "mish",
+    "silu",
+    "soft_plus",
+    "soft_shrink",
+]
+
+
+def _logistic(xp: Namespace, x: Array) -> Array:
+    """1 / (1 + e⁻ˣ) of an array, without overflow."""
+    decay = xp.exp(-xp.absolute(x))
+    return xp.where(x >= 0, 1, decay) / (1 + decay)
+
+
+def _log_one_plus_exp(xp: Namespace, x: Array) -> Array:
+    """log(1 + eˣ) of an array, without overflow."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+# With a kink --------------------------------------------------------------------------------------
+
+
+@primitive
+@real_only
+def leaky_relu(xp: Namespace, x: Array, *, slope: float = 0.01) -> Array:
+    """x where x > 0, else slope·x, elementwise; the derivative at 0 is the slope.
+
+    Source: A. Maas, A. Hannun, A. Ng, "Rectifier nonlinearities improve neural network acoustic
+    models", 2013.
+    """
+    return xp.where(x > 0, x, x * slope)
+
+
+leaky_relu.vjp(x=lambda g, x, slope: e.where(x > 0, g, g * slope))
+fuse_rule(leaky_relu, lambda xp, g, x, slope: xp.where(x > 0, g, g * slope))
+
+
+@primitive
+@real_only
+def magnitude(xp: Namespace, x: Array) -> Array:
+    """|x|, elementwise; the derivative at 0 is 1, as Torch7 has it."""
+    return xp.where(x >= 0, x, -x)
+
+
+magnitude.vjp(x=lambda g, x: e.where(x >= 0, g, -g))
+fuse_rule(magnitude, lambda xp, g, x: xp.where(x >= 0, g, -g))
+
+
+@primitive
+@real_only
+def hard_shrink(xp: Namespace, x: Array, *, limit: float = 0.5) -> Array:
+    """x where |x| > limit, else 0, elementwise."""
+    return xp.where(xp.absolute(x) <= limit, 0, x)
+
+
+hard_shrink.vjp(x=lambda g, x, limit: e.where(e.absolute(x) <= limit, 0, g))
+fuse_rule(hard_shrink, lambda xp, g, x, limit: xp.where(xp.absolute(x) <= limit, 0, g))
+
+
+@primitive
+@real_only
+def soft_shrink(xp: Namespace, x: Array, *, limit: float = 0.5) -> Array:
+    """x moved towards 0 by limit, and 0 where |x| <= limit, elementwise."""
+    return x - xp.maximum(xp.minimum(x, limit), -limit)
+
+
+soft_shrink.vjp(x=lambda g, x, limit: e.where(e.absolute(x) <= limit, 0, g))
+fuse_rule(soft_shrink, lambda xp, g, x, limit: xp.where(xp.absolute(x) <= limit, 0, g))
+
+
+@primitive
+@real_only
+def hard_tanh(xp: Namespace, x: Array, *, low: float = -1, high: float = 1) -> Array:
+    """x limited to low … high, elementwise; the derivative at the limits is 0."""
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+hard_tanh.vjp(x=lambda g, x, low, high: g * ((x > low) & (x < high)))
+fuse_rule(hard_tanh, lambda xp, g, x, low, high: xp.where(x > low, xp.where(x < high, g, 0), 0))
+
+
+@primitive
+@real_only
+def elu(xp: Namespace, x: Array, *, alpha: float = 1) -> Array:
+    """x where x > 0, else alpha·(eˣ - 1), elementwise.
+
+    Source: D.-A. Clevert et al., "Fast and accurate deep network learning by exponential linear
+    units (ELUs)", ICLR 2016.
+    """
+    below = xp.expm1(xp.minimum(x, 0)) * alpha  # eˣ must not overflow where x is large
+    return xp.where(x > 0, x, below)
+
+
+elu.vjp(x=lambda g, x, alpha: e.where(x > 0, g, g * (e.exp(e.minimum(x, 0)) * alpha)))
+fuse_rule(elu, lambda xp, g, x, alpha: xp.where(x > 0, g, g * (xp.exp(xp.minimum(x, 0)) * alpha)))
+
+
+@primitive
+@real_only
+def huber(xp: Namespace, x: Array, *, delta: float = 1) -> Array:
+    """x²/2 where |x| < delta, else delta·(|x| - delta/2), elementwise.
+
+    Source: P. Huber, "Robust estimation of a location parameter", 1964.
+    """
+    size = xp.absolute(x)
+    return xp.where(size < delta, x * x * 0.5, delta * (size - 0.5 * delta))
+
+
+huber.vjp(x=lambda g, x, delta: e.where(e.absolute(x) < delta, g * x, g * e.sign(x) * delta))
+fuse_rule(
+    huber,
+    lambda xp, g, x, delta: xp.where(xp.absolute(x) < delta, g * x, g * xp.sign(x) * delta),
+)
+
+
+# Smooth -------------------------------------------------------------------------------------------
+
+
+@primitive
+@real_only
+def log_sigmoid(xp: Namespace, x: Array) -> Array:
+    """log(1 / (1 + e⁻ˣ)), elementwise, without overflow."""
+    return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+log_sigmoid.vjp(x=lambda g, x: g * sigmoid(-x))
+fuse_rule(log_sigmoid, lambda xp, g, x: g * _logistic(xp, -x))
+
+
+@primitive
+@real_only
+def log_one_plus_exp(xp: Namespace, x: Array) -> Array:
+    """log(1 + eˣ), elementwise, without overflow."""
+    return _log_one_plus_exp(xp, x)
+
+
+log_one_plus_exp.vjp(x=lambda g, x: g * sigmoid(x))
+fuse_rule(log_one_plus_exp, lambda xp, g, x: g * _logistic(xp, x))
+
+
+@primitive
+@real_only
+def soft_plus(xp: Namespace, x: Array, *, beta: float = 1, threshold: float = 20) -> Array:
+    """log(1 + exp(beta·x)) / beta, elementwise; x itself where beta·x > threshold."""
+    scaled = x * beta
+    return xp.where(scaled > threshold, x, _log_one_plus_exp(xp, scaled) / beta)
+
+
+soft_plus.vjp(
+    x=lambda g, x, beta, threshold: e.where(x * beta > threshold, g, g * sigmoid(x * beta))
+)
+fuse_rule(
+    soft_plus,
+    lambda xp, g, x, beta, threshold: xp.where(
+        x * beta > threshold, g, g * _logistic(xp, x * beta)
+    ),
+)
+
+
+@primitive
+@real_only
+def silu(xp: Namespace, x: Array) -> Array:
+    """x·sigmoid(x), elementwise.
+
+    Source: S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network
+    function approximation in reinforcement learning", 2017, equation 3.
+    """
+    return x * _logistic(xp, x)
+
+
+def _silu_rule(g: Array, x: Array) -> Array:
+    return g * sigmoid(x) + g * x * e.over_cosh_squared(0.25, x * 0.5)
+
+
+def _silu_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    decay = xp.exp(-xp.absolute(x))
+    inverse = 1 / (1 + decay)
+    return g * (xp.where(x >= 0, 1, decay) * inverse + x * (decay * inverse * inverse))
+
+
+silu.vjp(x=_silu_rule)
+fuse_rule(silu, _silu_gradient)
+
+
+@primitive
+@real_only
+def mish(xp: Namespace, x: Array) -> Array:
+    """x·tanh(log(1 + eˣ)), elementwise.
+
+    Source: D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.
+    """
+    return x * xp.tanh(_log_one_plus_exp(xp, x))
+
+
+def _mish_rule(g: Array, x: Array) -> Array:
+    inner = e.logaddexp(x, 0)
+    return g * e.tanh(inner) + g * x * sigmoid(x) * e.over_cosh_squared(1.0, inner)
+
+
+def _mish_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    y = xp.tanh(_log_one_plus_exp(xp, x))
+    return g * (y + x * _logistic(xp, x) * (1 - y) * (1 + y))
+
+
+mish.vjp(x=_mish_rule)
+fuse_rule(mish, _mish_gradient)
+
+
+ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+
+
+@primitive
+@real_only
+@half_in_single
+def gelu(xp: Namespace, x: Array) -> Array:
+    """x·Φ(x), Φ the normal distribution function, elementwise.
+
+    Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
+    """
+    return x * 0.5 * complement(xp, x * -ROOT_HALF)
+
+
+def _gelu_rule(g: Array, x: Array) -> Array:
+    wide = e.widen_half(x)
+    normal = erfc(wide * -ROOT_HALF) * 0.5
+    return g * (normal + wide * (e.exp(wide * wide * -0.5) * DENSITY))
+
+
+def _gelu_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    normal = complement(xp, wide * -ROOT_HALF) * 0.5
+    return g * (normal + wide * (xp.exp(wide * wide * -0.5) * DENSITY))
+
+
+gelu.vjp(x=_gelu_rule)
+fuse_rule(gelu, _gelu_gradient)
+
+SCALE, CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+@primitive
+@real_only
+@half_in_single
+def gelu_by_tanh(xp: Namespace, x: Array) -> Array:
+    """x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, elementwise: nearly `gelu`.
+
+    Source: as `gelu`.
+    """
+    return x * _logistic(xp, (x + x * x * x * CUBE) * SCALE)
+
+
+def _gelu_by_tanh_rule(g: Array, x: Array) -> Array:
+    x = e.widen_half(x)
+    argument = (x + x * x * x * CUBE) * SCALE
+    slope = (x * x * (3 * CUBE) + 1) * SCALE
+    return g * (sigmoid(argument) + x * slope * e.over_cosh_squared(0.25, argument * 0.5))
+
+
+def _gelu_by_tanh_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    x = x.astype(np.float32) if x.dtype == np.float16 else x
+    argument = (x + x * x * x * CUBE) * SCALE
+    slope = (x * x * (3 * CUBE) + 1) * SCALE
+    decay = xp.exp(-xp.absolute(argument))
+    inverse = 1 / (1 + decay)
+    share = xp.where(argument >= 0, 1, decay) * inverse
+    return g * (share + x * slope * (decay * inverse * inverse))
+
+
+gelu_by_tanh.vjp(x=_gelu_by_tanh_rule)
+fuse_rule(gelu_by_tanh, _gelu_by_tanh_gradient)
+
+_ALL = (
+    leaky_relu, magnitude, hard_shrink, soft_shrink, hard_tanh, elu, huber, log_sigmoid,
+    log_one_plus_exp, soft_plus, silu, mish, gelu, gelu_by_tanh,
+)  # fmt: skip
+fuse(*_ALL)
+for _function in _ALL:
+    _function.batch(leading_axes_rule)

@@ -1,0 +1,222 @@
+"""Bodies and rules that run as one loop: as the body and the rule say, for any rows and settings.
+
+The primitives are found by themselves: every one whose body or rule was declared to be fused.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from cases import OPERATIONS
+
+import tapegrad as tg
+from tapegrad.autograd import ops, primitives
+from tapegrad.autograd.check import Draws
+from tapegrad.autograd.compiling import eager, machine
+from tapegrad.autograd.ops import fused_bodies
+from tapegrad.autograd.ops.fused_bodies import fused_primitives
+
+pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the `fast` extra")
+
+NAMES = sorted(fused_primitives())
+SHAPES = [(16,), (40,), (3, 16), (5, 33), (2, 3, 7), (9, 2), (1, 70)]
+UNFIT = [(), (1,), (15,), (1, 1), (4, 1), (0,), (3, 0)]  # too few entries, or columns
+SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 6.0, 20.0, 88.0, -88.0, 1e4, -1e4, 1e-30, -1e-30]
+ULP = np.finfo(np.float32).eps
+
+
+@pytest.fixture(autouse=True)
+def always_fused(monkeypatch):
+    """Loops of our own for arrays of any size."""
+    monkeypatch.setattr(fused_bodies, "LEAST", [1])
+
+
+def arguments_of(name, shape, seed=0, special=()):
+    rng = np.random.default_rng(seed)
+    count = len(primitives()[name].primitive.arguments)
+    arrays = [(3 * rng.normal(size=shape)).astype("f") for _ in range(count)]
+    for value in special:
+        where = rng.integers(0, arrays[0].size)
+        arrays[0].reshape(-1)[where] = value
+    return arrays
+
+
+def settings_of(name):
+    """Some settings that the cases draw for a primitive; axes are the last one here."""
+    found = []
+    for seed in range(12):
+        settings = dict(OPERATIONS[name](Draws(seed)).settings)
+        if "axis" in settings:
+            settings["axis"] = -1
+        if settings not in found:
+            found.append(settings)
+    return found
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """How many calls ran as kernels."""
+    ran = []
+    original = eager.run_kernel
+
+    def counted(*args):
+        y = original(*args)
+        ran.append(y is not None)
+        return y
+
+    monkeypatch.setattr("tapegrad.autograd.ops.fused_bodies.kernel_runner", lambda: counted)
+    return ran
+
+
+def close(found, expected, units=8, least=1e-3):
+    """Equal to some units in the last place of the result, or of `least` if that is more."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    with np.errstate(all="ignore"):
+        error = np.where(same, 0, np.abs(found.astype("d") - expected.astype("d")))
+        scale = np.maximum(np.abs(expected), least)
+        assert (same | (error <= units * ULP * scale)).all(), (found, expected)
+
+
+def largest(x, settings):
+    """The size of what is added up in a row, of which a result may be a small difference."""
+    return np.max(np.abs(x), axis=-1, keepdims=True) if "axis" in settings else 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fused_body_gives_what_the_body_gives(name, kernels):
+    function = primitives()[name]
+    for shape, settings in itertools.product(SHAPES, settings_of(name)):
+        arrays = arguments_of(name, shape)
+        with np.errstate(all="ignore"):
+            expected = function.primitive.body(np, *arrays, **settings)
+            close(function(*arrays, **settings), expected, least=largest(arrays[0], settings))
+    assert all(kernels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fused_rule_gives_what_the_rule_gives(name, kernels):
+    function = primitives()[name]
+    for shape, settings in itertools.product(SHAPES, settings_of(name)):
+        arrays = tuple(arguments_of(name, shape, 1))
+        g = np.random.default_rng(2).normal(size=shape).astype("f")
+        with np.errstate(all="ignore"):
+            pull = tg.vjp(lambda *a, s=settings: function(*a, **s), arrays)[1]
+            found = pull(g)[0]
+            tracked = tg.grad(lambda v, p=pull: np.sum(p(v)[0] * 1))  # recorded: by the rule
+            recorded = tg.vjp(pull, (g,))[0][0]
+        close(found, recorded, 16, least=np.maximum(np.abs(g), largest(g, settings)))
+        assert tracked is not None
+    assert all(kernels)
+    assert len(kernels) >= 2 * len(SHAPES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zeros_ties_far_values_and_nan_are_as_in_the_body(name, kernels):
+    function = primitives()[name]
+    values = [*SPECIAL, np.inf, -np.inf, np.nan]
+    for settings in settings_of(name):
+        x = np.array([*values, *values], "f")
+        if "axis" in settings:
+            x = np.stack([np.array([v, 1.0, 0.5, -2.0], "f") for v in values])
+        arrays = [x, *arguments_of(name, x.shape)[1:]]
+        g = np.ones_like(x)
+        with np.errstate(all="ignore"):
+            close(function(*arrays, **settings), function.primitive.body(np, *arrays, **settings))
+            pull = tg.vjp(lambda *a, s=settings: function(*a, **s), tuple(arrays))[1]
+            found, recorded = pull(g)[0], tg.vjp(pull, (g,))[0][0]
+        finite = np.isfinite(x) if "axis" not in settings else np.isfinite(x).all(-1)
+        close(np.asarray(found)[finite], np.asarray(recorded)[finite], 16)
+    assert all(kernels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kernel_serves_every_number_of_rows(name, monkeypatch):
+    compiled = []
+    original = machine.compiled_kernels
+    monkeypatch.setattr(
+        machine, "compiled_kernels", lambda texts: compiled.append(list(texts)) or original(texts)
+    )
+    monkeypatch.setattr(eager, "_forms", {})
+    function = primitives()[name]
+    for rows in (1, 2, 7, 30):
+        function(*arguments_of(name, (rows, 48)))
+    assert len({text for texts in compiled for text in texts}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_few_entries_run_by_the_body(name):
+    function = primitives()[name]
+    for shape, settings in itertools.product(UNFIT, settings_of(name)):
+        if "axis" in settings and 0 in (shape or (0,)):
+            continue
+        arrays = arguments_of(name, shape) if 0 not in shape else [np.zeros(shape, "f")]
+        with np.errstate(all="ignore"):
+            close(function(*arrays, **settings), function.primitive.body(np, *arrays, **settings))
+
+
+def test_other_arrays_run_by_the_body(kernels):
+    x = np.random.default_rng(0).normal(size=(6, 8))
+    for other in (x, x.astype("f")[::2], x.astype("f").T, x.astype(np.float16)):
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(ops.gelu(other), ops.gelu.primitive.body(np, other))
+    assert not any(kernels[1:])
+    exact = ops.leaky_relu(x, slope=0.1)  # arithmetic is the same in float64
+    np.testing.assert_array_equal(exact, np.where(x > 0, x, x * 0.1))
+
+
+def test_small_arrays_run_by_the_body(monkeypatch, kernels):
+    monkeypatch.setattr(fused_bodies, "LEAST", [4096])
+    ops.gelu(np.ones(100, "f"))
+    assert not kernels
+
+
+def test_derivatives_of_fused_rules_are_right_to_the_third_order():
+    x = np.random.default_rng(0).normal(size=50).astype("f")
+    for name in ("gelu", "silu", "soft_plus", "mish", "log_sigmoid"):
+        f = getattr(ops, name)
+        third = tg.elementwise_grad(tg.elementwise_grad(tg.elementwise_grad(f)))
+        fused = third(x)
+        fused_bodies.LEAST[0] = 1 << 40
+        close(np.asarray(fused) + 1, np.asarray(third(x)) + 1, 100)
+        fused_bodies.LEAST[0] = 1
+
+
+def test_replay_and_compile_give_the_bits_of_a_fused_call():
+    x = np.random.default_rng(0).normal(size=(30, 40)).astype("f")
+
+    def step(x):
+        return tg.value_and_grad(lambda x: np.sum(ops.gelu(x) * ops.softmax(x)))(x)
+
+    value, gradient = step(x)
+    for run in (tg.replay(step), tg.compile(step)):
+        for _ in range(4):
+            v, g = run(x)
+            assert float(v) == pytest.approx(float(value), rel=1e-6)
+            close(g.numpy() + 1, np.asarray(gradient) + 1)
+    replayed = tg.replay(step)
+    expected = step(tg.Tensor(x))[1].numpy()  # of a Tensor, whose gradient is recorded, too
+    for _ in range(3):
+        np.testing.assert_array_equal(replayed(x)[1].numpy(), expected)
+
+
+def test_threads_may_call_one_kernel():
+    from concurrent.futures import ThreadPoolExecutor
+
+    x = np.random.default_rng(0).normal(size=(64, 1000)).astype("f")
+    expected = ops.softmax(x)
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(ops.softmax, [x] * 40):
+            np.testing.assert_array_equal(y, expected)
+
+
+def test_a_result_may_be_given():
+    x = np.random.default_rng(0).normal(size=(4, 33)).astype("f")
+    body = ops.gelu.primitive.body_for(np)
+    out = np.empty_like(x)
+    assert body(np, x, out=out) is out
+    np.testing.assert_array_equal(out, ops.gelu(x))
