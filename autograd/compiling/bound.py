@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.compiling.blocks import bind_blocks
 from tapegrad.autograd.compiling.buffers import (
     ALIGNMENT,

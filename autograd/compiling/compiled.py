@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.compiling.blocks import LEAST_ENTRIES
 from tapegrad.autograd.compiling.bound import BoundProgram, bind_program
 from tapegrad.autograd.compiling.explaining import explanation
