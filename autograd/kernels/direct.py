@@ -47,36 +47,52 @@ def _registers(lanes: int, itemsize: int) -> int:
 
 @lru_cache(maxsize=64)
 def _products(dtype: np.dtype[Any], height: int, vectors: int) -> Callable[..., None]:
-    """y[r, p] = Σₖ w[k, r] · frame[p + offset[k]] for r < height and p < P; for images and jobs."""
-    k = Kernel("jobs count images frames frame_step weights y y_step offsets taps P pitch", dtype)
+    """y[r, i, p] = Σₖ w[k, r] · frame[i, p + offset[k]] for r < height, i < rows, p < P.
+
+    For all images and jobs; steps are bytes.
+    """
+    k = Kernel(
+        "jobs count images frames frame_step frame_row weights y y_step y_plane y_row offsets taps "
+        "rows P",
+        dtype,
+    )
     jobs, count, images, frames, frame_step = k["jobs count images frames frame_step"]
-    weights, y, y_step, offsets, taps, places, pitch = k["weights y y_step offsets taps P pitch"]
+    weights, y, y_step, y_plane, offsets = k["weights y y_step y_plane offsets"]
+    taps, rows, places, frame_row, y_row = k["taps rows P frame_row y_row"]
 
     def job(number: Whole, n: Whole) -> None:
         frame = frames + n * frame_step + k.load_whole(jobs, number * 3)
         matrix = weights + k.load_whole(jobs, number * 3 + 1)
         lines = y + n * y_step + k.load_whole(jobs, number * 3 + 2)
 
-        def block(p: Whole) -> None:
-            def tap(t: Whole, *sums: Floats) -> list[Floats]:
-                start = k.at(frame, k.load_whole(offsets, t) + p)
-                row = k.at(matrix, t * height)
-                entries = [k.load(start, v * k.lanes) for v in range(vectors)]
-                following = []
+        def row(i: Whole) -> None:
+            places_of = frame + i * frame_row
+            results_of = lines + i * y_row
+
+            def block(p: Whole) -> None:
+                from_ = k.at(places_of, p)
+
+                def tap(t: Whole, *sums: Floats) -> list[Floats]:
+                    start = k.at(from_, k.load_whole(offsets, t))
+                    numbers = k.at(matrix, t * height)
+                    entries = [k.load(start, v * k.lanes) for v in range(vectors)]
+                    following = []
+                    for r in range(height):
+                        weight = k.load_all(numbers, r)
+                        for v in range(vectors):
+                            following.append(sums[r * vectors + v].plus_product(entries[v], weight))
+                    return following
+
+                zeros = [k.all(0.0, k.lanes)] * (height * vectors)
+                totals = k.loop(taps, tap, zeros)
+                into = k.at(results_of, p)
                 for r in range(height):
-                    weight = k.load_all(row, r)
                     for v in range(vectors):
-                        following.append(sums[r * vectors + v].plus_product(entries[v], weight))
-                return following
+                        k.store(totals[r * vectors + v], into + y_plane * r, v * k.lanes)
 
-            zeros = [k.all(0.0, k.lanes)] * (height * vectors)
-            totals = k.loop(taps, tap, zeros)
-            for r in range(height):
-                line = k.at(lines, pitch * r + p)
-                for v in range(vectors):
-                    k.store(totals[r * vectors + v], line, v * k.lanes)
+            k.starts(places, block, vectors * k.lanes)
 
-        k.starts(places, block, vectors * k.lanes)
+        k.loop(rows, row)
 
     k.loop(images, lambda n: k.loop(count, lambda number: job(number, n)) and None)
     return ready(k)
@@ -199,17 +215,84 @@ class _Plan(NamedTuple):
     offsets: Array
     jobs: list[tuple[int, Array]]
 
-    def run(self, frames: Array, w: Array, y: Array, places: int) -> None:
-        """Compute y (images, planes, at least `places`) of frames and packed weights."""
-        images, itemsize, lanes = len(frames), y.itemsize, lanes_of(y.dtype)
-        pitch = y.strides[1] // itemsize
-        for height, jobs in self.jobs:
-            most = (_registers(lanes, itemsize) - 1) // (height + 1)
-            _products(y.dtype, height, min(most, places // lanes))(
-                _address(jobs), len(jobs), images, _address(frames), frames.strides[0],
-                _address(w), _address(y), y.strides[0], _address(self.offsets),
-                len(self.offsets), places, pitch,
-            )  # fmt: skip
+    def run(self, frames: Array, w: Array, y: Array, lines: _Lines) -> None:
+        """Compute y (images, planes, …) of frames and packed weights."""
+        arguments = (
+            len(frames), _address(frames), frames.strides[0], lines.frame_row * y.itemsize,
+            _address(w), _address(y), y.strides[0], y.strides[1], lines.y_row * y.itemsize,
+            _address(self.offsets), len(self.offsets), lines.count, lines.places,
+        )  # fmt: skip
+        for (height, jobs), vectors in zip(self.jobs, lines.vectors, strict=True):
+            run = _products(y.dtype, height, vectors)
+            run(_address(jobs), len(jobs), *arguments)
+
+
+class _Lines(NamedTuple):
+    """The places of one image: lines of neighbours in the frame, and how they are covered.
+
+    count, places: how many lines of how many places
+    frame_row, y_row: the numbers from one line to the next
+    vectors: for each entry of a plan's jobs, the registers that cover neighbours
+    """
+
+    count: int
+    places: int
+    frame_row: int
+    y_row: int
+    vectors: tuple[int, ...]
+
+
+def _covered(
+    heights: tuple[int, ...], places: int, dtype: np.dtype[Any]
+) -> tuple[int, tuple[int, ...]]:
+    """The cost of a line of places, about its cycles, and the registers that cover neighbours."""
+    lanes = lanes_of(dtype)
+    total, vectors = 0, []
+    for height in heights:
+        most = (_registers(lanes, dtype.itemsize) - 1) // (height + 1)
+        cost, best = min(
+            (-(-places // (v * lanes)) * (max(height * v, height + v) + 3), v)
+            for v in range(1, max(1, min(most, places // lanes)) + 1)
+        )
+        total += cost
+        vectors.append(best)
+    return total, tuple(vectors)
+
+
+def _flat(
+    heights: tuple[int, ...], size: tuple[int, int], width: int, dtype: np.dtype[Any]
+) -> _Lines:
+    """Results of `size` in a frame `width` wide as one line; rows must be copied afterwards."""
+    places = max(lanes_of(dtype), (size[0] - 1) * width + size[1])
+    return _Lines(1, places, 0, 0, _covered(heights, places, dtype)[1])
+
+
+@lru_cache(maxsize=512)
+def _lines(
+    heights: tuple[int, ...], size: tuple[int, int], width: int, dtype: np.dtype[Any]
+) -> tuple[bool, _Lines]:
+    """How to cover results of `size` in a frame `width` wide; True if row by row.
+
+    Row by row, results go where they belong.  All rows in one line fill registers better if rows
+    are short; but it also computes the places between rows, and they are copied afterwards.
+    """
+    flat = _flat(heights, size, width, dtype)
+    if size[1] < lanes_of(dtype):
+        return False, flat
+    cost, vectors = _covered(heights, size[1], dtype)
+    if size[0] * cost > 1.25 * _covered(heights, flat.places, dtype)[0]:
+        return False, flat
+    return True, _Lines(size[0], size[1], width, size[1], vectors)
+
+
+def _heights(planes: int) -> tuple[int, ...]:
+    """The numbers of planes that are computed together, each once, as `_plan` takes them."""
+    found: dict[int, None] = {}
+    while planes:
+        height = next(h for h in HEIGHTS if h <= planes)
+        found[height] = None
+        planes -= height
+    return tuple(found)
 
 
 def _plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsize: int) -> _Plan:
@@ -262,13 +345,22 @@ def _offsets(channels: int, rows: AxisWindows, columns: AxisWindows) -> Array:
 
 @lru_cache(maxsize=256)
 def _forward_plan(
-    channels: int, planes: int, groups: int, rows: AxisWindows, columns: AxisWindows, itemsize: int
-) -> _Plan:
+    channels: int,
+    planes: int,
+    groups: int,
+    rows: AxisWindows,
+    columns: AxisWindows,
+    dtype: np.dtype[Any],
+) -> tuple[_Plan, bool, _Lines]:
     down, right = _x_axes(rows, columns)
     offsets = _offsets(channels // groups, rows, columns)
     index = np.arange(planes * len(offsets)).reshape(groups, planes // groups, len(offsets))
     group_size = math.prod(_frame_shape(channels, down, right)) // groups
-    return _plan(index, offsets, group_size, rows.count * right.length, itemsize)
+    size = (rows.count, columns.count)
+    by_row, lines = _lines(_heights(planes // groups), size, right.length, dtype)
+    pitch = rows.count * columns.count if by_row else lines.places
+    plan = _plan(index, offsets, group_size, pitch, dtype.itemsize)
+    return plan, by_row, lines
 
 
 def direct_conv2d(
@@ -276,36 +368,38 @@ def direct_conv2d(
 ) -> None:
     """`conv2d` into `out` (N, O, oH, oW), contiguous as x is; all of one dtype."""
     n, channels = x.shape[:2]
-    planes, height, width = out.shape[1], rows.count, columns.count
-    plan = _forward_plan(channels, planes, groups, rows, columns, x.itemsize)
+    planes = out.shape[1]
+    plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
     weights = w.reshape(-1)[plan.index]
     down, right = _x_axes(rows, columns)
     shape = _frame_shape(channels, down, right)
-    places = (height - 1) * right.length + width
-    whole = right.length == width  # all places are results
     as_it_is = shape == (channels, 1, 1, *x.shape[2:]) and rows.padding == columns.padding == 0
-    canvas_shape = (planes, height * right.length)
+    canvas_shape = (0,) if by_row else (planes, lines.places)
     pieces = _in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * x.itemsize)
 
     def piece(number: int) -> None:
         part = pieces[number]
         count = part.stop - part.start
         frames, canvas = scratch_arrays(
-            x.dtype,
-            (0,) if as_it_is else (count, *shape),
-            (0,) if whole else (count, *canvas_shape),
+            x.dtype, (0,) if as_it_is else (count, *shape), (count, *canvas_shape)
         )
         if as_it_is:
             frames = x[part]
         else:
             _Frames(frames, down, right).fill(x[part])
-        if whole:
-            canvas = out[part].reshape(count, *canvas_shape)
-        plan.run(frames, weights, canvas, places)
-        if not whole:
-            out[part] = canvas.reshape(count, planes, height, right.length)[..., :width]
+        plan.run(frames, weights, out[part] if by_row else canvas, lines)
+        if not by_row:
+            _take_rows(canvas, right.length, out[part])
 
     run_pieces(piece, len(pieces))
+
+
+def _take_rows(canvas: Array, width: int, out: Array) -> None:
+    """Copy the results out of lines of places, whose rows are `width` apart."""
+    images, planes, height, wanted = out.shape
+    step = canvas.itemsize
+    strides = (*canvas.strides[:2], width * step, step)
+    out[...] = np.lib.stride_tricks.as_strided(canvas, (images, planes, height, wanted), strides)
 
 
 class _Residue(NamedTuple):
@@ -344,20 +438,24 @@ def _g_axis(axis: AxisWindows, residues: Sequence[_Residue]) -> tuple[_Axis, int
 
 
 class _Target(NamedTuple):
-    """The entries of x with one pair of remainders: which, how many, and their plan, if any."""
+    """The entries of x with one pair of remainders, and how they are computed, if they have taps."""
 
     where: Any
-    height: int
-    width: int
     plan: _Plan | None
+    lines: _Lines | None
 
 
 class _Backward(NamedTuple):
-    """How the input gradient is computed: axes of the cotangent's frames, lines of a result."""
+    """How the input gradient is computed: axes of the cotangent's frames, and the entries of x.
+
+    by_row: whether results go where they belong at once
+    places: the most places of one plane, if not
+    """
 
     down: _Axis
     right: _Axis
-    lines: int
+    by_row: bool
+    places: int
     targets: list[_Target]
 
 
@@ -373,7 +471,11 @@ def _backward_plan(
     vertical, horizontal = _residues(rows), _residues(columns)
     (down, top), (right, left) = _g_axis(rows, vertical), _g_axis(columns, horizontal)
     plane = down.length * right.length
-    lines = -(-max(lanes_of(dtype), vertical[0].count * right.length) // right.length)
+    heights = _heights(channels // groups)
+    size = (vertical[0].count, horizontal[0].count)  # the largest
+    by_row, _ = _lines(heights, size, right.length, dtype)
+    by_row = by_row and rows.stride == columns.stride == 1
+    room = max(lanes_of(dtype), size[0] * right.length)
     shape = (groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
     index = np.arange(math.prod(shape)).reshape(shape).transpose(0, 2, 1, 3, 4)
     first = np.arange(planes // groups)[:, None, None] * plane
@@ -381,20 +483,23 @@ def _backward_plan(
     for a, row in enumerate(vertical):
         for b, column in enumerate(horizontal):
             both = (slice(a, None, rows.stride), slice(b, None, columns.stride))
-            plan = None
+            plan = lines = None
             if row.taps and column.taps:
                 taps = index[..., list(row.taps), :][..., list(column.taps)]
                 starts = (top - np.array(row.shifts)) * right.length
+                _, lines = _lines(heights, (row.count, column.count), right.length, dtype)
+                if not by_row:
+                    lines = _flat(heights, (row.count, column.count), right.length, dtype)
                 plan = _plan(
                     taps.reshape(groups, channels // groups, -1),
                     first + starts[:, None] + (left - np.array(column.shifts)),
                     planes // groups * plane,
-                    lines * right.length,
+                    size[0] * size[1] if by_row else room,
                     dtype.itemsize,
                 )
             where = (slice(None), slice(None), *both)
-            targets.append(_Target(where, row.count, column.count, plan))
-    return _Backward(down, right, lines, targets)
+            targets.append(_Target(where, plan, lines))
+    return _Backward(down, right, by_row, room, targets)
 
 
 def direct_input_gradient(
@@ -407,10 +512,8 @@ def direct_input_gradient(
     flat = w.reshape(-1)
     weights = [None if t.plan is None else flat[t.plan.index] for t in back.targets]
     shape = _frame_shape(planes, back.down, back.right)
-    pitch = back.right.length
-    canvas_shape = (channels, back.lines * pitch)
+    canvas_shape = (0,) if back.by_row else (channels, back.places)
     pieces = _in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize)
-    lanes = lanes_of(g.dtype)
 
     def piece(number: int) -> None:
         part = pieces[number]
@@ -418,13 +521,12 @@ def direct_input_gradient(
         frames, canvas = scratch_arrays(g.dtype, (count, *shape), (count, *canvas_shape))
         _Frames(frames, back.down, back.right).fill(g[part])
         for target, packed in zip(back.targets, weights, strict=True):
-            if target.plan is None or packed is None:
+            if target.plan is None or target.lines is None or packed is None:
                 out[part][target.where] = 0
                 continue
-            places = max(lanes, (target.height - 1) * pitch + target.width)
-            target.plan.run(frames, packed, canvas, places)
-            grid = canvas.reshape(count, channels, back.lines, pitch)
-            out[part][target.where] = grid[:, :, : target.height, : target.width]
+            target.plan.run(frames, packed, out[part] if back.by_row else canvas, target.lines)
+            if not back.by_row:
+                _take_rows(canvas, back.right.length, out[part][target.where])
 
     run_pieces(piece, len(pieces))
 
