@@ -226,10 +226,6 @@ class Kernel:
         """A vector of equal numbers."""
         return Floats(self, self.constant(value, width), width)
 
-    def whole(self, value: int, width: int) -> Ints:
-        """A vector of equal integers."""
-        return Ints(self, f"<{', '.join([f'i64 {value}'] * width)}>", width)
-
     def spread(self, value: Whole, width: int) -> Ints:
         """A vector of equal integers."""
         one = self.let(f"insertelement <1 x i64> poison, i64 {value.name}, i64 0")
@@ -237,11 +233,6 @@ class Kernel:
         return Ints(
             self, self.let(f"shufflevector <1 x i64> {one}, <1 x i64> poison, {mask}"), width
         )
-
-    def steps(self, step: int, width: int) -> Ints:
-        """0, step, 2·step, …"""
-        items = ", ".join(f"i64 {step * lane}" for lane in range(width))
-        return Ints(self, f"<{items}>", width)
 
     def _place(self, base: Whole, at: Int, item: str) -> str:
         pointer = self.let(f"inttoptr i64 {base.name} to ptr")
@@ -276,9 +267,39 @@ class Kernel:
         kind = self.vector(value.width)
         self.do(f"store {kind} {value.name}, ptr {place}, align {self.dtype.itemsize}")
 
+    def inside(self, index: Whole, size: Whole, a: Whole, b: Whole) -> tuple[Whole, Whole]:
+        """(a, 0) if 0 ≤ index < size, else (b, 1)."""
+        test = self.let(f"icmp ult i64 {index.name}, {size.name}")
+        chosen = self.let(f"select i1 {test}, i64 {a.name}, i64 {b.name}")
+        return Whole(self, chosen), Whole(self, self.let(f"select i1 {test}, i64 0, i64 1"))
+
+    def store_whole(self, value: Whole, base: Whole, at: Int = 0) -> None:
+        """Store a 64-bit integer as number `at` from `base` on."""
+        self.do(f"store i64 {value.name}, ptr {self._place(base, at, 'i64')}, align 8")
+
+    def zero(self) -> Whole:
+        """The whole number 0, to carry through a loop."""
+        return Whole(self, "0")
+
     def load_whole(self, base: Whole, at: Int = 0) -> Whole:
         """The 64-bit integer `at` from `base` on."""
         return Whole(self, self.let(f"load i64, ptr {self._place(base, at, 'i64')}, align 8"))
+
+    def load_strided(self, base: Whole, at: Int, step: int, width: int) -> Floats:
+        """Every `step`-th number of memory from number `at` on; step 1 or 2.
+
+        It reads nothing behind the last of them.
+        """
+        if step == 1 or width == 1:
+            return self.load(base, at, width)
+        low, high = self.load(base, at, width), self.load(self.at(base, width - 1), at, width)
+        lanes = [lane if lane < width else lane + 1 for lane in range(0, 2 * width, 2)]
+        return low.shuffled(high, lanes)
+
+    def load_wholes(self, base: Whole, at: Int, width: int) -> Ints:
+        """Neighbouring 64-bit integers, from number `at` on."""
+        place = self._place(base, at, "i64")
+        return Ints(self, self.let(f"load <{width} x i64>, ptr {place}, align 8"), width)
 
     def transposed(self, rows: Sequence[Floats]) -> list[Floats]:
         """The columns of a square of vectors, whose side is a power of two."""
