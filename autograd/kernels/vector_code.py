@@ -20,7 +20,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 
-__all__ = ["Floats", "Ints", "Kernel", "Whole", "lanes_of", "ready"]
+__all__ = ["Floats", "Int", "Ints", "Kernel", "Whole", "lanes_of", "ready"]
 
 FREE = "contract reassoc nsz arcp"  # never nnan or ninf: NaN and infinity are data
 
