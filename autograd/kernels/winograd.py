@@ -39,7 +39,7 @@ Array = np.ndarray[Any, Any]
 # Tiles of a block.  Few, and the 36 matrices of products that run in the kernel stay in a cache of
 # half a megabyte; BLAS needs more rows, and weights that fit no cache should be read for many.
 OWN_TILES, BLAS_TILES = 24, 128
-OWN_BYTES = 2_500_000  # of transformed kernels whose products run here
+OWN_BYTES = 1_500_000  # of transformed kernels whose products run here
 PIECES = 8  # of the work; sums of each are added in order, so bits depend on no number of threads
 
 # G of the paper, with the points 0, ±1, ±2 and ∞
