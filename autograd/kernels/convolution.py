@@ -49,6 +49,7 @@ def convolution_windows(
     dilation: IntOrPair,
     groups: int,
 ) -> tuple[AxisWindows, AxisWindows]:
+    """The windows of a convolution.  Raises ShapeError or ValueError, which begin with `where`."""
     for name, shape, layout in (
         ("x", x_shape, "(N, C, H, W)"),
         ("w", w_shape, "(O, C / groups, kH, kW)"),

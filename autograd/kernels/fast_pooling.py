@@ -18,7 +18,15 @@ from tapegrad.autograd.kernels import pooling as plain
 from tapegrad.autograd.kernels.direct import direct_conv2d, direct_fits, direct_input_gradient
 from tapegrad.autograd.kernels.pooling import average_scale, average_windows, check_indices
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
-from tapegrad.autograd.kernels.vector_code import Floats, Ints, Kernel, Whole, lanes_of, ready
+from tapegrad.autograd.kernels.vector_code import (
+    Floats,
+    Ints,
+    Kernel,
+    Whole,
+    address,
+    lanes_of,
+    ready,
+)
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape, plane_windows
 
 __all__ = ["avg_pool2d", "avg_pool2d_gradient", "max_pool2d", "max_unpool2d"]
@@ -32,12 +40,9 @@ MOST_TAPS = 25  # of a window; each is a few instructions
 def _has_code(*arrays: Array) -> bool:
     """Whether these are arrays that kernels can read, and there are kernels."""
     same = all(a.dtype == arrays[0].dtype for a in arrays)
-    return same and arrays[0].dtype in FLOATS and arrays[0].dtype.isnative and machine.is_available()
-
-
-def _address(a: Array) -> int:
-    address: int = a.__array_interface__["data"][0]
-    return address
+    return (
+        same and arrays[0].dtype in FLOATS and arrays[0].dtype.isnative and machine.is_available()
+    )
 
 
 def _pieces(planes: int, plane_bytes: int) -> list[slice]:
@@ -180,9 +185,9 @@ def max_pool2d(
             frames[:, inner[0][0], inner[1][0]] = images[:, inner[0][1], inner[1][1]]
             images = frames
         run(
-            _address(images), frame[0] * frame[1] * size, frame[1] * size, rows.stride,
-            _address(flat_y[part]), _address(flat_indices[part]), len(images), rows.count,
-            columns.count, _address(positions), _address(offsets),
+            address(images), frame[0] * frame[1] * size, frame[1] * size, rows.stride,
+            address(flat_y[part]), address(flat_indices[part]), len(images), rows.count,
+            columns.count, address(positions), address(offsets),
         )  # fmt: skip
 
     run_pieces(piece, len(pieces))
@@ -240,8 +245,8 @@ def max_unpool2d(
         part = pieces[number]
         flat[part] = 0
         run(
-            _address(flat_x[part]), _address(flat_indices[part]), _address(flat[part]),
-            part.stop - part.start, count, size, _address(misses[number]),
+            address(flat_x[part]), address(flat_indices[part]), address(flat[part]),
+            part.stop - part.start, count, size, address(misses[number]),
         )  # fmt: skip
 
     run_pieces(piece, len(pieces))

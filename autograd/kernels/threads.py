@@ -1,7 +1,7 @@
 """`set_num_threads` says how many threads compute, and `run_pieces` runs work on them.
 
-There is one pool of Python threads.  What runs on it releases Python's lock: NumPy, BLAS, kernels of
-machine code.  Work comes in pieces whose number and limits do not depend on the number of threads,
+There is one pool of Python threads.  What runs on it releases Python's lock: NumPy, BLAS, kernels
+of machine code.  Work comes in pieces whose number and limits do not depend on the number of threads,
 and each piece writes to a place of its own; so results have equal bits for any number of threads.
 While pieces run, BLAS works with one thread; outside of them with as many as were set.
 
@@ -20,7 +20,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["get_num_threads", "run_pieces", "scratch_arrays", "set_num_threads", "set_threads_as_asked"]
+__all__ = [
+    "get_num_threads",
+    "run_pieces",
+    "scratch_arrays",
+    "set_num_threads",
+    "set_threads_as_asked",
+]
 
 VARIABLE = "TAPEGRAD_NUM_THREADS"
 KEPT_BYTES = 2**26  # scratch memory that each thread keeps between calls
@@ -28,33 +34,42 @@ KEPT_FORMS = 64  # sets of arrays in it that each thread remembers
 
 Array = np.ndarray[Any, Any]
 
-_count = 1
 _local = threading.local()
 _blas: list[Any] = []  # controllers of the BLAS libraries, once a number has been set
 
 
+class _Settings:
+    """How many threads compute, and the lock that the one call holds that uses the pool."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self.busy = threading.Lock()
+
+
+_settings = _Settings()
+
+
 def get_num_threads() -> int:
     """How many threads the compiled kernels run on: 1 unless it was set."""
-    return _count
+    return _settings.count
 
 
 def set_num_threads(n: int) -> None:
     """Run compiled kernels on n threads, and BLAS with n threads outside of them.
 
-    The setting is one for the whole process.  `TAPEGRAD_NUM_THREADS` in the environment sets it when
-    tapegrad is imported; without either, kernels run on one thread and BLAS as it was configured.
-    Results have the same bits for each n, but for those of BLAS itself.  BLAS needs threadpoolctl
-    (`pip install 'tapegrad[fast]'`); without it, only kernels are set.
+    The setting is one for the whole process.  `TAPEGRAD_NUM_THREADS` in the environment sets it
+    when tapegrad is imported; without either, kernels run on one thread and BLAS as it was
+    configured.  Kernels give the same bits for each n; BLAS may not.  BLAS is set through
+    threadpoolctl (`pip install 'tapegrad[fast]'`); without it, only kernels are.
     Raises ValueError for an n below 1, TypeError for no whole number.
     """
-    global _count
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
         raise TypeError(f"set_num_threads: n must be a whole number, found {n!r}")
     if n < 1:
         raise ValueError(f"set_num_threads: n must be at least 1, found {n}")
     _blas[:] = _blas_libraries()
-    _count = int(n)
-    _set_blas(_count)
+    _settings.count = int(n)
+    _set_blas(_settings.count)
 
 
 def set_threads_as_asked() -> None:
@@ -133,7 +148,6 @@ class _Worker(threading.Thread):
 
 
 _workers: list[_Worker] = []
-_busy = threading.Lock()
 
 
 def run_pieces(function: Callable[[int], object], count: int) -> None:
@@ -142,15 +156,16 @@ def run_pieces(function: Callable[[int], object], count: int) -> None:
     Returns when all are done.  What a piece raises is raised here, once no other is running; pieces
     that have not begun are left out.
     """
-    single = min(_count, count) == 1
-    if single or getattr(_local, "inside", False) or not _busy.acquire(blocking=False):
+    threads, busy = min(_settings.count, count), _settings.busy
+    inside = threads < 2 or getattr(_local, "inside", False)
+    if inside or not busy.acquire(blocking=False):
         for number in range(count):
             function(number)
         return
     try:
-        _run_on_threads(_Work(function, count), min(_count, count) - 1)
+        _run_on_threads(_Work(function, count), threads - 1)
     finally:
-        _busy.release()
+        busy.release()
 
 
 def _run_on_threads(work: _Work, helpers: int) -> None:
@@ -175,7 +190,7 @@ def _run_on_threads(work: _Work, helpers: int) -> None:
             except KeyboardInterrupt as error:
                 interrupt = work.error = error
         _local.inside = False
-        _set_blas(_count)
+        _set_blas(_settings.count)
     if interrupt is not None:
         raise interrupt
     if work.error is not None:
@@ -184,9 +199,8 @@ def _run_on_threads(work: _Work, helpers: int) -> None:
 
 def _start_again() -> None:
     """Forget the threads that a child of `fork` does not have."""
-    global _busy
     _workers.clear()
-    _busy = threading.Lock()
+    _settings.busy = threading.Lock()
     _local.inside = False
 
 

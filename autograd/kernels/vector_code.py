@@ -14,13 +14,14 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapegrad.autograd.kernels import machine
 
-__all__ = ["Floats", "Int", "Ints", "Kernel", "Whole", "lanes_of", "ready"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Floats", "Int", "Ints", "Kernel", "Whole", "address", "lanes_of", "ready"]
 
 FREE = "contract reassoc nsz arcp"  # never nnan or ninf: NaN and infinity are data
 
@@ -95,18 +96,22 @@ class Floats:
         return Floats(k, k.let(f"{operation} {FREE} {kind} {self.name}, {name}"), self.width)
 
     def plus_product(self, a: Floats, b: Floats) -> Floats:
-        """This plus a · b, rounded once where the processor can."""
+        """The sum of this and a · b, rounded once where the processor can."""
         k, kind = self.kernel, self.kernel.vector(self.width)
         function = f"@llvm.fmuladd.{k.suffix(self.width)}"
         k.declare(f"declare {kind} {function}({kind}, {kind}, {kind})")
-        call = f"call {FREE} {kind} {function}({kind} {a.name}, {kind} {b.name}, {kind} {self.name})"
+        call = (
+            f"call {FREE} {kind} {function}({kind} {a.name}, {kind} {b.name}, {kind} {self.name})"
+        )
         return Floats(k, k.let(call), self.width)
 
     def shuffled(self, other: Floats, lanes: Sequence[int]) -> Floats:
         """The entries with these numbers of this vector and, from `width` on, of another."""
         k, kind = self.kernel, self.kernel.vector(self.width)
         mask = ", ".join(f"i32 {lane}" for lane in lanes)
-        text = f"shufflevector {kind} {self.name}, {kind} {other.name}, <{len(lanes)} x i32> <{mask}>"
+        text = (
+            f"shufflevector {kind} {self.name}, {kind} {other.name}, <{len(lanes)} x i32> <{mask}>"
+        )
         return Floats(k, k.let(text), len(lanes))
 
     def total(self) -> Floats:
@@ -119,7 +124,7 @@ class Floats:
         return value
 
     def above(self, other: Floats) -> Test:
-        """Where this is greater, or NaN: a NaN here wins, and is not beaten by a number."""
+        """Where this vector is greater, or NaN: NaN wins, and no number beats it."""
         k, kind = self.kernel, self.kernel.vector(self.width)
         more = k.let(f"fcmp ogt {kind} {self.name}, {other.name}")
         nan = k.let(f"fcmp uno {kind} {self.name}, {self.name}")
@@ -401,6 +406,12 @@ def _vector_bytes() -> int:
 def lanes_of(dtype: np.dtype[Any]) -> int:
     """How many numbers of a dtype a register holds."""
     return _vector_bytes() // dtype.itemsize
+
+
+def address(a: np.ndarray[Any, Any]) -> int:
+    """Where the first number of an array lies."""
+    place: int = a.__array_interface__["data"][0]
+    return place
 
 
 def ready(kernel: Kernel) -> Callable[..., None]:

@@ -14,12 +14,13 @@ Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
-from tapegrad.autograd.kernels.vector_code import lanes_of
+from tapegrad.autograd.kernels.vector_code import address, lanes_of
 from tapegrad.autograd.kernels.winograd_kernels import (
     AREA,
     FLOAT,
@@ -140,7 +141,7 @@ def _work(
         own,
         np.array(strips, np.int64).reshape(-1, STRIP),
         np.array(blocks, np.int64),
-        [(a, b - a) for a, b in zip(limits, limits[1:], strict=False)],
+        [(a, b - a) for a, b in pairwise(limits)],
         _table((height, width), wide, padding, channels),
         _table(size, right * OUT, (0, 0), planes),
     )
@@ -183,11 +184,6 @@ def _matrices(memory: Array, plane: int, tiles: int, width: int) -> Array:
     return rows.reshape(AREA, tiles, width)
 
 
-def _address(a: Array) -> int:
-    address: int = a.__array_interface__["data"][0]
-    return address
-
-
 def _vectors(planes: int, exactly: bool) -> int:
     """How many registers of a row of results the products take; 0 if they do not fit."""
     lanes = lanes_of(FLOAT)
@@ -220,17 +216,17 @@ def winograd_conv2d(x: Array, w: Array, padding: tuple[int, int], out: Array) ->
         first, count = work.pieces[number]
         frame, entries, products, canvas = scratch_arrays(FLOAT, *sizes)
         arguments = (
-            _address(work.strips), _address(x), _address(work.table_x), channels,
-            x.shape[2] * x.shape[3], _address(frame), frame.size, _address(entries), entries_plane,
-            _address(kernels), _address(products), products_plane, _address(canvas), _address(out),
-            _address(work.table_y), planes, size[0] * size[1], work.right,
-            _address(checks[number]),
+            address(work.strips), address(x), address(work.table_x), channels,
+            x.shape[2] * x.shape[3], address(frame), frame.size, address(entries), entries_plane,
+            address(kernels), address(products), products_plane, address(canvas), address(out),
+            address(work.table_y), planes, size[0] * size[1], work.right,
+            address(checks[number]),
         )  # fmt: skip
         if work.own:
-            run(_address(work.blocks[first:]), count, *arguments)
+            run(address(work.blocks[first:]), count, *arguments)
             return
         for block in range(first, first + count):
-            which, tiles = _address(work.blocks[block:]), int(work.blocks[block, 2])
+            which, tiles = address(work.blocks[block:]), int(work.blocks[block, 2])
             run(which, 1, *arguments)
             np.matmul(
                 _matrices(entries, entries_plane, tiles, channels),
@@ -264,17 +260,17 @@ def winograd_weight_gradient(x: Array, g: Array, padding: tuple[int, int]) -> Ar
         first, count = work.pieces[number]
         frame, entries, shares, canvas = scratch_arrays(FLOAT, *sizes)
         arguments = (
-            _address(work.strips), _address(x), _address(work.table_x), channels,
-            x.shape[2] * x.shape[3], _address(frame), frame.size, _address(entries), entries_plane,
-            _address(sums[number]), _address(shares), shares_plane, _address(canvas), canvas.size,
-            _address(g), _address(work.table_y), planes, size[0] * size[1], work.right,
+            address(work.strips), address(x), address(work.table_x), channels,
+            x.shape[2] * x.shape[3], address(frame), frame.size, address(entries), entries_plane,
+            address(sums[number]), address(shares), shares_plane, address(canvas), canvas.size,
+            address(g), address(work.table_y), planes, size[0] * size[1], work.right,
         )  # fmt: skip
         if own:
-            run(_address(work.blocks[first:]), count, *arguments)
+            run(address(work.blocks[first:]), count, *arguments)
             return
         for block in range(first, first + count):
             tiles = int(work.blocks[block, 2])
-            run(_address(work.blocks[block:]), 1, *arguments)
+            run(address(work.blocks[block:]), 1, *arguments)
             sums[number] += np.matmul(
                 _matrices(entries, entries_plane, tiles, channels).transpose(0, 2, 1),
                 _matrices(shares, shares_plane, tiles, planes),

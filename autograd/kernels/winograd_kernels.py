@@ -1,9 +1,9 @@
 """The transforms and products of Winograd's convolution as machine code; see `winograd.py`.
 
-Work comes in *strips*, some rows of tiles of one image, and *blocks* of strips whose 36 matrices fit
-into a cache.  The entries of a strip are turned to have channels last, in a padded *frame*; results
-are turned back from a *canvas*.  Where the matrices are small, their products run here as well, for
-BLAS copies its operands first; else the kernel stops between the stages.
+Work comes in *strips*, some rows of tiles of one image, and *blocks* of strips whose 36 matrices
+fit into a cache.  The entries of a strip are turned to have channels last, in a padded *frame*;
+results are turned back from a *canvas*.  Where the matrices are small, their products run here as
+well, for BLAS copies its operands first; else the kernel stops between the stages.
 """
 
 from __future__ import annotations
@@ -189,6 +189,16 @@ def _matrices_to_tiles(
     _each_tile(k, down, right, tile)
 
 
+def _outer(
+    sums: Sequence[Floats], factors: Sequence[Floats], weights: Sequence[Floats]
+) -> list[Floats]:
+    """Sums, weight by weight, plus the products of each weight with all factors."""
+    return [
+        total.plus_product(factors[i % len(factors)], weights[i // len(factors)])
+        for i, total in enumerate(sums)
+    ]
+
+
 def _products(
     k: Kernel, a: Whole, b: Whole, y: Whole, tiles: Whole, inner: Whole, outer: Whole, vectors: int
 ) -> None:
@@ -201,12 +211,8 @@ def _products(
             def term(c: Whole, *sums: Floats) -> list[Floats]:
                 row = k.at(b, c * outer + o)
                 factors = [k.load(row, v * k.lanes) for v in range(vectors)]
-                following = []
-                for r, line in enumerate(lines):
-                    weight = k.load_all(line, c)
-                    for v in range(vectors):
-                        following.append(sums[r * vectors + v].plus_product(factors[v], weight))
-                return following
+                weights = [k.load_all(line, c) for line in lines]
+                return _outer(sums, factors, weights)
 
             totals = k.loop(inner, term, [k.all(0.0, k.lanes)] * (LEAST_ROWS * vectors))
             for r in range(LEAST_ROWS):
@@ -230,20 +236,13 @@ def _sums(
             def term(t: Whole, *sums: Floats) -> list[Floats]:
                 row, weights = k.at(b, t * outer + o), k.at(a, t * inner + c)
                 factors = [k.load(row, v * k.lanes) for v in range(vectors)]
-                following = []
-                for r in range(height):
-                    weight = k.load_all(weights, r)
-                    for v in range(vectors):
-                        following.append(sums[r * vectors + v].plus_product(factors[v], weight))
-                return following
+                return _outer(sums, factors, [k.load_all(weights, r) for r in range(height)])
 
             totals = k.loop(tiles, term, [k.all(0.0, k.lanes)] * (height * vectors))
             for r in range(height):
                 into = k.at(y, (c + r) * outer + o)
                 for v in range(vectors):
-                    k.store(
-                        k.load(into, v * k.lanes) + totals[r * vectors + v], into, v * k.lanes
-                    )
+                    k.store(k.load(into, v * k.lanes) + totals[r * vectors + v], into, v * k.lanes)
 
         k.loop(inner, rows, step=height)
 
@@ -285,9 +284,7 @@ def forward_kernel(stages: str, vectors: int) -> Callable[..., None]:
         def into(strip: list[Whole]) -> None:
             _clear(k, frame, frame_size)
             at, size, table, shift = strip[:4]
-            _channels_last(
-                k, x + at, frame + shift, table_x + table, channels, size, x_pitch
-            )
+            _channels_last(k, x + at, frame + shift, table_x + table, channels, size, x_pitch)
             target = k.at(entries, strip[9] * channels)
             _tiles_to_matrices(
                 k, frame, target, strip[8], right, channels, entries_plane, IN, _entries
@@ -345,18 +342,14 @@ def weight_kernel(stages: str, vectors: int) -> Callable[..., None]:
         def into(strip: list[Whole]) -> None:
             _clear(k, frame, frame_size)
             at, size, table, shift = strip[:4]
-            _channels_last(
-                k, x + at, frame + shift, table_x + table, channels, size, x_pitch
-            )
+            _channels_last(k, x + at, frame + shift, table_x + table, channels, size, x_pitch)
             target = k.at(entries, strip[9] * channels)
             _tiles_to_matrices(
                 k, frame, target, strip[8], right, channels, entries_plane, IN, _entries
             )
             _clear(k, canvas, canvas_size)
             at, size, table, shift = strip[4:8]
-            _channels_last(
-                k, g + at, canvas + shift, table_g + table, planes, size, g_pitch
-            )
+            _channels_last(k, g + at, canvas + shift, table_g + table, planes, size, g_pitch)
             target = k.at(shares, strip[9] * planes)
             _tiles_to_matrices(
                 k, canvas, target, strip[8], right, planes, shares_plane, OUT, _results_adjoint
