@@ -26,12 +26,12 @@ from tapegrad.autograd.kernels.direct import (
     direct_weight_gradient,
 )
 from tapegrad.autograd.kernels.threads import run_pieces
+from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape
 from tapegrad.autograd.kernels.winograd import (
     winograd_conv2d,
     winograd_fits,
     winograd_weight_gradient,
 )
-from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape
 
 __all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "way_of"]
 

@@ -1,8 +1,8 @@
 """`set_num_threads` says how many threads compute, and `run_pieces` runs work on them.
 
 There is one pool of Python threads.  What runs on it releases Python's lock: NumPy, BLAS, kernels
-of machine code.  Work comes in pieces whose number and limits do not depend on the number of threads,
-and each piece writes to a place of its own; so results have equal bits for any number of threads.
+of machine code.  Work comes in pieces whose number and limits do not depend on the number of
+threads, and each piece writes to a place of its own; so results have equal bits for any number.
 While pieces run, BLAS works with one thread; outside of them with as many as were set.
 
 A piece that splits its own work again does so by itself, and so does a second user thread that
