@@ -24,7 +24,7 @@ from tapegrad.autograd.kernels import (
     vector_code,
     winograd,
 )
-from tapegrad.autograd.kernels.vector_code import Kernel, address, ready
+from tapegrad.autograd.kernels.vector_code import KernelCode, address, ready
 from tapegrad.autograd.kernels.windows import plane_windows
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
@@ -49,7 +49,7 @@ def pairs(low, high):
 
 @pytest.mark.parametrize("dtype", [FLOAT, DOUBLE])
 def test_a_kernel_computes_what_its_python_says(dtype):
-    k = Kernel("x y n", dtype)
+    k = KernelCode("x y n", dtype)
     x, y, n = k["x y n"]
 
     def body(i, total):
@@ -68,7 +68,7 @@ def test_a_kernel_computes_what_its_python_says(dtype):
 
 
 def test_squares_of_registers_are_transposed_and_strided_loads_read_no_further():
-    k = Kernel("x y z", FLOAT)
+    k = KernelCode("x y z", FLOAT)
     x, y, z = k["x y z"]
     rows = [k.load(x, k.lanes * i) for i in range(k.lanes)]
     for i, column in enumerate(k.transposed(rows)):

@@ -26,7 +26,7 @@ from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
     Lines,
-    Plan,
+    JobPlan,
     cover,
     cover_at_once,
     frame_axis,
@@ -84,7 +84,7 @@ def _forward_plan(
     rows: AxisWindows,
     columns: AxisWindows,
     dtype: np.dtype[Any],
-) -> tuple[Plan, bool, Lines]:
+) -> tuple[JobPlan, bool, Lines]:
     down, right = _x_axes(rows, columns)
     offsets = _offsets(channels // groups, rows, columns)
     index = np.arange(planes * len(offsets)).reshape(groups, planes // groups, len(offsets))
@@ -174,7 +174,7 @@ class _Target(NamedTuple):
     """The entries of x with one pair of remainders, and how they are computed if they have taps."""
 
     where: Any
-    plan: Plan | None
+    plan: JobPlan | None
     lines: Lines | None
 
 

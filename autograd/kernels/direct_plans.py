@@ -9,13 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd.kernels.vector_code import Floats, Kernel, Whole, address, lanes_of, ready
+from tapegrad.autograd.kernels.vector_code import (
+    Floats,
+    KernelCode,
+    Whole,
+    address,
+    lanes_of,
+    ready,
+)
 
 __all__ = [
     "FrameAxis",
     "Frames",
     "Lines",
-    "Plan",
+    "JobPlan",
     "cover",
     "cover_at_once",
     "frame_axis",
@@ -48,7 +55,7 @@ def _products(dtype: np.dtype[Any], height: int, vectors: int) -> Callable[..., 
 
     For all images and jobs; steps are bytes.
     """
-    k = Kernel(
+    k = KernelCode(
         "jobs count images frames frame_step frame_row weights y y_step y_plane y_row offsets taps "
         "rows P",
         dtype,
@@ -97,7 +104,7 @@ def _products(dtype: np.dtype[Any], height: int, vectors: int) -> Callable[..., 
 @lru_cache(maxsize=64)
 def sums_kernel(dtype: np.dtype[Any], height: int, taps: int) -> Callable[..., None]:
     """y[r, t] += Σₙₚ g[n, r, p] · frame[n, p + offset[t]], for each job; P whole registers."""
-    k = Kernel("jobs count images P g g_step g_plane x x_step offsets y pitch", dtype)
+    k = KernelCode("jobs count images P g g_step g_plane x x_step offsets y pitch", dtype)
     jobs, count, images, places = k["jobs count images P"]
     g, g_step, g_plane, x, x_step, offsets, y, pitch = k[
         "g g_step g_plane x x_step offsets y pitch"
@@ -194,7 +201,7 @@ def in_pieces(n: int, image_bytes: int) -> list[slice]:
 # Plans of `_products` -----------------------------------------------------------------------------
 
 
-class Plan(NamedTuple):
+class JobPlan(NamedTuple):
     """What `_products` does for each image; it depends on shapes and settings alone.
 
     index:   where the numbers of its packed weights lie in w
@@ -287,7 +294,7 @@ def heights_of(planes: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def make_plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsize: int) -> Plan:
+def make_plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsize: int) -> JobPlan:
     """A plan for weights whose places in w are `index` (groups, planes, taps)."""
     groups, planes, taps = index.shape
     group = np.arange(groups)
@@ -305,7 +312,7 @@ def make_plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsiz
         jobs.setdefault(height, []).append(np.stack(rows, axis=1) * itemsize)
         start += groups * taps * height
         first += height
-    return Plan(
+    return JobPlan(
         np.concatenate(packed),
         np.ascontiguousarray(offsets, dtype=np.int64).reshape(-1),
         [(h, np.ascontiguousarray(np.concatenate(part), np.int64)) for h, part in jobs.items()],

@@ -21,7 +21,7 @@ from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import (
     Floats,
     Ints,
-    Kernel,
+    KernelCode,
     Whole,
     address,
     lanes_of,
@@ -61,7 +61,7 @@ def _maxima(
 
     firsts: for rows, then columns, what a position is made of; see `_positions`
     """
-    k = Kernel("x x_plane x_row down y indices planes rows columns positions offsets", dtype)
+    k = KernelCode("x x_plane x_row down y indices planes rows columns positions offsets", dtype)
     x, x_plane, x_row, down, y, indices = k["x x_plane x_row down y indices"]
     planes, rows, columns, positions, offsets = k["planes rows columns positions offsets"]
     corner_rows, first_rows = positions, positions + rows * 8
@@ -197,7 +197,7 @@ def max_pool2d(
 @lru_cache(maxsize=2)
 def _scattered(dtype: np.dtype[Any]) -> Callable[..., None]:
     """y[n, indices[n, p]] += x[n, p]; what lies outside is counted in `outside` and left out."""
-    k = Kernel("x indices y planes count size outside", dtype)
+    k = KernelCode("x indices y planes count size outside", dtype)
     x, indices, y, planes, count, size, outside = k["x indices y planes count size outside"]
     nowhere = outside + 8
 

@@ -1,4 +1,4 @@
-"""`Kernel` collects one loop nest on vectors, written in Python, as a text for LLVM.
+"""`KernelCode` collects one loop nest on vectors, written in Python, as a text for LLVM.
 
 Python runs while the text is written: a Python loop unrolls, a Python function is inlined, and
 ``a + b`` adds an instruction.  `machine.py` makes the text a function, which runs without Python's
@@ -21,7 +21,7 @@ from tapegrad.autograd.kernels import machine
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Floats", "Int", "Ints", "Kernel", "Whole", "address", "lanes_of", "ready"]
+__all__ = ["Floats", "Int", "Ints", "KernelCode", "Whole", "address", "lanes_of", "ready"]
 
 FREE = "contract reassoc nsz arcp"  # never nnan or ninf: NaN and infinity are data
 
@@ -31,7 +31,7 @@ class Whole:
 
     __slots__ = ("kernel", "name")
 
-    def __init__(self, kernel: Kernel, name: str) -> None:
+    def __init__(self, kernel: KernelCode, name: str) -> None:
         self.kernel, self.name = kernel, name
 
     def __add__(self, other: Int) -> Whole:
@@ -75,7 +75,7 @@ class Floats:
 
     __slots__ = ("kernel", "name", "width")
 
-    def __init__(self, kernel: Kernel, name: str, width: int) -> None:
+    def __init__(self, kernel: KernelCode, name: str, width: int) -> None:
         self.kernel, self.name, self.width = kernel, name, width
 
     def __add__(self, other: Floats) -> Floats:
@@ -136,7 +136,7 @@ class Ints:
 
     __slots__ = ("kernel", "name", "width")
 
-    def __init__(self, kernel: Kernel, name: str, width: int) -> None:
+    def __init__(self, kernel: KernelCode, name: str, width: int) -> None:
         self.kernel, self.name, self.width = kernel, name, width
 
     def __add__(self, other: Ints) -> Ints:
@@ -149,7 +149,7 @@ class Test:
 
     __slots__ = ("kernel", "name", "width")
 
-    def __init__(self, kernel: Kernel, name: str, width: int) -> None:
+    def __init__(self, kernel: KernelCode, name: str, width: int) -> None:
         self.kernel, self.name, self.width = kernel, name, width
 
     def choose(self, a: Any, b: Any) -> Any:
@@ -163,7 +163,7 @@ class Test:
 Value: TypeAlias = Whole | Floats | Ints
 
 
-class Kernel:
+class KernelCode:
     """A function under construction.
 
     arguments: the names of the whole numbers and addresses that it takes, separated by blanks
@@ -414,7 +414,7 @@ def address(a: np.ndarray[Any, Any]) -> int:
     return place
 
 
-def ready(kernel: Kernel) -> Callable[..., None]:
+def ready(kernel: KernelCode) -> Callable[..., None]:
     """Compile a kernel, and return the function of its arguments, by position.
 
     It runs without Python's lock, and looks at nothing: the caller answers for sizes and addresses.

@@ -57,7 +57,7 @@ KERNEL = np.array(
 KERNELS = np.kron(KERNEL, KERNEL).astype(FLOAT)  # on 3×3 entries in a row
 
 
-class _Work(NamedTuple):
+class _Tiling(NamedTuple):
     """How results are cut into strips, blocks and pieces; of shapes alone.
 
     right:  tiles next to each other
@@ -94,7 +94,7 @@ class _Work(NamedTuple):
 @lru_cache(maxsize=64)
 def _work(
     x_shape: tuple[int, ...], planes: int, size: tuple[int, int], padding: tuple[int, int]
-) -> _Work:
+) -> _Tiling:
     n, channels, height, width = x_shape
     down, right = (-(-side // OUT) for side in size)
     own = AREA * channels * planes * FLOAT.itemsize <= OWN_BYTES
@@ -134,7 +134,7 @@ def _work(
             blocks[-1][2] = tiles
     count = min(PIECES, len(blocks))
     limits = [number * len(blocks) // count for number in range(count + 1)]
-    return _Work(
+    return _Tiling(
         right,
         max(block[2] for block in blocks),
         lines,

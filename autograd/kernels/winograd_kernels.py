@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tapegrad.autograd.kernels.vector_code import Floats, Int, Kernel, Whole, ready
+from tapegrad.autograd.kernels.vector_code import Floats, Int, KernelCode, Whole, ready
 
 __all__ = [
     "AREA",
@@ -66,13 +66,13 @@ def _results_adjoint(g: Sequence[Floats]) -> list[Floats]:
 # Stages -------------------------------------------------------------------------------------------
 
 
-def _clear(k: Kernel, memory: Whole, count: Int) -> None:
+def _clear(k: KernelCode, memory: Whole, count: Int) -> None:
     """Zeros, up to a register more than `count`."""
     k.loop(count, lambda i: k.store(k.all(0.0, k.lanes), memory, i), step=k.lanes)
 
 
 def _channels_last(
-    k: Kernel, x: Whole, frame: Whole, table: Whole, channels: Whole, count: Whole, pitch: Whole
+    k: KernelCode, x: Whole, frame: Whole, table: Whole, channels: Whole, count: Whole, pitch: Whole
 ) -> None:
     """Entry p < `count` of each channel goes to `frame` + table[p]; channels are `pitch` apart."""
 
@@ -91,7 +91,7 @@ def _channels_last(
 
 
 def _channels_first(
-    k: Kernel,
+    k: KernelCode,
     canvas: Whole,
     y: Whole,
     table: Whole,
@@ -121,14 +121,14 @@ def _channels_first(
 
 
 def _each_tile(
-    k: Kernel, down: Whole, right: Whole, body: Callable[[Whole, Whole, Whole], None]
+    k: KernelCode, down: Whole, right: Whole, body: Callable[[Whole, Whole, Whole], None]
 ) -> None:
     """Run body(row, column, number) for each tile of a strip."""
     k.loop(down, lambda i: k.loop(right, lambda j: body(i, j, i * right + j)) and None)
 
 
 def _tiles_to_matrices(
-    k: Kernel,
+    k: KernelCode,
     image: Whole,
     matrices: Whole,
     down: Whole,
@@ -160,7 +160,7 @@ def _tiles_to_matrices(
 
 
 def _matrices_to_tiles(
-    k: Kernel,
+    k: KernelCode,
     matrices: Whole,
     canvas: Whole,
     down: Whole,
@@ -200,7 +200,14 @@ def _outer(
 
 
 def _products(
-    k: Kernel, a: Whole, b: Whole, y: Whole, tiles: Whole, inner: Whole, outer: Whole, vectors: int
+    k: KernelCode,
+    a: Whole,
+    b: Whole,
+    y: Whole,
+    tiles: Whole,
+    inner: Whole,
+    outer: Whole,
+    vectors: int,
 ) -> None:
     """y (tiles, outer) = a (tiles, inner) · b (inner, outer); at least LEAST_ROWS tiles."""
 
@@ -226,7 +233,14 @@ def _products(
 
 
 def _sums(
-    k: Kernel, a: Whole, b: Whole, y: Whole, tiles: Whole, inner: Whole, outer: Whole, vectors: int
+    k: KernelCode,
+    a: Whole,
+    b: Whole,
+    y: Whole,
+    tiles: Whole,
+    inner: Whole,
+    outer: Whole,
+    vectors: int,
 ) -> None:
     """y (inner, outer) += aᵀ b of a (tiles, inner), b (tiles, outer); sides are multiples."""
     height = 4
@@ -253,7 +267,7 @@ def _sums(
 
 
 def _each_strip(
-    k: Kernel, block: Whole, strips: Whole, body: Callable[[list[Whole]], None]
+    k: KernelCode, block: Whole, strips: Whole, body: Callable[[list[Whole]], None]
 ) -> Whole:
     """Run `body` on the numbers of each strip of a block; returns the tiles of the block."""
     first, count, tiles = (k.load_whole(block, i) for i in range(3))
@@ -267,7 +281,7 @@ def _each_strip(
 @lru_cache(maxsize=8)
 def forward_kernel(stages: str, vectors: int) -> Callable[..., None]:
     """Convolve: stages "in" (to matrices), "product" and "out" (to results), of some blocks."""
-    k = Kernel(
+    k = KernelCode(
         "blocks count strips x table_x C x_pitch frame frame_size entries entries_plane kernels "
         "products products_plane canvas y table_y O y_pitch right check",
         FLOAT,
@@ -325,7 +339,7 @@ def forward_kernel(stages: str, vectors: int) -> Callable[..., None]:
 @lru_cache(maxsize=8)
 def weight_kernel(stages: str, vectors: int) -> Callable[..., None]:
     """The weight gradient before its last transform: stages "in" and "product", of some blocks."""
-    k = Kernel(
+    k = KernelCode(
         "blocks count strips x table_x C x_pitch frame frame_size entries entries_plane sums "
         "shares shares_plane canvas canvas_size g table_g O g_pitch right",
         FLOAT,
