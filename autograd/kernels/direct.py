@@ -25,8 +25,8 @@ import numpy as np
 from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
-    Lines,
     JobPlan,
+    Lines,
     cover,
     cover_at_once,
     frame_axis,
