@@ -103,7 +103,7 @@ def direct_conv2d(
     n, channels = x.shape[:2]
     planes = out.shape[1]
     plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
-    weights = w.reshape(-1)[plan.index]
+    weights = w.reshape(-1)[plan.order]
     down, right = _x_axes(rows, columns)
     shape = frame_shape(channels, down, right)
     as_it_is = shape == (channels, 1, 1, *x.shape[2:]) and rows.padding == columns.padding == 0
@@ -138,12 +138,12 @@ def _take_rows(canvas: Array, width: int, out: Array) -> None:
 class _Residue(NamedTuple):
     """The entries of an axis of x with one remainder by the stride, and the taps that reach them.
 
-    count:  how many entries
+    size:   how many entries
     taps:   numbers of the taps
     shifts: for each tap, how far before an entry's number the number of its window is
     """
 
-    count: int
+    size: int
     taps: tuple[int, ...]
     shifts: tuple[int, ...]
 
@@ -164,7 +164,7 @@ def _residues(axis: AxisWindows) -> list[_Residue]:
 
 def _g_axis(axis: AxisWindows, residues: Sequence[_Residue]) -> tuple[FrameAxis, int]:
     """The axis of the cotangent's frames, and the zeros in front of it."""
-    shifts = [(shift, r.count) for r in residues for shift in r.shifts]
+    shifts = [(shift, r.size) for r in residues for shift in r.shifts]
     before = max([0, *(shift for shift, _ in shifts)])
     length = max([1, *(count + before - shift for shift, count in shifts)])
     return frame_axis(axis.count, 1, before, length), before
@@ -205,7 +205,7 @@ def _backward_plan(
     (down, top), (right, left) = _g_axis(rows, vertical), _g_axis(columns, horizontal)
     plane = down.length * right.length
     heights = heights_of(channels // groups)
-    size = (vertical[0].count, horizontal[0].count)  # the largest
+    size = (vertical[0].size, horizontal[0].size)  # the largest
     by_row, _ = cover(heights, size, right.length, dtype)
     by_row = by_row and rows.stride == columns.stride == 1
     room = max(lanes_of(dtype), size[0] * right.length)
@@ -220,9 +220,9 @@ def _backward_plan(
             if row.taps and column.taps:
                 taps = index[..., list(row.taps), :][..., list(column.taps)]
                 starts = (top - np.array(row.shifts)) * right.length
-                _, lines = cover(heights, (row.count, column.count), right.length, dtype)
+                _, lines = cover(heights, (row.size, column.size), right.length, dtype)
                 if not by_row:
-                    lines = cover_at_once(heights, (row.count, column.count), right.length, dtype)
+                    lines = cover_at_once(heights, (row.size, column.size), right.length, dtype)
                 plan = make_plan(
                     taps.reshape(groups, channels // groups, -1),
                     first + starts[:, None] + (left - np.array(column.shifts)),
@@ -243,7 +243,7 @@ def direct_input_gradient(
     channels = out.shape[1]
     back = _backward_plan(channels, planes, groups, rows, columns, g.dtype)
     flat = w.reshape(-1)
-    weights = [None if t.plan is None else flat[t.plan.index] for t in back.targets]
+    weights = [None if t.plan is None else flat[t.plan.order] for t in back.targets]
     shape = frame_shape(planes, back.down, back.right)
     canvas_shape = (0,) if back.by_row else (channels, back.places)
     pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize)

@@ -204,13 +204,13 @@ def in_pieces(n: int, image_bytes: int) -> list[slice]:
 class JobPlan(NamedTuple):
     """What `_products` does for each image; it depends on shapes and settings alone.
 
-    index:   where the numbers of its packed weights lie in w
+    order:   where the numbers of its packed weights lie in w
     offsets: for each tap, where it reads in a frame
     jobs:    for each number of planes that are computed together, the bytes from the start of the
              frame, of the weights and of the results to those of a job
     """
 
-    index: Array
+    order: Array
     offsets: Array
     jobs: list[tuple[int, Array]]
 
@@ -219,7 +219,7 @@ class JobPlan(NamedTuple):
         arguments = (
             len(frames), address(frames), frames.strides[0], lines.frame_row * y.itemsize,
             address(w), address(y), y.strides[0], y.strides[1], lines.y_row * y.itemsize,
-            address(self.offsets), len(self.offsets), lines.count, lines.places,
+            address(self.offsets), len(self.offsets), lines.rows, lines.places,
         )  # fmt: skip
         for (height, jobs), vectors in zip(self.jobs, lines.vectors, strict=True):
             run = _products(y.dtype, height, vectors)
@@ -229,12 +229,12 @@ class JobPlan(NamedTuple):
 class Lines(NamedTuple):
     """The places of one image: lines of neighbours in the frame, and how they are covered.
 
-    count, places: how many lines of how many places
+    rows, places: how many lines of how many places
     frame_row, y_row: the numbers from one line to the next
     vectors: for each entry of a plan's jobs, the registers that cover neighbours
     """
 
-    count: int
+    rows: int
     places: int
     frame_row: int
     y_row: int

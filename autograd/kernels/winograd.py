@@ -105,7 +105,9 @@ def _work(
         lines += 1  # else the last strip of an image would be too small
     lines = min(lines, down)
     item, wide = FLOAT.itemsize, right * OUT + IN - OUT
-    strips, blocks, tiles = [], [], 0
+    strips: list[list[int]] = []
+    blocks: list[list[int]] = []
+    tiles = 0
     for image in range(n):
         for i in range(0, down, lines):
             rows = min(lines, down - i)
