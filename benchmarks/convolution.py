@@ -3,7 +3,7 @@
     python benchmarks/convolution.py [--threads 1] [--rounds 30] [--plain]
 
 - lenet:  LeNet on 64 digits, cross entropy, SGD with momentum: small images and few planes
-- blocks: two blocks of 3×3 convolution, batch normalization and ReLU, 64 planes of 16 images 32 × 32
+- blocks: two blocks of 3×3 convolution, batch normalization and ReLU, 16 images 64 × 32 × 32
 - layers: forward and reverse of one operation each
 
 Steps run by ordinary calls and compiled.  The competitors take turns, and the least time of each

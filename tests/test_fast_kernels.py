@@ -6,6 +6,7 @@ gives` is the law of all primitives; what only shapes larger than its examples r
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tapegrad import compile as compiled
 from tapegrad.autograd import ops, value_and_grad
+from tapegrad.autograd.check import Case, Subject, check
 from tapegrad.autograd.kernels import (
     convolution,
     direct,
@@ -254,7 +256,7 @@ def test_an_infinite_entry_makes_no_nan_of_a_weight_that_it_does_not_meet():
 # Ways ---------------------------------------------------------------------------------------------
 
 WAYS = {
-    "winograd": ((4, 16, 32, 32), (24, 16, 3, 3), {"padding": 1}),
+    "winograd": ((1, 16, 32, 32), (16, 16, 3, 3), {"padding": 1}),
     "product": ((3, 40, 9, 9), (24, 40, 1, 1), {}),
     "direct": ((3, 6, 14, 14), (16, 6, 5, 5), {}),
     "plain": ((3, 6, 2, 2), (16, 6, 2, 2), {}),
@@ -432,3 +434,34 @@ def test_ctrl_c_in_a_compilation_leaves_nothing_half_done(monkeypatch):
         ops.max_pool2d(x, 2)
     expected, _ = pooling.max_pool2d(np, x, kernel=2)
     np.testing.assert_array_equal(ops.max_pool2d(x, 2), expected)
+
+
+# The law ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mistake", ["value", "position", "dtype"])
+def test_the_law_finds_another_body_that_gives_something_else(monkeypatch, mistake):
+    subject = Subject(
+        "tapegrad.autograd.ops:max_pool2d",
+        "primitive",
+        ops.max_pool2d,
+        Case(cases.OPERATIONS["max_pool2d"]),
+    )
+    fast = ops.max_pool2d.primitive.bodies["numba"]
+
+    def wrong(xp, x, **settings):
+        y, indices = fast(xp, x, **settings)
+        if mistake == "value":
+            y = y * x.dtype.type(1.001)
+        if mistake == "position":
+            indices = indices[..., ::-1].copy()
+        return y.astype(float) if mistake == "dtype" else y, indices
+
+    def broken():
+        law = "another_body_gives_what_the_plain_one_gives"
+        [(_, outcome)] = check([subject], laws=lambda each: each.name == law).outcomes
+        return not outcome.ok
+
+    assert not broken()
+    monkeypatch.setitem(ops.max_pool2d.primitive.bodies, "numba", wrong)
+    assert broken()
