@@ -87,6 +87,7 @@ def test_squares_of_registers_are_transposed_and_strided_loads_read_no_further()
     assert "ninf" not in k.text()
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_kernels_for_other_processors_compile(monkeypatch, size):
     """With vectors of another length than this processor has registers, results are the same."""
@@ -263,6 +264,19 @@ WAYS = {
 }
 
 
+def with_gaps(a):
+    """The array with every second place in memory."""
+    return np.repeat(a, 2, axis=-1)[..., ::2]
+
+
+def unaligned(a):
+    """The array at an odd address."""
+    memory = np.empty(a.nbytes + 1, np.uint8)[1:]
+    result = memory.view(a.dtype).reshape(a.shape)
+    result[...] = a
+    return result
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtypes", ["ff", "dd", "fd", "ll", "ee"])
 def test_every_way_gives_the_plain_result_of_any_arrays_and_writes_into_out(way, dtypes):
@@ -279,7 +293,7 @@ def test_every_way_gives_the_plain_result_of_any_arrays_and_writes_into_out(way,
     expected = convolution.conv2d(np, x, w, **settings)
     g = (8 * rng.normal(size=expected.shape)).astype(x.dtype)
     bounds = {"f": 2e-5, "d": 1e-12, "l": 0, "e": 4e-3}
-    for change in (lambda a: a, np.asfortranarray, lambda a: np.repeat(a, 2, axis=-1)[..., ::2]):
+    for change in (lambda a: a, np.asfortranarray, with_gaps, unaligned):
         a, b, c = change(x), change(w), change(g)
         for fast, plain, one, two, more in (
             (fast_convolution.conv2d, convolution.conv2d, a, b, {}),

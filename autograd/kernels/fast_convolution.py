@@ -26,6 +26,7 @@ from tapegrad.autograd.kernels.direct import (
     direct_weight_gradient,
 )
 from tapegrad.autograd.kernels.threads import run_pieces
+from tapegrad.autograd.kernels.vector_code import readable
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape
 from tapegrad.autograd.kernels.winograd import (
     winograd_conv2d,
@@ -67,8 +68,8 @@ def _prepared(
 ) -> tuple[Array, Array, Array]:
     """Contiguous arrays of one dtype, and memory for the result, contiguous as well."""
     dtype = np.result_type(a, b)
-    a, b = (np.ascontiguousarray(v, dtype) for v in (a, b))
-    fits = out is not None and out.dtype == dtype and out.flags.c_contiguous
+    a, b = readable(a, dtype), readable(b, dtype)
+    fits = out is not None and out.dtype == dtype and out.flags.carray
     y = out if fits and out is not None else np.empty(shape, dtype)
     return a, b, y
 
@@ -85,10 +86,10 @@ def conv2d(
     x: Array,
     w: Array,
     *,
-    stride: IntOrPair,
-    padding: IntOrPair,
-    dilation: IntOrPair,
-    groups: int,
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
+    groups: int = 1,
     out: Array | None = None,
 ) -> Array:
     """`convolution.conv2d` by machine code, into `out` if it is given."""
@@ -121,10 +122,10 @@ def conv2d_input_gradient(
     w: Array,
     *,
     shape: tuple[int, ...],
-    stride: IntOrPair,
-    padding: IntOrPair,
-    dilation: IntOrPair,
-    groups: int,
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
+    groups: int = 1,
     out: Array | None = None,
 ) -> Array:
     """`convolution.conv2d_input_gradient` by machine code, into `out` if it is given."""
@@ -159,10 +160,10 @@ def conv2d_weight_gradient(
     g: Array,
     *,
     shape: tuple[int, ...],
-    stride: IntOrPair,
-    padding: IntOrPair,
-    dilation: IntOrPair,
-    groups: int,
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
+    groups: int = 1,
     out: Array | None = None,
 ) -> Array:
     """`convolution.conv2d_weight_gradient` by machine code, into `out` if it is given."""

@@ -25,6 +25,7 @@ from tapegrad.autograd.kernels.vector_code import (
     Whole,
     address,
     lanes_of,
+    readable,
     ready,
 )
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape, plane_windows
@@ -127,10 +128,10 @@ def max_pool2d(
     x: Array,
     *,
     kernel: IntOrPair,
-    stride: IntOrPair | None,
-    padding: IntOrPair,
-    dilation: IntOrPair,
-    ceil_mode: bool,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
+    ceil_mode: bool = False,
 ) -> tuple[Array, Array]:
     """`pooling.max_pool2d` by machine code."""
     where = "max_pool2d"
@@ -157,7 +158,7 @@ def max_pool2d(
             ceil_mode=ceil_mode,
         )
         return found
-    x = np.ascontiguousarray(x)
+    x = readable(x, x.dtype)
     y = np.empty((*x.shape[:2], rows.count, columns.count), x.dtype)
     indices = np.empty(y.shape, np.int64)
     planes, size = x.shape[0] * x.shape[1], x.itemsize
@@ -224,14 +225,14 @@ def max_unpool2d(
     where = "max_unpool2d"
     check_indices(where, indices, shape, "shape =")
     expect_shape(where, "x", x, "(N, C, oH, oW)", tuple(indices.shape))
-    fits = out is None or (out.dtype == x.dtype and out.flags.c_contiguous)
+    fits = out is None or (out.dtype == x.dtype and out.flags.carray)
     if not _has_code(x) or indices.dtype != np.int64 or not x.size or not fits:
         y: Array = plain.max_unpool2d(np, x, indices, shape=shape)
         if out is None:
             return y
         out[...] = y
         return out
-    x, indices = np.ascontiguousarray(x), np.ascontiguousarray(indices)
+    x, indices = readable(x, x.dtype), readable(indices, indices.dtype)
     y = np.empty(shape, x.dtype) if out is None else out
     planes, count, size = shape[0] * shape[1], x.shape[2] * x.shape[3], shape[2] * shape[3]
     flat, flat_x, flat_indices = (
@@ -284,17 +285,17 @@ def avg_pool2d(
     x: Array,
     *,
     kernel: IntOrPair,
-    stride: IntOrPair | None,
-    padding: IntOrPair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divide: bool,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divide: bool = True,
     out: Array | None = None,
 ) -> Array:
     """`pooling.avg_pool2d` by machine code, into `out` if it is given."""
     expect_shape("avg_pool2d", "x", x, "(N, C, H, W)")
     rows, columns = average_windows("avg_pool2d", x.shape, kernel, stride, padding, ceil_mode)
-    fits = out is None or (out.dtype == x.dtype and out.flags.c_contiguous)
+    fits = out is None or (out.dtype == x.dtype and out.flags.carray)
     if not _has_code(x) or not direct_fits(x.dtype, rows, columns) or not x.size or not fits:
         y: Array = plain.avg_pool2d(
             np,
@@ -310,7 +311,7 @@ def avg_pool2d(
             return y
         out[...] = y
         return out
-    x = np.ascontiguousarray(x)
+    x = readable(x, x.dtype)
     shape = (*x.shape[:2], rows.count, columns.count)
     y = np.empty(shape, x.dtype) if out is None else out
     planes = x.shape[0] * x.shape[1]
@@ -326,11 +327,11 @@ def avg_pool2d_gradient(
     *,
     shape: tuple[int, ...],
     kernel: IntOrPair,
-    stride: IntOrPair | None,
-    padding: IntOrPair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divide: bool,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divide: bool = True,
     out: Array | None = None,
 ) -> Array:
     """`pooling.avg_pool2d_gradient` by machine code, into `out` if it is given."""
@@ -339,7 +340,7 @@ def avg_pool2d_gradient(
     expect_shape(
         where, "the cotangent", g, "(N, C, oH, oW)", (*shape[:2], rows.count, columns.count)
     )
-    fits = out is None or (out.dtype == g.dtype and out.flags.c_contiguous)
+    fits = out is None or (out.dtype == g.dtype and out.flags.carray)
     if not _has_code(g) or not direct_fits(g.dtype, rows, columns) or not g.size or not fits:
         y: Array = plain.avg_pool2d_gradient(
             np,
@@ -360,7 +361,7 @@ def avg_pool2d_gradient(
     y = np.empty(shape, g.dtype) if out is None else out
     planes = shape[0] * shape[1]
     direct_input_gradient(
-        np.ascontiguousarray(share).reshape(planes, 1, *g.shape[2:]),
+        readable(share, g.dtype).reshape(planes, 1, *g.shape[2:]),
         _ones(rows, columns, g.dtype),
         rows,
         columns,

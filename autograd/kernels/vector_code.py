@@ -14,14 +14,23 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from tapegrad.autograd.kernels import machine
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["Floats", "Int", "Ints", "KernelCode", "Whole", "address", "lanes_of", "ready"]
+__all__ = [
+    "Floats",
+    "Int",
+    "Ints",
+    "KernelCode",
+    "Whole",
+    "address",
+    "lanes_of",
+    "readable",
+    "ready",
+]
 
 FREE = "contract reassoc nsz arcp"  # never nnan or ninf: NaN and infinity are data
 
@@ -412,6 +421,12 @@ def address(a: np.ndarray[Any, Any]) -> int:
     """Where the first number of an array lies."""
     place: int = a.__array_interface__["data"][0]
     return place
+
+
+def readable(a: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The array as kernels read it: without gaps, in C order, aligned; itself if it is so."""
+    array = np.ascontiguousarray(a, dtype)
+    return array if array.flags.aligned else array.copy()
 
 
 def ready(kernel: KernelCode) -> Callable[..., None]:
