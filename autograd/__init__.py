@@ -13,6 +13,7 @@ from tapegrad.autograd.core.parameter import Parameter, default_dtype, set_defau
 from tapegrad.autograd.core.tensor import Tensor, from_dlpack
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
+from tapegrad.autograd.kernels.threads import get_num_threads, set_num_threads
 from tapegrad.autograd.ops.ufunc import ufunc
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.replay.step import Replay, replay
@@ -52,6 +53,7 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "from_dlpack",
+    "get_num_threads",
     "grad",
     "is_recording",
     "no_grad",
@@ -68,6 +70,7 @@ __all__ = [
     "primitives",
     "replay",
     "set_default_dtype",
+    "set_num_threads",
     "ufunc",
     "value_and_grad",
     "vjp",

@@ -25,6 +25,7 @@ from tapegrad.autograd import (
     elementwise_grad,
     enable_grad,
     from_dlpack,
+    get_num_threads,
     grad,
     hessian,
     hvp,
@@ -37,11 +38,13 @@ from tapegrad.autograd import (
     primitive,
     replay,
     set_default_dtype,
+    set_num_threads,
     stop_gradient,
     value_and_grad,
     vjp,
     vmap,
 )
+from tapegrad.autograd.kernels.threads import set_threads_as_asked
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
@@ -92,8 +95,14 @@ __all__ = [
     "primitive",
     # devices
     "device",
+    "get_num_threads",
     "manual_seed",
+    "set_num_threads",
 ]
+
+
+set_threads_as_asked()
+del set_threads_as_asked
 
 
 def __getattr__(name: str) -> Any:

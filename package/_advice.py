@@ -62,7 +62,6 @@ INSTEAD = {
     "seed": "tapegrad.manual_seed",
     "set_default_tensor_type": "tapegrad.set_default_dtype",
     "set_grad_enabled": "tapegrad.no_grad() or tapegrad.enable_grad()",
-    "set_num_threads": "the environment variables OMP_NUM_THREADS and OPENBLAS_NUM_THREADS",
     "special": "scipy.special, whose functions take Tensors",
     "tensor_split": "np.array_split",
     "unsqueeze": "np.expand_dims",

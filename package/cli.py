@@ -19,6 +19,7 @@ import numpy as np
 from tapegrad import _files, devices
 from tapegrad._errors import CommandError
 from tapegrad._version import __version__
+from tapegrad.autograd import get_num_threads
 
 # What the optional libraries are imported as, installed as, and the extra that brings them.
 _OPTIONAL = (
@@ -28,7 +29,7 @@ _OPTIONAL = (
     ("sklearn", ("scikit-learn",), "demo"),
     ("matplotlib", ("matplotlib",), "demo"),
     ("tqdm", ("tqdm",), "demo"),
-    ("threadpoolctl", ("threadpoolctl",), "demo"),
+    ("threadpoolctl", ("threadpoolctl",), "fast"),
 )
 _DEMO_NEEDS = ("safetensors", "sklearn", "matplotlib", "tqdm", "threadpoolctl")
 _THREAD_VARIABLES = (
@@ -186,6 +187,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield from _device_facts()
     yield "BLAS", _blas()
     yield "BLAS threads", _threads()
+    yield "threads", f"{get_num_threads()} (set_num_threads, TAPEGRAD_NUM_THREADS)"
     yield "processors", f"{_usable_processors()} usable of {os.cpu_count()}"
 
 

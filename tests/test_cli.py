@@ -76,6 +76,7 @@ def test_info_names_versions_devices_blas_and_threads(capsys):
     assert rows["tapegrad"] == tapegrad.__version__
     assert rows["numpy"] == np.__version__
     assert {"python", "opt_einsum", "numba", "cupy", "device", "BLAS", "processors"} <= set(rows)
+    assert rows["threads"].startswith(f"{tapegrad.get_num_threads()} (")
 
 
 def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):

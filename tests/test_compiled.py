@@ -12,9 +12,10 @@ from compiled_steps import RNG, bound_program, calls, kernels, single, start_aga
 
 from tapegrad import compile, devices, grad, nn, no_grad, optim, replay
 from tapegrad.autograd import Parameter, ReplayError, Tensor, ops, value_and_grad
-from tapegrad.autograd.compiling import bound, buffers, machine
+from tapegrad.autograd.compiling import bound, buffers
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.kernels import machine
 from tapegrad.nn import Buffer
 
 # Training steps -----------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from compiled_steps import RNG, bound_program, calls, kernels, single, start_aga
 
 from tapegrad import compile, value_and_grad
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.compiling import bound, compiled, machine
+from tapegrad.autograd.compiling import bound, compiled
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.kernel_text import KernelText
 from tapegrad.autograd.compiling.scalar_code import EXACT
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.kernels import machine
 
 
 @pytest.fixture(autouse=True)

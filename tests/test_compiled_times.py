@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.kernels import machine
 
 X = np.random.default_rng(0).normal(size=(200, 300)).astype("f")
 W = np.random.default_rng(1).normal(size=(300, 300)).astype("f")

@@ -492,15 +492,26 @@ def test_the_primitives_differentiate_through_the_kernels():
 
     y, pull = vjp(network, (x, w))
     v = rng.standard_normal(y.shape)
-    c = convolution.conv2d(np, x, w, **settings)
-    m, indices = pooling.max_pool2d(np, c, kernel=2, stride=1)
-    np.testing.assert_array_equal(y, pooling.avg_pool2d(np, m, kernel=2))
-    gm = pooling.avg_pool2d_gradient(np, v, shape=m.shape, kernel=2)
-    gc = pooling.max_unpool2d(np, gm, indices, shape=c.shape)
-    gx = convolution.conv2d_input_gradient(np, gc, w, shape=x.shape, **settings)
-    gw = convolution.conv2d_weight_gradient(np, x, gc, shape=w.shape, **settings)
+    c = body(ops.conv2d)(np, x, w, **settings)
+    m, indices = body(ops.max_pool2d)(
+        np, c, kernel=2, stride=1, padding=0, dilation=1, ceil_mode=False
+    )
+    averages = {
+        "kernel": 2, "stride": None, "padding": 0, "ceil_mode": False,
+        "count_include_pad": True, "divide": True,
+    }  # fmt: skip
+    np.testing.assert_array_equal(y, body(ops.avg_pool2d)(np, m, **averages))
+    gm = body(ops.avg_pool2d_gradient)(np, v, shape=m.shape, **averages)
+    gc = body(ops.max_unpool2d)(np, gm, indices, shape=c.shape)
+    gx = body(ops.conv2d_input_gradient)(np, gc, w, shape=x.shape, **settings)
+    gw = body(ops.conv2d_weight_gradient)(np, x, gc, shape=w.shape, **settings)
     for found, wanted in zip(pull(v), (gx, gw), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def body(function):
+    """What runs a primitive on NumPy's arrays."""
+    return function.primitive.body_for(np)
 
 
 def test_third_derivatives_of_a_convolution_close():

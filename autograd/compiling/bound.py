@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.compiling import machine
 from tapegrad.autograd.compiling.blocks import bind_blocks
 from tapegrad.autograd.compiling.buffers import (
     ALIGNMENT,
@@ -29,6 +28,7 @@ from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.errors import EngineSignal
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.replay.plain import bind_entry
 from tapegrad.autograd.replay.recording import ProgramSlot
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.compiling import machine
 from tapegrad.autograd.compiling.blocks import LEAST_ENTRIES
 from tapegrad.autograd.compiling.bound import BoundProgram, bind_program
 from tapegrad.autograd.compiling.explaining import explanation
@@ -34,6 +33,7 @@ from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.compiling.times import NO_TIMES, draw_timeline
 from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor, array_of
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.step import Replay
 

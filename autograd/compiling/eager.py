@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.compiling.kernel_sums import LANES
 from tapegrad.autograd.compiling.kernel_text import kernel_text
 from tapegrad.autograd.compiling.layouts import Layout

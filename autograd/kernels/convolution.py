@@ -30,12 +30,17 @@ from tapegrad.autograd.kernels.windows import (
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
+__all__ = [
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "convolution_windows",
+]
 
 PATCH_BYTES = 2**20
 
 
-def _convolution_windows(
+def convolution_windows(
     where: str,
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
@@ -44,6 +49,7 @@ def _convolution_windows(
     dilation: IntOrPair,
     groups: int,
 ) -> tuple[AxisWindows, AxisWindows]:
+    """The windows of a convolution.  Raises ShapeError or ValueError, which begin with `where`."""
     for name, shape, layout in (
         ("x", x_shape, "(N, C, H, W)"),
         ("w", w_shape, "(O, C / groups, kH, kW)"),
@@ -161,7 +167,7 @@ def conv2d(
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW) of their common dtype; zero outside.
     Raises ShapeError for shapes that do not fit, ValueError for settings that make no sense.
     """
-    rows, columns = _convolution_windows(
+    rows, columns = convolution_windows(
         "conv2d", x.shape, w.shape, stride, padding, dilation, groups
     )
     n, channels = x.shape[:2]
@@ -199,7 +205,7 @@ def conv2d_weight_gradient(
 ) -> Array:
     """The array d of `shape` with ⟨d, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of that shape."""
     where = "conv2d_weight_gradient"
-    rows, columns = _convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
+    rows, columns = convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
     n, channels = x.shape[:2]
     planes = shape[0]
     expected = (n, planes, rows.count, columns.count)
@@ -239,7 +245,7 @@ def conv2d_input_gradient(
 ) -> Array:
     """The array d of `shape` with ⟨d, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of that shape."""
     where = "conv2d_input_gradient"
-    rows, columns = _convolution_windows(where, shape, w.shape, stride, padding, dilation, groups)
+    rows, columns = convolution_windows(where, shape, w.shape, stride, padding, dilation, groups)
     n, channels, height, width = shape
     planes = w.shape[0]
     expected = (n, planes, rows.count, columns.count)

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
 __all__ = [
+    "average_scale",
+    "average_windows",
     "avg_pool2d",
     "avg_pool2d_gradient",
+    "check_indices",
     "max_pool2d",
     "max_pool2d_gather",
     "max_unpool2d",
@@ -125,7 +128,8 @@ def _batch_indices(xp: Namespace, indices: Array, plane: int) -> Array:
     return (indices.reshape(n * channels, height * width) + first[:, None]).reshape(-1)
 
 
-def _check_indices(where: str, indices: Array, shape: tuple[int, ...], name: str) -> None:
+def check_indices(where: str, indices: Array, shape: tuple[int, ...], name: str) -> None:
+    """Raise ShapeError unless indices (N, C, oH, oW) belong to planes of `shape` (N, C, H, W)."""
     expect_shape(where, "indices", indices, "(N, C, oH, oW)")
     if len(shape) != 4 or tuple(indices.shape[:2]) != tuple(shape[:2]):
         raise ShapeError(
@@ -138,7 +142,7 @@ def max_pool2d_gather(xp: Namespace, x: Array, indices: Array) -> Array:
     """y[n, c, i, j] = x[n, c] at the flat position indices[n, c, i, j]; x (N, C, H, W)."""
     where = "max_pool2d_gather"
     expect_shape(where, "x", x, "(N, C, H, W)")
-    _check_indices(where, indices, x.shape, "x of shape")
+    check_indices(where, indices, x.shape, "x of shape")
     plane = x.shape[2] * x.shape[3]
     return xp.take(x.reshape(-1), _batch_indices(xp, indices, plane)).reshape(indices.shape)
 
@@ -149,7 +153,7 @@ def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: tuple[int, .
     This is the adjoint of `max_pool2d_gather`: an entry with several windows gets their sum.
     """
     where = "max_unpool2d"
-    _check_indices(where, indices, shape, "shape =")
+    check_indices(where, indices, shape, "shape =")
     expect_shape(where, "x", x, "(N, C, oH, oW)", tuple(indices.shape))
     plane = shape[2] * shape[3]
     y = xp.zeros(shape[0] * shape[1] * plane, dtype=x.dtype)
@@ -166,6 +170,18 @@ def _tap_counts(xp: Namespace, axis: AxisWindows, count_include_pad: bool) -> Ar
     return end - start
 
 
+def average_scale(
+    xp: Namespace, rows: AxisWindows, columns: AxisWindows, count_include_pad: bool, divide: bool
+) -> Array:
+    """What the sum of each window is multiplied by: float64, () or (oH, oW)."""
+    full = rows.kernel * columns.kernel
+    if rows.needs_no_padding and columns.needs_no_padding:
+        return xp.asarray(1 / full if divide else 1.0)
+    heights = _tap_counts(xp, rows, count_include_pad)
+    widths = _tap_counts(xp, columns, count_include_pad)
+    return (1 if divide else full) / (heights[:, None] * widths)
+
+
 def _scale_averages(
     xp: Namespace,
     x: Array,
@@ -174,17 +190,11 @@ def _scale_averages(
     count_include_pad: bool,
     divide: bool,
 ) -> Array:
-    full = rows.kernel * columns.kernel
-    if rows.needs_no_padding and columns.needs_no_padding:
-        scale = xp.asarray(1 / full if divide else 1.0)
-    else:
-        heights = _tap_counts(xp, rows, count_include_pad)
-        widths = _tap_counts(xp, columns, count_include_pad)
-        scale = (1 if divide else full) / (heights[:, None] * widths)
+    scale = average_scale(xp, rows, columns, count_include_pad, divide)
     return x * (scale.astype(x.dtype) if x.dtype.kind in "fc" else scale)
 
 
-def _average_windows(
+def average_windows(
     where: str,
     shape: tuple[int, ...],
     kernel: IntOrPair,
@@ -192,6 +202,7 @@ def _average_windows(
     padding: IntOrPair,
     ceil_mode: bool,
 ) -> tuple[AxisWindows, AxisWindows]:
+    """The windows of average pooling; stride is the kernel by default."""
     return plane_windows(
         where,
         shape,
@@ -222,7 +233,7 @@ def avg_pool2d(
     so that a full window gives its sum.  Integers give float64.
     """
     expect_shape("avg_pool2d", "x", x, "(N, C, H, W)")
-    rows, columns = _average_windows("avg_pool2d", x.shape, kernel, stride, padding, ceil_mode)
+    rows, columns = average_windows("avg_pool2d", x.shape, kernel, stride, padding, ceil_mode)
     wide = pad_for_windows(xp, x, rows, columns)
     total = xp.array(wide[:, :, rows.tap(0)])
     for i in range(1, rows.kernel):
@@ -247,7 +258,7 @@ def avg_pool2d_gradient(
 ) -> Array:
     """The adjoint of `avg_pool2d` on inputs of `shape`: an entry gets the shares of its windows."""
     where = "avg_pool2d_gradient"
-    rows, columns = _average_windows(where, shape, kernel, stride, padding, ceil_mode)
+    rows, columns = average_windows(where, shape, kernel, stride, padding, ceil_mode)
     expect_shape(
         where, "the cotangent", g, "(N, C, oH, oW)", (*shape[:2], rows.count, columns.count)
     )

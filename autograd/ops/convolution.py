@@ -21,6 +21,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import convolution as kernels
+from tapegrad.autograd.kernels import fast_convolution as fast
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
@@ -127,6 +128,85 @@ def conv2d_weight_gradient(
         groups=groups,
     )
     return y.astype(np.float16) if half else y
+
+
+# The bodies of the `fast` extra: see kernels/fast_convolution.py.
+
+
+@conv2d.on("numba")
+def _conv2d_compiled(
+    xp: Namespace,
+    x: Array,
+    w: Array,
+    *,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
+    groups: int = 1,
+    out: Array | None = None,
+) -> Array:
+    return fast.conv2d(
+        x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, out=out
+    )
+
+
+@conv2d_input_gradient.on("numba")
+def _conv2d_input_compiled(
+    xp: Namespace,
+    v: Array,
+    w: Array,
+    *,
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
+    groups: int = 1,
+    out: Array | None = None,
+) -> Array:
+    return fast.conv2d_input_gradient(
+        v,
+        w,
+        shape=shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        out=out,
+    )
+
+
+@conv2d_weight_gradient.on("numba")
+def _conv2d_weight_compiled(
+    xp: Namespace,
+    x: Array,
+    v: Array,
+    *,
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
+    groups: int = 1,
+    out: Array | None = None,
+) -> Array:
+    half = x.dtype == np.float16 and v.dtype == np.float16
+    if half:  # as in the plain body
+        x, v = x.astype(np.float32), v.astype(np.float32)
+    y = fast.conv2d_weight_gradient(
+        x,
+        v,
+        shape=shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        out=None if half else out,
+    )
+    if not half:
+        return y
+    if out is None:
+        return y.astype(np.float16)
+    out[...] = y
+    return out
 
 
 conv2d.vjp(

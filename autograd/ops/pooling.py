@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.kernels import fast_pooling as fast
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, refuse_complex
@@ -88,6 +89,22 @@ def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: Shape) -> Ar
     The adjoint of `max_pool2d_gather`: an entry picked by several windows collects all of them.
     """
     return kernels.max_unpool2d(xp, x, indices, shape=shape)
+
+
+# The bodies of the `fast` extra: see kernels/fast_pooling.py.
+
+
+@max_pool2d.on("numba")
+def _max_pool2d_compiled(xp: Namespace, x: Array, **settings: Any) -> Any:
+    refuse_complex(x, "max_pool2d")
+    return fast.max_pool2d(x, **settings)
+
+
+@max_unpool2d.on("numba")
+def _unpool_compiled(
+    xp: Namespace, x: Array, indices: Array, *, shape: Shape, out: Array | None = None
+) -> Array:
+    return fast.max_unpool2d(x, indices, shape=shape, out=out)
 
 
 max_pool2d.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape))
@@ -176,6 +193,20 @@ def avg_pool2d_gradient(
         count_include_pad=count_include_pad,
         divide=divide,
     )
+
+
+@avg_pool2d.on("numba")
+def _avg_pool2d_compiled(
+    xp: Namespace, x: Array, *, out: Array | None = None, **settings: Any
+) -> Array:
+    return fast.avg_pool2d(x, out=out, **settings)
+
+
+@avg_pool2d_gradient.on("numba")
+def _avg_gradient_compiled(
+    xp: Namespace, v: Array, *, out: Array | None = None, **settings: Any
+) -> Array:
+    return fast.avg_pool2d_gradient(v, out=out, **settings)
 
 
 avg_pool2d.vjp(

@@ -5,6 +5,7 @@ For example, an operation without out= has no law of out=.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,16 @@ def applies_to_primitive(law: Law, name: str) -> bool:
     if law.name == "a_batch_agrees_with_the_loop_over_samples":
         return primitive.batch_rule is not None
     if law.name == "out_receives_the_result":
-        return bool(primitive.takes_out)
+        return primitive.takes_out or "out" in inspect.signature(primitive.body_for(np)).parameters
+    if law.name == "another_body_gives_what_the_plain_one_gives":
+        return primitive.body_for(np) is not primitive.body
     if law.name == "it_equals_numpy":
         return bool(numpy_names(name))
     return primitive.differentiable or law.name not in _DERIVATIVE_LAWS
 
 
 _PRIMITIVE_ONLY = {
+    "another_body_gives_what_the_plain_one_gives",
     "out_receives_the_result",
     "only_its_target_is_overwritten",
     "equal_seeds_give_equal_draws",

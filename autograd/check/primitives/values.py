@@ -143,6 +143,27 @@ def out_receives_the_result(trial: PrimitiveTrial) -> None:
     must_be_equal(out, expected, "out=")
 
 
+@LAWS(regimes=("ordinary", "grid", "constant", "large"))
+def another_body_gives_what_the_plain_one_gives(trial: PrimitiveTrial) -> None:
+    """The body of the `fast` extra gives what the plain body gives, but for the order of sums."""
+    assert trial.primitive is not None
+    single = [x.astype(np.float32) for x in trial.point]
+    for point in (trial.point, single):
+        found, expected = (
+            leaves(body(np, *trial.arguments(point), **trial.call.settings))
+            for body in (trial.primitive.body_for(np), trial.primitive.body)
+        )
+        for i, (f, e) in enumerate(zip(found, expected, strict=True)):
+            must(isinstance(f, np.ndarray), f"result {i} of the other body is {type(f).__name__}")
+            must(f.dtype == e.dtype, f"result {i} of the other body is {f.dtype}, not {e.dtype}")
+            if e.dtype.kind != "f":
+                must_be_equal(f, e, f"result {i} of the other body")
+                continue
+            order = 64 * float(np.finfo(e.dtype).eps)
+            size = max((float(np.max(np.abs(x), initial=0)) for x in point), default=0.0)
+            must_be_close(f, e, f"result {i} of the other body", relative=order, scale=size)
+
+
 @LAWS()
 def nan_stays_nan(trial: PrimitiveTrial) -> None:
     """A NaN in an entry that matters shows in the result."""

@@ -1,0 +1,255 @@
+"""`set_num_threads` says how many threads compute, and `run_pieces` runs work on them.
+
+There is one pool of Python threads.  What runs on it releases Python's lock: NumPy, BLAS, kernels
+of machine code.  Work comes in pieces whose number and limits do not depend on the number of
+threads, and each piece writes to a place of its own; so results have equal bits for any number.
+While pieces run, BLAS works with one thread; outside of them with as many as were set.
+
+A piece that splits its own work again does so by itself, and so does a second user thread that
+comes while the pool is busy.  A child of `fork` starts with no pool and makes its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "get_num_threads",
+    "run_pieces",
+    "scratch_arrays",
+    "set_num_threads",
+    "set_threads_as_asked",
+]
+
+VARIABLE = "TAPEGRAD_NUM_THREADS"
+KEPT_BYTES = 2**26  # scratch memory that each thread keeps between calls
+KEPT_FORMS = 64  # sets of arrays in it that each thread remembers
+
+Array = np.ndarray[Any, Any]
+
+_local = threading.local()
+_blas: list[Any] = []  # controllers of the BLAS libraries, once a number has been set
+
+
+class _Settings:
+    """How many threads compute, and the lock that the one call holds that uses the pool."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self.busy = threading.Lock()
+
+
+_settings = _Settings()
+
+
+def get_num_threads() -> int:
+    """How many threads the compiled kernels run on: 1 unless it was set."""
+    return _settings.count
+
+
+def set_num_threads(n: int) -> None:
+    """Run compiled kernels on n threads, and BLAS with n threads outside of them.
+
+    The setting is one for the whole process.  `TAPEGRAD_NUM_THREADS` in the environment sets it
+    when tapegrad is imported; without either, kernels run on one thread and BLAS as it was
+    configured.  Kernels give the same bits for each n; BLAS may not.  BLAS is set through
+    threadpoolctl (`pip install 'tapegrad[fast]'`); without it, only kernels are.
+    Raises ValueError for an n below 1, TypeError for no whole number.
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: n must be a whole number, found {n!r}")
+    if n < 1:
+        raise ValueError(f"set_num_threads: n must be at least 1, found {n}")
+    _blas[:] = _blas_libraries()
+    _settings.count = int(n)
+    _set_blas(_settings.count)
+
+
+def set_threads_as_asked() -> None:
+    """Set what the environment variable says.  Raises ValueError for no number of at least 1."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{VARIABLE} must be a whole number of at least 1, found {text!r}")
+    set_num_threads(int(text))
+
+
+def _blas_libraries() -> list[Any]:
+    """What sets the number of threads of each BLAS that is loaded."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_blas(count: int) -> None:
+    for library in _blas:
+        library.set_num_threads(count)
+
+
+# The pool -----------------------------------------------------------------------------------------
+
+
+class _Work:
+    """One call of `run_pieces`: which piece comes next, who is at work, what was raised."""
+
+    def __init__(self, function: Callable[[int], object], count: int) -> None:
+        self.function, self.count = function, count
+        self.numbers = itertools.count()  # `next` on it is one step under Python's lock
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Run pieces until none is left, or one has failed."""
+        while self.error is None and (number := next(self.numbers)) < self.count:
+            try:
+                self.function(number)
+            except BaseException as error:  # noqa: BLE001  # raised again where the call was made
+                self.error = error
+
+
+class _Worker(threading.Thread):
+    """A thread that sleeps until there is work."""
+
+    def __init__(self) -> None:
+        super().__init__(name="tapegrad worker", daemon=True)
+        self.work: _Work | None = None
+        self._awake, self._asleep = threading.Lock(), threading.Lock()
+        self._awake.acquire()
+        self._asleep.acquire()
+        self.start()
+
+    def run(self) -> None:
+        """Do what comes, for ever."""
+        _local.inside = True
+        while True:
+            self._awake.acquire()
+            if self.work is not None:
+                self.work.run()
+            self.work = None
+            self._asleep.release()
+
+    def begin(self, work: _Work) -> None:
+        """Let the thread work."""
+        self.work = work
+        self._awake.release()
+
+    def wait(self) -> None:
+        """Wait until it sleeps."""
+        self._asleep.acquire()
+
+
+_workers: list[_Worker] = []
+
+
+def run_pieces(function: Callable[[int], object], count: int) -> None:
+    """Run function(0), …, function(count - 1), on as many threads as were set, in any order.
+
+    Returns when all are done.  What a piece raises is raised here, once no other is running; pieces
+    that have not begun are left out.
+    """
+    threads, busy = min(_settings.count, count), _settings.busy
+    inside = threads < 2 or getattr(_local, "inside", False)
+    if inside or not busy.acquire(blocking=False):
+        for number in range(count):
+            function(number)
+        return
+    try:
+        _run_on_threads(_Work(function, count), threads - 1)
+    finally:
+        busy.release()
+
+
+def _run_on_threads(work: _Work, helpers: int) -> None:
+    while len(_workers) < helpers:
+        _workers.append(_Worker())
+    begun: list[_Worker] = []
+    interrupt: BaseException | None = None
+    _local.inside = True
+    try:
+        _set_blas(1)
+        for worker in _workers[:helpers]:
+            begun.append(worker)
+            worker.begin(work)
+        work.run()
+    except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt between the lines
+        interrupt = work.error = error
+    finally:
+        while begun:  # nobody may leave while another thread writes into the caller's memory
+            try:
+                begun[-1].wait()
+                begun.pop()
+            except KeyboardInterrupt as error:
+                interrupt = work.error = error
+        _local.inside = False
+        _set_blas(_settings.count)
+    if interrupt is not None:
+        raise interrupt
+    if work.error is not None:
+        raise work.error
+
+
+def _start_again() -> None:
+    """Forget the threads that a child of `fork` does not have."""
+    _workers.clear()
+    _settings.busy = threading.Lock()
+    _local.inside = False
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_start_again)
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+def scratch_arrays(dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Array]:
+    """Arrays to work in, which belong to this thread until it asks again.
+
+    Each begins at a cache line, and has zeros of at least one more behind it.  New memory of some
+    megabytes costs about as much as the work on it, since the system provides it page by page; so
+    the thread keeps it.
+    """
+    known: dict[Any, list[Array]] = _local.__dict__.setdefault("arrays", {})
+    key = (dtype, shapes)
+    if (found := known.get(key)) is None:
+        if len(known) >= KEPT_FORMS:
+            known.clear()
+        found = _parts(dtype, shapes)
+        if found and found[0].nbytes <= KEPT_BYTES:
+            known[key] = found
+    return found
+
+
+def _parts(dtype: np.dtype[Any], shapes: tuple[tuple[int, ...], ...]) -> list[Array]:
+    sizes = [-(-math.prod(shape) * dtype.itemsize // 64) * 64 + 192 for shape in shapes]
+    memory = _memory(sum(sizes))
+    arrays, at = [], 0
+    for shape, nbytes in zip(shapes, sizes, strict=True):
+        room = memory[at : at + nbytes].view(dtype)
+        room[math.prod(shape) :] = 0
+        arrays.append(room[: math.prod(shape)].reshape(shape))
+        at += nbytes
+    return arrays
+
+
+def _memory(nbytes: int) -> Array:
+    """Bytes that begin at a cache line: those of the thread, if they are enough."""
+    memory: Array | None = getattr(_local, "memory", None)
+    if memory is not None and memory.nbytes >= nbytes:
+        return memory[:nbytes]
+    memory = np.empty(nbytes + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    memory = memory[first : first + nbytes]
+    if nbytes <= KEPT_BYTES:
+        _local.memory = memory
+        _local.__dict__["arrays"].clear()  # views of the smaller memory
+    return memory
