@@ -14,7 +14,8 @@ from cases import OPERATIONS
 import tapegrad as tg
 from tapegrad.autograd import ops, primitives
 from tapegrad.autograd.check import Draws
-from tapegrad.autograd.compiling import eager, machine
+from tapegrad.autograd.compiling import eager
+from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.ops import fused_bodies
 from tapegrad.autograd.ops.fused_bodies import fused_primitives
 
@@ -212,6 +213,19 @@ def test_threads_may_call_one_kernel():
     with ThreadPoolExecutor(4) as pool:
         for y in pool.map(ops.softmax, [x] * 40):
             np.testing.assert_array_equal(y, expected)
+
+
+def test_pieces_on_several_threads_give_equal_bits(monkeypatch):
+    monkeypatch.setattr(eager, "PIECE", 64)
+    x = np.random.default_rng(0).normal(size=(37, 29)).astype("f")
+    flat = x.reshape(-1)[: 16 * 64 + 5]
+    for function, array in ((ops.softmax, x), (ops.gelu, x), (ops.gelu, flat), (ops.silu, flat)):
+        alone = function(array)
+        tg.set_num_threads(3)
+        try:
+            np.testing.assert_array_equal(function(array), alone)
+        finally:
+            tg.set_num_threads(1)
 
 
 def test_a_result_may_be_given():

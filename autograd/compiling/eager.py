@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.compiling.kernel_sums import LANES
 from tapegrad.autograd.compiling.kernel_text import kernel_text
 from tapegrad.autograd.compiling.layouts import Layout
 from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.compiling.space import Space, Unplaceable
 from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
+from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["run_kernel"]
 
 MOST_FORMS = 512  # of calls of one primitive that are remembered
 SHORT = 509  # columns of the arrays on which a body without sums is looked at; a prime
+PIECE = 1 << 16  # entries for one thread at a time
 ROWS = (3, 5)  # what is looked at with either number must not depend on it
 
 
@@ -92,17 +94,32 @@ def run_kernel(
         out = np.empty(shape, kernel.dtype)
     elif out.dtype != kernel.dtype or not out.flags.c_contiguous or out.shape != shape:
         return None
-    addresses = [
+    pointers = [
         (out if i < 0 else operands[i]).__array_interface__["data"][0] for i in kernel.order
     ]
-    held = None
-    if kernel.scratch:
-        held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
-        addresses += [-(-h.ctypes.data // 64) * 64 for h in held]
-    table = (ctypes.c_int64 * (len(addresses) + 1))(*addresses, out.size // kernel.columns)
-    kernel.function(ctypes.addressof(table))
-    del held
+    count = out.size // kernel.columns
+    piece = max(PIECE // kernel.columns, 1)
+    if get_num_threads() == 1 or count < 2 * piece:
+        _run(kernel, pointers, count)
+        return out
+    sizes = [(out if i < 0 else operands[i]).itemsize * kernel.columns for i in kernel.order]
+    pieces = count // piece  # the last one takes the rest
+
+    def run_piece(number: int) -> None:
+        start = number * piece
+        moved = [p + start * size for p, size in zip(pointers, sizes, strict=True)]
+        _run(kernel, moved, piece if number < pieces - 1 else count - start)
+
+    run_pieces(run_piece, pieces)
     return out
+
+
+def _run(kernel: _EagerKernel, pointers: list[int], count: int) -> None:
+    """Run a kernel on `count` rows or entries that begin at the pointers."""
+    held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
+    scratch = [-(-h.ctypes.data // 64) * 64 for h in held]
+    table = (ctypes.c_int64 * (len(pointers) + len(scratch) + 1))(*pointers, *scratch, count)
+    kernel.function(ctypes.addressof(table))
 
 
 def _make(
