@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tapegrad import compile, ops, value_and_grad
-from tapegrad.autograd.compiling import blocks, compiled, machine
+from tapegrad.autograd.compiling import blocks, compiled
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.kernels import machine
 from tapegrad.nn import Buffer
 
 UNARY = [
