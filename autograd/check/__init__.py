@@ -27,7 +27,8 @@ from tapegrad.autograd.check.checkers import (
 )
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws, RecordedDraws
-from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial, Pair
+from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
+from tapegrad.autograd.check.functions import FunctionTrial, Pair
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
 from tapegrad.autograd.check.laws import (
     Law,

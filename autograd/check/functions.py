@@ -1,8 +1,7 @@
-"""Laws of functions with a gradient written by hand, over bare NumPy arrays.
+"""FunctionTrial: a function with a gradient written by hand, on one example of bare arrays.
 
-These laws use no Tensors, so they apply to layers that are NumPy functions and, through torch.py,
-to those of PyTorch.  A subject is a pair of functions, ``fn(*arrays)`` and ``vjp(cotangent,
-*arrays)``, with arguments drawn from a case.
+A subject is a pair of functions, ``fn(*arrays)`` and ``vjp(cotangent, *arrays)``, with arguments
+drawn from a case.  Its laws are in `function_laws`.
 """
 
 from __future__ import annotations
@@ -14,30 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.gradients import CheckError
-from tapegrad.autograd.check.laws import (
-    Laws,
-    NotCovered,
-    array_types,
-    must,
-    must_be_close,
-    must_be_equal,
-    must_be_unchanged,
-    must_show_nan,
-    snapshot,
-    spoil,
-)
-from tapegrad.autograd.check.layouts import ODD_LAYOUTS
-from tapegrad.autograd.check.probing import probe
-from tapegrad.autograd.check.report import Report
+from tapegrad.autograd.check.laws import array_types
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
-__all__ = ["FUNCTION_LAWS", "FunctionTrial", "Pair"]
-
-FUNCTION_LAWS = Laws("function")
+__all__ = ["FunctionTrial", "Pair"]
 
 NOT_ARRAYS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns an "
@@ -50,10 +32,6 @@ WRONG_COUNT = (
 SHAPE_CHANGED = (
     "{name} returned shapes {before} in call {first} and {after} in call {call}, on arguments of "
     "the same shapes: a function whose output shape depends on values cannot be checked"
-)
-NOT_DETERMINISTIC = (
-    "{name} gave different values in calls {first} and {call} on equal arguments (largest "
-    "difference {gap:.3g}): seed its random numbers inside it, so that equal calls are equal"
 )
 
 
@@ -182,169 +160,3 @@ class FunctionTrial:
             shown = array_types([a for a in arguments if isinstance(a, np.ndarray)])
             error.add_note(f"raised in call {self.calls}: {name} on {shown}")
             raise
-
-
-@FUNCTION_LAWS()
-def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
-    """Equal arguments give equal bits, and results are arrays."""
-    first = trial.values()
-    call = trial.calls
-    second = trial.values()
-    for a, b in zip(first, second, strict=True):
-        if a.tobytes() != b.tobytes() and not (np.isnan(a) & np.isnan(b)).all():
-            gap = float(np.nanmax(np.abs(a - b), initial=0))
-            raise CheckError(
-                NOT_DETERMINISTIC.format(
-                    name=repr(trial), first=call, call=trial.calls, gap=gap
-                )
-            )  # fmt: skip
-
-
-@FUNCTION_LAWS(regimes=REGIMES, effort=1.0)
-def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report:
-    """The hand-written gradient agrees with difference quotients of the function."""
-    probes = probe(
-        trial.values,
-        lambda point, v: trial.gradients(v, point),
-        trial.point,
-        trial.rng,
-        names=trial.names,
-    )
-    return Report(repr(trial), probes).raise_if_wrong()
-
-
-@FUNCTION_LAWS(regimes=("ordinary", "grid"), effort=0.4)
-def its_second_derivative_is_right(trial: FunctionTrial) -> Report | NotCovered:
-    """The derivative of the gradient is right, where the library has one."""
-    second = trial.pair.second
-    if second is None:
-        return NotCovered("a gradient written by hand has no second derivative")
-    v = trial.cotangents()
-    probes = probe(
-        lambda point: trial.gradients(v, point),
-        lambda point, u: [
-            np.asarray(g)
-            for i, g in enumerate(second(u, v, trial.with_floats(point)))
-            if i in trial.floats
-        ],
-        trial.point,
-        trial.rng,
-        kind="second order",
-        names=trial.names,
-    )
-    return Report(repr(trial), probes).raise_if_wrong()
-
-
-@FUNCTION_LAWS()
-def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
-    """vjp(2u − 3v) = 2·vjp(u) − 3·vjp(v), and vjp(0) = 0."""
-    u, v = trial.cotangents(), trial.cotangents()
-    of_u, of_v = trial.gradients(u), trial.gradients(v)
-    mixed = trial.gradients([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
-    for name, m, a, b in zip(trial.names, mixed, of_u, of_v, strict=True):
-        # terms that cancel inside may be as large as the cotangents, and so may their rounding
-        terms = (a, b, *u, *v)
-        scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in terms)
-        what = f"gradient of {name} for 2u − 3v"
-        must_be_close(m, 2 * a - 3 * b, what, relative=1e-12, scale=scale)
-    for name, zero in zip(trial.names, trial.gradients([0 * c for c in u]), strict=True):
-        must(not np.any(zero), f"the gradient of {name} for the cotangent 0 is not 0")
-
-
-@FUNCTION_LAWS(regimes=("ordinary", "grid"))
-def inputs_are_left_alone(trial: FunctionTrial) -> None:
-    """Neither the function nor its gradient writes into an argument or into the cotangent."""
-    before = snapshot(trial.args)
-    v = trial.cotangents()
-    cotangents = snapshot(v)
-    must_be_unchanged(before, trial.args, "argument")
-    trial.gradients(v)
-    must_be_unchanged(before, trial.args, "argument")
-    must_be_unchanged(cotangents, v, "cotangent")
-
-
-@FUNCTION_LAWS()
-def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
-    """Writing to one gradient changes neither another, nor an argument, nor the cotangent."""
-    if trial.pair.copies:
-        return NotCovered("results are copies")
-    v = trial.cotangents()
-    gradients = trial.raw_gradients(v)
-    for i, (name, gradient) in enumerate(zip(trial.names, gradients, strict=True)):
-        for other in [*gradients[:i], *trial.args, *v]:
-            must(not np.shares_memory(gradient, other), f"the gradient of {name} shares memory")
-    return None
-
-
-@FUNCTION_LAWS()
-def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
-    """A call on other data changes neither later results nor arrays that were returned before."""
-    v = trial.cotangents()
-    results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
-    kept = [np.array(a) for a in (*results, *gradients)]
-    other = trial.other_point()
-    trial.values(other)
-    trial.gradients(trial.cotangents(), other)
-    for i, (now, then) in enumerate(zip([*results, *gradients], kept, strict=True)):
-        must_be_equal(now, then, f"returned array {i} after another call")
-    again = [*trial.values(), *trial.gradients(v)]
-    for i, (now, then) in enumerate(zip(again, kept, strict=True)):
-        must_be_equal(now, then, f"result {i} of an equal call, others in between")
-
-
-@FUNCTION_LAWS()
-def memory_layout_does_not_matter(trial: FunctionTrial) -> None:
-    """Fortran order, gaps, negative strides and read-only arrays give the same results."""
-    expected, v = trial.values(), trial.cotangents()
-    gradients = trial.gradients(v)
-    for name, layout in ODD_LAYOUTS.items():
-        point = [layout(x) for x in trial.point]
-        for i, (f, e) in enumerate(zip(trial.values(point), expected, strict=True)):
-            must_be_close(f, e, f"result {i} of {name} arrays", relative=1e-12, scale=1.0)
-        found = trial.gradients([layout(c) for c in v], point)
-        for which, f, e in zip(trial.names, found, gradients, strict=True):
-            what = f"gradient of {which}, {name} arrays"
-            must_be_close(f, e, what, relative=1e-11, scale=1.0)
-
-
-@FUNCTION_LAWS()
-def float32_agrees_with_float64(trial: FunctionTrial) -> None:
-    """float32 arguments give float32 results and gradients, close to those of float64."""
-    single = [x.astype(np.float32) for x in trial.point]
-    double = [x.astype(np.float64) for x in single]
-    at_single, at_double = trial.values(single), trial.values(double)
-    v = [c.astype(np.float32) for c in trial.cotangents(at_double)]
-    singles = trial.gradients(v, single)
-    doubles = trial.gradients([c.astype(np.float64) for c in v], double)
-    names = [f"result {i}" for i in range(len(at_single))]
-    names += [f"gradient of {name}" for name in trial.names]
-    both = zip(names, [*at_single, *singles], [*at_double, *doubles], strict=True)
-    for name, s, d in both:
-        must(s.dtype == np.float32, f"{name} of float32 arrays is {s.dtype}")
-        must_be_close(s, d, f"{name} in float32", relative=1e-4, scale=1.0)
-
-
-@FUNCTION_LAWS()
-def nan_stays_nan(trial: FunctionTrial) -> None:
-    """A NaN in an entry that matters shows in the result."""
-    before = trial.values()
-    for i, x in enumerate(trial.point):
-        if not x.size:
-            continue
-        bad, moved = spoil(x, trial.rng)
-        others = trial.point
-        after = trial.values([*others[:i], moved, *others[i + 1 :]])
-        broken = trial.values([*others[:i], bad, *others[i + 1 :]])
-        for b, a, n in zip(before, after, broken, strict=True):
-            must_show_nan(b, a, n, trial.names[i])
-
-
-@FUNCTION_LAWS(empties=True)
-def an_empty_batch_is_fine(trial: FunctionTrial) -> NotCovered | None:
-    """Axes of length 0 give results, and gradients with the shapes of the arguments."""
-    if all(x.size for x in trial.point):
-        return NotCovered("no argument has an axis N or T, which may be empty")
-    for name, g, x in zip(trial.names, trial.gradients(trial.cotangents()), trial.point,
-                          strict=True):  # fmt: skip
-        must(g.shape == x.shape, f"the gradient of {name} has shape {g.shape}, not {x.shape}")
-    return None

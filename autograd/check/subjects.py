@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.cases import Case, case_of
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
-from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial
+from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
+from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial

@@ -1,0 +1,87 @@
+"""Laws of calls: what a call leaves behind or overwrites, and what a repeated call gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tapegrad.autograd.check.gradients import CheckError
+from tapegrad.autograd.check.laws import (
+    Laws,
+    NotCovered,
+    must,
+    must_be_equal,
+    must_be_unchanged,
+    snapshot,
+)
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.functions import FunctionTrial
+
+__all__ = ["LAWS"]
+
+LAWS = Laws("function")
+
+
+NOT_DETERMINISTIC = (
+    "{name} gave different values in calls {first} and {call} on equal arguments (largest "
+    "difference {gap:.3g}): seed its random numbers inside it, so that equal calls are equal"
+)
+
+
+@LAWS()
+def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
+    """Equal arguments give equal bits, and results are arrays."""
+    first = trial.values()
+    call = trial.calls
+    second = trial.values()
+    for a, b in zip(first, second, strict=True):
+        if a.tobytes() != b.tobytes() and not (np.isnan(a) & np.isnan(b)).all():
+            gap = float(np.nanmax(np.abs(a - b), initial=0))
+            raise CheckError(
+                NOT_DETERMINISTIC.format(
+                    name=repr(trial), first=call, call=trial.calls, gap=gap
+                )
+            )  # fmt: skip
+
+
+@LAWS(regimes=("ordinary", "grid"))
+def inputs_are_left_alone(trial: FunctionTrial) -> None:
+    """Neither the function nor its gradient writes into an argument or into the cotangent."""
+    before = snapshot(trial.args)
+    v = trial.cotangents()
+    cotangents = snapshot(v)
+    must_be_unchanged(before, trial.args, "argument")
+    trial.gradients(v)
+    must_be_unchanged(before, trial.args, "argument")
+    must_be_unchanged(cotangents, v, "cotangent")
+
+
+@LAWS()
+def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
+    """Writing to one gradient changes neither another, nor an argument, nor the cotangent."""
+    if trial.pair.copies:
+        return NotCovered("results are copies")
+    v = trial.cotangents()
+    gradients = trial.raw_gradients(v)
+    for i, (name, gradient) in enumerate(zip(trial.names, gradients, strict=True)):
+        for other in [*gradients[:i], *trial.args, *v]:
+            must(not np.shares_memory(gradient, other), f"the gradient of {name} shares memory")
+    return None
+
+
+@LAWS()
+def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
+    """A call on other data changes neither later results nor arrays that were returned before."""
+    v = trial.cotangents()
+    results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
+    kept = [np.array(a) for a in (*results, *gradients)]
+    other = trial.other_point()
+    trial.values(other)
+    trial.gradients(trial.cotangents(), other)
+    for i, (now, then) in enumerate(zip([*results, *gradients], kept, strict=True)):
+        must_be_equal(now, then, f"returned array {i} after another call")
+    again = [*trial.values(), *trial.gradients(v)]
+    for i, (now, then) in enumerate(zip(again, kept, strict=True)):
+        must_be_equal(now, then, f"result {i} of an equal call, others in between")
