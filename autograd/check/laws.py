@@ -18,9 +18,11 @@ import numpy as np
 from tapegrad.autograd.check.report import LawError
 
 __all__ = [
+    "Convention",
     "Law",
     "Laws",
     "NotCovered",
+    "Uncovered",
     "array_types",
     "join_laws",
     "must",
@@ -43,6 +45,17 @@ class NotCovered:
     """The result of a law on an example to which it does not apply; the summary counts these."""
 
     reason: str
+
+
+class Uncovered(Exception):  # noqa: N818  # not an error: the answer of a law, from deep inside it
+    """Raised inside a law instead of returning `NotCovered`; the message is the reason."""
+
+
+class Convention(Uncovered):
+    """Raised inside a law where a subject differs from it by a known convention, with its reason.
+
+    With ``strict=True`` the checks ask anyway.
+    """
 
 
 @dataclass(frozen=True)
