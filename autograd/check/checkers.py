@@ -28,7 +28,7 @@ from tapegrad.autograd.check.cases import (
 )
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.jax import jax_pair
-from tapegrad.autograd.check.frameworks.making import Constant, Domains
+from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
 from tapegrad.autograd.check.frameworks.numpy import numpy_pair
 from tapegrad.autograd.check.frameworks.torch import torch_pair
 from tapegrad.autograd.check.subjects import Subject, Summary, check
@@ -127,6 +127,7 @@ def check_torch(
     constant: Constant = (),
     forward: Mapping[str, Any] | None = None,
     domains: Domains | None = None,
+    through: Through | None = None,
     options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Any:
@@ -140,6 +141,7 @@ def check_torch(
     constant: inputs and parameters without a gradient, by name or position: ``"labels"``
     forward:  keyword arguments of the module's forward
     domains:  intervals (low, high) by name: ``{"scale": (0, None), "*.weight": (-1, 1)}``
+    through:  functions through which arguments go first: ``{"log_probs": F.log_softmax}``
     more:     options of the constructor or of the function; and for the check those of `check_vjp`
     options:  options whose names are among the arguments of the check
     Without a subject it is a decorator, `@check_torch("N? n", n=ints(1, 5))`: a class gets its
@@ -153,7 +155,7 @@ def check_torch(
     """
     spec = {
         "training": training, "constant": constant, "forward": forward, "domains": domains,
-        "options": options, **more,
+        "through": through, "options": options, **more,
     }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(torch_case, (subject, *inputs), spec)
@@ -165,8 +167,8 @@ def torch_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str,
     """The case of a torch subject, and those arguments of `check_torch` that say how to check."""
     own = {
         name: spec.pop(name, None)
-        for name in ("training", "forward", "domains")
-    }  # fmt: skip
+        for name in ("training", "forward", "domains", "through")
+    }
     constant, options = spec.pop("constant", ()), spec.pop("options", None)
     flags, asked, kept = _sorted_arguments(subject, spec, options)
     if own["training"] is not None and not inspect.isclass(subject):
@@ -183,6 +185,7 @@ def check_jax(
     *inputs: Any,
     constant: Constant = (),
     domains: Domains | None = None,
+    through: Through | None = None,
     options: Mapping[str, Any] | None = None,
     jit: bool = True,
     **more: Any,
@@ -197,7 +200,10 @@ def check_jax(
 
     >>> check_jax(jax.nn.gelu, "N? C", approximate=[False, True])  # doctest: +SKIP
     """
-    spec = {"constant": constant, "domains": domains, "options": options, "jit": jit, **more}
+    spec = {
+        "constant": constant, "domains": domains, "through": through, "jit": jit,
+        "options": options, **more,
+    }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(jax_case, (subject, *inputs), spec)
     case, asked = jax_case(subject, *inputs, **spec)
@@ -206,7 +212,8 @@ def check_jax(
 
 def jax_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
     """The case of a JAX subject, and those arguments of `check_jax` that say how to check."""
-    own = {name: spec.pop(name) for name in ("constant", "domains", "jit") if name in spec}
+    names = ("constant", "domains", "through", "jit")
+    own = {name: spec.pop(name) for name in names if name in spec}
     flags, asked, kept = _sorted_arguments(subject, spec, spec.pop("options", None))
     return Case(jax_pair(subject, inputs, kept, **own), "function", **flags), asked
 

@@ -124,10 +124,16 @@ class FunctionTrial:
         return [self.args[i] for i in self.floats]
 
     def with_floats(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """All arguments, with the floating point ones replaced by `point`."""
+        """All arguments, with the floating point ones replaced by `point`.
+
+        Floating point constants get its dtype.
+        """
         args = list(self.args)
         for i, value in zip(self.floats, point, strict=True):
             args[i] = value
+        for i in self.pair.constants:
+            if args[i].dtype.kind == "f" and args[i].dtype != point[0].dtype:
+                args[i] = args[i].astype(point[0].dtype)
         return args
 
     def raw_values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -166,7 +172,9 @@ class FunctionTrial:
         """
         found = self.results(point)
         if self._kept is None:
-            stops = set() if self.pair.stops is None else set(self.pair.stops())
+            stops = set()
+            if self.pair.stops is not None:
+                stops = set(self._call(f"the gradient of {self.name}", self.pair.stops))
             floating = [i for i, y in enumerate(found) if y.dtype.kind == "f"]
             self._kept = [i for i in floating if i not in stops]
             if not self._kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,15 @@ class Arguments:
     names:  the Python expressions that name them
     tops:   for each array the number of the argument that it is part of
     fixed:  what is no array: numbers, texts, …
+    The functions of `through` are called on the arguments of these names first.
     """
 
     def __init__(
-        self, positional: Sequence[Any], keywords: dict[str, Any], labels: Sequence[str]
+        self,
+        positional: Sequence[Any],
+        keywords: dict[str, Any],
+        labels: Sequence[str],
+        through: Mapping[str, Callable[[Any], Any]],
     ) -> None:
         nest = [*positional, *keywords.values()]
         parts = [flatten(i, label) for i, label in zip(nest, [*labels, *keywords], strict=True)]
@@ -30,6 +35,7 @@ class Arguments:
         self._held = [_as_array(leaf) for leaf in self._flat.leaves]
         self._count = len(positional)
         self._keywords = list(keywords)
+        self._through = [through.get(label) for label in [*labels, *keywords]]
         paths = [path for part in parts for path in part.paths]
         tops = [i for i, part in enumerate(parts) for _ in part.paths]
         kept = [i for i, array in enumerate(self._held) if array is not None]
@@ -47,6 +53,10 @@ class Arguments:
             leaf if array is None else next(given)
             for leaf, array in zip(self._flat.leaves, self._held, strict=True)
         ])  # fmt: skip
+        items = [
+            item if function is None else function(item)
+            for item, function in zip(items, self._through, strict=True)
+        ]
         named = zip(self._keywords, items[self._count :], strict=True)
         return list(items[: self._count]), dict(named)
 

@@ -34,6 +34,7 @@ def jax_pair(
     *,
     constant: making.Constant = (),
     domains: making.Domains | None = None,
+    through: making.Through | None = None,
     jit: bool = True,
 ) -> Callable[[Draws], Pair]:
     """The case of a JAX function: a function that makes a `Pair` from a `Draws`.
@@ -58,10 +59,12 @@ def jax_pair(
         tops = making.parameter_names(function, len(specs))
         positional = making.draw_positional(specs, tops, d, limits)
         keywords = making.draw_keywords(rest, d, limits)
-        arguments = Arguments(positional, keywords, tops)
+        arguments = Arguments(positional, keywords, tops, through or {})
         constants, idle = making.constants_among(arguments.names, arguments.tops, constant)
         idle += [n for n in limits if not any(is_matched(m, n) for m in arguments.names)]
-        making.refuse_idle_names(name, idle, arguments.names, "constant= or domains=")
+        idle += [n for n in through or {} if n not in [*tops, *keywords]]
+        names = arguments.names
+        making.refuse_idle_names(name, idle, names, "constant=, domains= or through=")
         whole = [a.dtype.kind == "c" for a in arguments.arrays]
         parts, shown = parts_of(arguments.arrays, arguments.names)
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]

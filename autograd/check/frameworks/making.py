@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Constant",
     "Domains",
+    "Through",
     "constants_among",
     "decide",
     "domain_of",
@@ -37,6 +38,7 @@ __all__ = [
 
 Constant = str | int | Sequence[str | int]
 Domains = Mapping[str, Any]
+Through = Mapping[str, Callable[[Any], Any]]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

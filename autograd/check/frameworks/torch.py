@@ -40,6 +40,7 @@ def torch_pair(
     constant: making.Constant = (),
     forward: Mapping[str, Any] | None = None,
     domains: making.Domains | None = None,
+    through: making.Through | None = None,
     inplace: bool = False,
 ) -> Callable[[Draws], Pair]:
     """The case of a torch subject: a function that makes a `Pair` from a `Draws`.
@@ -52,11 +53,12 @@ def torch_pair(
     constant: arguments and parameters without a derivative, by name or position
     forward:  keyword arguments of the module's forward
     domains:  intervals (low, high) by the names of arguments and parameters
+    through:  functions of tensors through which the arguments of these names go first
     inplace:  whether the function writes into its inputs on purpose
     Raises UsageError for options and names that do not fit.
     """
     maker = _Maker(subject, [parse_spec(spec) for spec in inputs], options, forward or {})
-    return _Case(maker, training, constant, dict(domains or {}), inplace=inplace).draw
+    return _Case(maker, training, constant, dict(domains or {}), dict(through or {}), inplace=inplace).draw
 
 
 class _Maker:
@@ -145,6 +147,7 @@ class _Case:
         training: bool | None,
         constant: making.Constant,
         domains: dict[str, Any],
+        through: dict[str, Any],
         *,
         inplace: bool,
     ) -> None:
@@ -152,6 +155,7 @@ class _Case:
         self.training = training
         self.constant = constant
         self.domains = domains
+        self.through = through
         self.inplace = inplace
 
     def draw(self, d: Draws) -> Pair:
@@ -163,7 +167,7 @@ class _Case:
         tops = self._names(made)
         arguments = making.draw_positional(maker.inputs, tops, d, self.domains)
         keywords = making.draw_keywords({**rest, **forward}, d, self.domains)
-        flat = Arguments(arguments, keywords, tops)
+        flat = Arguments(arguments, keywords, tops, self.through)
         module = _Module(torch, made, flat, d.seed) if is_module else None
         mode = self._mode(d) if module else False
         if module is not None:
@@ -174,9 +178,10 @@ class _Case:
         tops_of = [*flat.tops, *[-1] * len(values)]
         constants, idle = making.constants_among(names, tops_of, self.constant)
         idle += [n for n in self.domains if not any(is_matched(m, n) for m in names)]
-        making.refuse_idle_names(maker.name, idle, names, "constant= or domains=")
+        idle += [n for n in self.through if n not in [*tops, *keywords]]
+        making.refuse_idle_names(maker.name, idle, names, "constant=, domains= or through=")
         arrays = [*flat.arrays, *values]
-        if module:
+        if module is not None:
             constants |= {len(flat.names) + i for i in module.frozen}
         whole = [a.dtype.kind == "c" for a in arrays]
         parts, shown = parts_of(arrays, names)
@@ -187,7 +192,9 @@ class _Case:
         call = TorchCall(
             torch, run, maker.name, whole, own, seed=d.seed, inplace=bool(inplace)
         )  # fmt: skip
-        words = maker.name if maker.how != "make" or not is_module else type(made).__name__
+        words = type(made).__name__ if is_module else maker.name
+        if module and module.scripted:
+            words = f"{words}, its parameters taken for constants,"
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True,
@@ -220,6 +227,7 @@ class _Module:
         self.names: list[str] = []
         self.frozen: set[int] = set()
         self.in_place = any(getattr(m, _IN_PLACE, False) is True for m in made.modules())
+        self.scripted = isinstance(made, torch.jit.ScriptModule)
 
     def initialize(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """Give lazy parameters their shapes by one call, and note what belongs to the state."""
@@ -227,7 +235,8 @@ class _Module:
         if any(torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]):
             self._try(float64=False)
         made.double()
-        named = list(made.named_parameters())
+        # functional_call cannot exchange what a scripted module holds: its parameters are constants
+        named = [] if self.scripted else list(made.named_parameters())
         self.names = [name for name, _ in named]
         self.frozen = {i for i, (_, p) in enumerate(named) if not p.requires_grad}
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]
@@ -261,7 +270,8 @@ class _Module:
         tensors = [t.to(kind) if t.is_floating_point() else t for t in tensors]
         with torch.no_grad(), preserved(torch, self.seed, kind):
             if float64:
-                self.run(*tensors, *(p.detach() for p in self.made.parameters()))
+                held = [] if self.scripted else self.made.parameters()
+                self.run(*tensors, *(p.detach() for p in held))
             else:
                 args, kwargs = self.arguments.placed(tensors)
                 self.made(*args, **kwargs)
@@ -287,6 +297,8 @@ class _Module:
         count = len(self.arguments.arrays)
         args, kwargs = self.arguments.placed(tensors[:count])
         kind = next((t.dtype for t in tensors if t.is_floating_point() or t.is_complex()), None)
+        if self.scripted:
+            return copy.deepcopy(self.made).to(kind)(*args, **kwargs)
         state = {name: _in_kind(self.torch, b, kind) for name, b in self._buffers.items()}
         state.update(zip(self.names, tensors[count:], strict=True))
         for module, key, value in self._plain:

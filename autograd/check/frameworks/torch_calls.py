@@ -137,7 +137,7 @@ class TorchCall:
         """The positions of floating point results that require no gradient."""
         with self.torch.enable_grad():
             tensors = self._tracked(args, range(len(args)))
-            found, _ = self._outputs(self._beyond_leaves(tensors))
+            found = self._tracked_outputs(tensors)
         return {
             i for i, y in enumerate(found)
             if not isinstance(y, self.torch.Tensor) or not y.requires_grad
@@ -165,14 +165,21 @@ class TorchCall:
             for i, a in enumerate(args)
         ]
 
-    def _beyond_leaves(self, tensors: Sequence[Any]) -> list[Any]:
-        """What a function is called with: torch forbids to write into leaves."""
-        if self.inplace:
-            return [t.clone() for t in tensors]
-        return [t.view_as(t) if t.requires_grad else t for t in tensors]
-
     def _dtype(self, tensors: Sequence[Any]) -> Any:
         return next((t.dtype for t in tensors if t.is_floating_point()), None)
+
+    def _tracked_outputs(self, tensors: Sequence[Any]) -> list[Any]:
+        """The results for tracked tensors; a function that writes into them is given copies.
+
+        (Not views: their gradients cannot be sparse.)
+        """
+        if not self.inplace:
+            try:
+                return self._outputs(tensors)[0]
+            except RuntimeError as error:
+                if "leaf Variable that requires grad" not in str(error):
+                    raise
+        return self._outputs([t.clone() for t in tensors])[0]
 
     def _outputs(self, tensors: Sequence[Any]) -> tuple[list[Any], bool]:
         """The tensors of a call's result, real and dense, and whether it is a single one."""
@@ -197,7 +204,7 @@ class TorchCall:
         torch = self.torch
         leaves = [t for t in tensors if t.requires_grad]
         with torch.enable_grad():
-            found, _ = self._outputs(self._beyond_leaves(tensors))
+            found = self._tracked_outputs(tensors)
             pairs = [
                 (y, c.to(y.dtype))
                 for y, c in zip(found, v, strict=True)
