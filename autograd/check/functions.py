@@ -22,6 +22,7 @@ from tapegrad.autograd.check.laws import Uncovered, array_types
 if TYPE_CHECKING:
     from tapegrad.autograd.check.cases import Case
     from tapegrad.autograd.check.draws import Draws
+    from tapegrad.autograd.check.frameworks.writing import Written
 
 __all__ = ["FunctionTrial", "Pair"]
 
@@ -72,6 +73,7 @@ class Pair:
     stops:      the positions of the floating point results for `args` that have no derivative
     inplace:    whether the function writes into its arguments on purpose; it is given copies
     shown:      the subject of this example in words, where its name alone says too little
+    paths:      the Python expressions that take the latest results out of what the subject returns
     proof:      writes the example as lines of the user's framework (see proofs.py)
     """
 
@@ -87,7 +89,8 @@ class Pair:
     stops: Callable[[], Collection[int]] | None = None
     inplace: bool = False
     shown: str = ""
-    proof: Any = None
+    paths: Callable[[], Sequence[str]] | None = None
+    proof: Callable[[], Written | None] | None = None
 
 
 class FunctionTrial:
@@ -180,6 +183,25 @@ class FunctionTrial:
             if not self._kept:
                 raise Uncovered(NO_GRADIENT if floating else ONLY_INTEGERS)
         return [found[i] for i in self._kept]
+
+    @property
+    def single(self) -> bool:
+        """Does fn return one array, and not a list?"""
+        return self._single
+
+    @property
+    def kept(self) -> list[int]:
+        """The positions of the results that have derivatives.  Raises Uncovered without any."""
+        if self._kept is None:
+            self.values()
+        return list(self._kept or ())
+
+    def result_path(self, number: int) -> str:
+        """The Python expression of one of `values` after a call: "", "[0]", "['loss']"."""
+        position = self.kept[number]
+        if self.pair.paths is not None:
+            return self.pair.paths()[position]
+        return "" if self._single else f"[{position}]"
 
     def raw_gradients(
         self, v: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
