@@ -58,7 +58,7 @@ _NOISE_SPACING = 2.0**-20
 # tolerances.
 RIGHT_RATE, CLOSE = 1.95, 4.0
 
-NAN_AT_KINK = "NaN at a kink, where the function is finite"
+NAN_AT_KINK = "NaN where the function is finite, at a kink"
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
