@@ -173,6 +173,9 @@ class Case:
                 that examples at kinks are accepted
     exceptions: law -> why it does not hold here; an exception that is not needed is an error
     complex:    whether an operation's arrays are complex; laws see real and imaginary parts
+    deterministic: whether equal calls are asked for equal bits (True) or for equal values up to
+                   rounding (False); None leaves it to the laws
+    strict:     whether known conventions are asked for too
     """
 
     draw: Callable[[Draws], Any]
@@ -182,6 +185,8 @@ class Case:
     kinks: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict)
     complex: bool = False
+    deterministic: bool | None = None
+    strict: bool = False
 
     def __call__(self, d: Draws) -> Any:
         """Draw an example."""

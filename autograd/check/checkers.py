@@ -15,30 +15,37 @@ Tensors.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.cases import (
     Case,
-    as_option,
+    CaseArray,
     criterion_case,
-    draw_arrays,
-    draw_options,
     module_case,
-    parse_spec,
     register_case,
 )
-from tapegrad.autograd.check.functions import Pair
-from tapegrad.autograd.check.gradients import argument_names
+from tapegrad.autograd.check.frameworks import making
+from tapegrad.autograd.check.frameworks.jax import jax_pair
+from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
+from tapegrad.autograd.check.frameworks.numpy import numpy_pair
+from tapegrad.autograd.check.frameworks.torch import torch_pair
 from tapegrad.autograd.check.subjects import Subject, Summary, check
-from tapegrad.autograd.check.torch import torch_pair
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.check.draws import Draws
     from tapegrad.autograd.check.laws import Law
     from tapegrad.autograd.check.running import LawProfile
 
-__all__ = ["check_criterion", "check_module", "check_torch", "check_vjp"]
+__all__ = [
+    "check_criterion",
+    "check_jax",
+    "check_module",
+    "check_torch",
+    "check_vjp",
+    "jax_case",
+    "torch_case",
+]
 
 
 def check_module(make: Callable[..., Any] | None = None, /, *, input: Any, **spec: Any) -> Any:
@@ -79,87 +86,181 @@ def check_vjp(
     fn: Callable[..., Any],
     vjp_fn: Callable[..., Any],
     *inputs: Any,
-    profile: LawProfile | str = "pr",
-    law: str | None = None,
-    choices: Sequence[int] | None = None,
-    seed: int | None = None,
-    raise_error: bool = True,
-    kinks: bool = False,
-    exceptions: dict[str, str] | None = None,
-    **options: Any,
+    constant: Constant = (),
+    domains: Domains | None = None,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Summary:
     """Hold the laws of functions against a NumPy function with a hand-written gradient.
 
-    fn:      fn(*inputs, **options) -> array, or a list of arrays
-    vjp_fn:  vjp_fn(g, *inputs, **options) -> the gradient of ⟨g, fn⟩ for each input, None for
-             integer ones; a bare array where there is one input
-    inputs:  shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
-    options: keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes
-    The other arguments are those of `check_module`.
-    Returns a `Summary`; raises LawError with the report where a law is broken or unchecked.
+    fn:       fn(*inputs, **options) -> array, or a nest of arrays: lists, dicts, dataclasses, None
+    vjp_fn:   vjp_fn(g, *inputs, **options) -> the gradient of ⟨g, fn⟩ for each input, None for
+              integer ones; a bare array where there is one input.  Complex ones are those of
+              Re Σ g·y
+    inputs:   shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
+    constant: inputs without a gradient, by name or position
+    domains:  intervals (low, high) of inputs by name
+    more:     keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes.  And
+              for the check profile, law, choices, seed, raise_error, as in `check_module`; kinks,
+              exceptions, inplace, deterministic, strict, as in `Case`; isolate=True for a process
+              of its own, in which a crash is a finding
+    options:  keyword arguments of both whose names are among these
+    Returns a `Summary`; raises LawError with the report where a law is broken or unchecked, and
+    UsageError for an option that does not fit.
 
     >>> import numpy as np
     >>> check_vjp(np.tanh, lambda g, x: g * (1 - np.tanh(x) ** 2), "N? C").ok
     True
     """
-    kinds = {name: as_option(value) for name, value in options.items()}
-    names = list(argument_names(fn, len(inputs)))
-    inputs = tuple(parse_spec(spec) for spec in inputs)
-
-    def draw(d: Draws) -> Pair:
-        picked = draw_options(kinds, d)
-        args = [draw_arrays(spec, d) for spec in inputs]
-        return Pair(
-            functools.partial(fn, **picked) if picked else fn,
-            functools.partial(vjp_fn, **picked) if picked else vjp_fn,
-            args,
-            names,
-        )
-
-    case = Case(draw, "function", kinks=kinks, exceptions=exceptions or {})
-    return _hold_laws(
-        fn, "function", case,
-        profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
+    flags, asked, own = _sorted_arguments(fn, more, options)
+    draw = numpy_pair(
+        fn, vjp_fn, inputs, own,
+        constant=constant, domains=domains, inplace=flags.get("inplace", False),
     )  # fmt: skip
+    return _hold_laws(fn, "function", Case(draw, "function", **flags), **asked)
 
 
 def check_torch(
     subject: Any,
     *inputs: Any,
-    training: bool = False,
-    profile: LawProfile | str = "pr",
-    law: str | None = None,
-    choices: Sequence[int] | None = None,
-    seed: int | None = None,
-    raise_error: bool = True,
-    kinks: bool = False,
-    exceptions: dict[str, str] | None = None,
-    **options: Any,
-) -> Summary:
+    training: bool | None = None,
+    constant: Constant = (),
+    forward: Mapping[str, Any] | None = None,
+    domains: Domains | None = None,
+    through: Through | None = None,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Any:
     """Hold the laws of functions against a layer of PyTorch, in float64 and float32 on the CPU.
 
-    subject:  a `torch.autograd.Function`, a function of torch tensors, or what makes a
-              `torch.nn.Module` from the options, whose parameters are checked with its inputs
+    subject:  a `torch.nn.Module`, a `torch.autograd.Function`, a function of tensors, or what makes
+              a module or such a function from the options.  The parameters of a module are checked
+              with its inputs, frozen ones are constants.  A module is copied and stays as it is
     inputs:   as in `check_vjp`
-    training: the mode of a module
-    options:  of the constructor; of a Function, further arguments after the inputs
-    Returns a `Summary`; raises LawError where a law is broken, ImportError without PyTorch.
+    training: the mode of a module, both in turn where None
+    constant: inputs and parameters without a gradient, by name or position: ``"labels"``
+    forward:  keyword arguments of the module's forward
+    domains:  intervals (low, high) by name: ``{"scale": (0, None), "*.weight": (-1, 1)}``
+    through:  functions through which arguments go first: ``{"log_probs": F.log_softmax}``
+    more:     options of the constructor or of the function; and for the check those of `check_vjp`
+    options:  options whose names are among the arguments of the check
+    Without a subject it is a decorator, `@check_torch("N? n", n=ints(1, 5))`: a class gets its
+    case, for `pytest --laws` and `tapegrad check`, and stays as it is; a function becomes a test of
+    what it makes.
+    Returns a `Summary`; raises LawError where a law is broken, UsageError for an option that does
+    not fit, ImportError without PyTorch.
 
-    >>> check_torch(torch.nn.Linear, "N? i", in_features=ints(1, 5), …)  # doctest: +SKIP
+    >>> check_torch(torch.nn.Linear, "N? in_features", in_features=ints(1, 5),
+    ...             out_features=3)  # doctest: +SKIP
     """
-    case = Case(
-        torch_pair(subject, inputs, options, training=training),
-        "function",
-        kinks=kinks,
-        exceptions=exceptions or {},
+    spec = {
+        "training": training, "constant": constant, "forward": forward, "domains": domains,
+        "through": through, "options": options, **more,
+    }  # fmt: skip
+    if isinstance(subject, (str, CaseArray)):
+        return _decorate(torch_case, (subject, *inputs), spec)
+    case, asked = torch_case(subject, *inputs, **spec)
+    return _hold_laws(subject, "function", case, **asked)
+
+
+def torch_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
+    """The case of a torch subject, and those arguments of `check_torch` that say how to check."""
+    own = {
+        name: spec.pop(name, None)
+        for name in ("training", "forward", "domains", "through")
+    }
+    constant, options = spec.pop("constant", ()), spec.pop("options", None)
+    flags, asked, kept = _sorted_arguments(subject, spec, options)
+    if own["training"] is not None and not inspect.isclass(subject):
+        if making.has_parameter(subject, "training"):  # as of torch.nn.functional.dropout
+            kept["training"] = own.pop("training")
+    draw = torch_pair(
+        subject, inputs, kept, constant=constant or (), inplace=flags.get("inplace", False), **own
     )
-    return _hold_laws(
-        subject, "function", case,
-        profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
-    )  # fmt: skip
+    return Case(draw, "function", **flags), asked
 
 
-_CHECK_ARGUMENTS = ("profile", "law", "choices", "seed", "raise_error")
+def check_jax(
+    subject: Any,
+    *inputs: Any,
+    constant: Constant = (),
+    domains: Domains | None = None,
+    through: Through | None = None,
+    options: Mapping[str, Any] | None = None,
+    jit: bool = True,
+    **more: Any,
+) -> Any:
+    """Hold the laws of functions against a function of JAX arrays, in float64 and float32.
+
+    subject: a function of arrays or pytrees of them, or what makes one from the options
+    jit:     whether it is compiled, if it can be
+    The other arguments are those of `check_torch`, and so is the form as a decorator.
+    Returns a `Summary`; raises LawError where a law is broken, UsageError for an option that does
+    not fit, ImportError without JAX.
+
+    >>> check_jax(jax.nn.gelu, "N? C", approximate=[False, True])  # doctest: +SKIP
+    """
+    spec = {
+        "constant": constant, "domains": domains, "through": through, "jit": jit,
+        "options": options, **more,
+    }  # fmt: skip
+    if isinstance(subject, (str, CaseArray)):
+        return _decorate(jax_case, (subject, *inputs), spec)
+    case, asked = jax_case(subject, *inputs, **spec)
+    return _hold_laws(subject, "function", case, **asked)
+
+
+def jax_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
+    """The case of a JAX subject, and those arguments of `check_jax` that say how to check."""
+    names = ("constant", "domains", "through", "jit")
+    own = {name: spec.pop(name) for name in names if name in spec}
+    flags, asked, kept = _sorted_arguments(subject, spec, spec.pop("options", None))
+    return Case(jax_pair(subject, inputs, kept, **own), "function", **flags), asked
+
+
+_CHECK_ARGUMENTS = ("profile", "law", "choices", "seed", "raise_error", "isolate")
+_FLAGS = ("kinks", "exceptions", "inplace", "deterministic", "strict")
+
+
+def _sorted_arguments(
+    subject: Any, given: dict[str, Any], options: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The keyword arguments as flags of the case, arguments of the check, and options.
+
+    ``inplace=`` is an option of a subject that has such a parameter.
+    """
+    own = dict(given)
+    flags = {
+        name: own.pop(name)
+        for name in _FLAGS
+        if name in own and not (name == "inplace" and making.has_parameter(subject, name))
+    }
+    asked = {name: own.pop(name) for name in _CHECK_ARGUMENTS if name in own}
+    if flags.get("exceptions") is None:
+        flags.pop("exceptions", None)
+    return flags, asked, {**own, **(options or {})}
+
+
+def _decorate(
+    case_from: Callable[..., tuple[Case, dict[str, Any]]],
+    inputs: Sequence[Any],
+    spec: dict[str, Any],
+) -> Callable[[Any], Any]:
+    """A decorator that gives a class its case, or makes a test of a function."""
+
+    def decorate(made: Any) -> Any:
+        case, asked = case_from(made, *inputs, **spec)
+        if isinstance(made, type):
+            return register_case(made, case)
+
+        @functools.wraps(made)
+        def test() -> None:
+            _hold_laws(made, "function", case, **asked)
+
+        del test.__wrapped__  # pytest takes the parameters of a test for fixtures
+        return test
+
+    return decorate
 
 
 def _run_or_decorate(
@@ -196,8 +297,9 @@ def _hold_laws(
     choices: Sequence[int] | None = None,
     seed: int | None = None,
     raise_error: bool = True,
+    isolate: bool = False,
 ) -> Summary:
-    subject = Subject(getattr(make, "__name__", repr(make)), kind, make, case, path=False)
+    subject = Subject(making.name_of(make), kind, make, case, path=False)
     if choices is not None:
         if law is None:
             raise TypeError("choices are those of one example of one law: say law= too")

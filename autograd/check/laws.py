@@ -19,10 +19,12 @@ import numpy as np
 from tapegrad.autograd.check.report import LawError
 
 __all__ = [
+    "Convention",
     "Law",
     "Laws",
     "NotCovered",
     "RefusedError",
+    "Uncovered",
     "array_types",
     "join_laws",
     "must",
@@ -47,7 +49,18 @@ class NotCovered:
     reason: str
 
 
-class RefusedError(Exception):
+class Uncovered(Exception):  # noqa: N818  # not an error: the answer of a law, from deep inside it
+    """Raised inside a law instead of returning `NotCovered`; the message is the reason."""
+
+
+class Convention(Uncovered):
+    """Raised inside a law where a subject differs from it by a known convention, with its reason.
+
+    With ``strict=True`` the checks ask anyway.
+    """
+
+
+class RefusedError(Uncovered):
     """A subject does not take the data of an example, or has no such derivative, and says so.
 
     A law that meets it is not covered by this example; nothing is broken.

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.draws import SEEDS, Draws, NearbyDraws, RecordedDraws
-from tapegrad.autograd.check.laws import NotCovered
+from tapegrad.autograd.check.gradients import UsageError
+from tapegrad.autograd.check.laws import Convention, NotCovered, Uncovered
 from tapegrad.autograd.check.report import LawError, Report
 from tapegrad.autograd.check.shrinking import shrink
 
@@ -64,6 +65,7 @@ class Outcome:
     example:      a description of that example
     exception:    why the law need not hold here (if it does hold, that is an error)
     kinks:        whether examples at kinks are accepted
+    conventions:  a known convention by which an example differs from the law -> how many do
     """
 
     law: Law
@@ -75,6 +77,7 @@ class Outcome:
     example: str = ""
     exception: str = ""
     kinks: bool = False
+    conventions: dict[str, int] = field(default_factory=dict)
 
     @property
     def unresolved(self) -> list[Report]:
@@ -91,7 +94,10 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """One of: holds, broken, unchecked, not covered, excepted, obsolete exception."""
+        """One of: holds, broken, unchecked, convention, not covered, excepted, obsolete exception.
+
+        "convention" where no example breaks the law but by a known convention, and one does.
+        """
         if self.exception:
             excepted = self.error is not None and not isinstance(self.error, UncheckedError)
             return "excepted" if excepted else "obsolete exception"
@@ -99,14 +105,16 @@ class Outcome:
             return "unchecked"
         if self.error is not None:
             return "broken"
+        if self.conventions:
+            return "convention"
         if sum(self.reasons.values()) >= self.examples:
             return "not covered"
         return "holds"
 
     @property
     def ok(self) -> bool:
-        """Is nothing wrong?  True for the verdicts holds, not covered, excepted."""
-        return self.verdict in ("holds", "not covered", "excepted")
+        """Is nothing wrong?  True for the verdicts holds, convention, not covered, excepted."""
+        return self.verdict in ("holds", "convention", "not covered", "excepted")
 
     def raise_error(self) -> None:
         """Raise the error of the smallest failing example, unless `ok`."""
@@ -184,6 +192,9 @@ def examine(
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
+        elif isinstance(result, Convention):
+            reason = str(result)
+            outcome.conventions[reason] = outcome.conventions.get(reason, 0) + 1
     if outcome.undecided:
         unresolved = outcome.unresolved
         last = unresolved[-1] if unresolved else outcome.reports[-1]
@@ -199,7 +210,7 @@ def examine(
 class _Failure:
     """What one example raised, the choices that make it, and its description."""
 
-    error: Exception
+    error: BaseException
     choices: tuple[int, ...]
     example: str
 
@@ -213,7 +224,13 @@ def _hold(
         with _quietly():
             trial = make_trial(drawn)
             return law.check(trial), None
-    except Exception as error:  # noqa: BLE001  # whatever the subject raises is its failure
+    except UsageError:  # of whoever asks for the check
+        raise
+    except Convention as convention:
+        return convention, None
+    except Uncovered as reason:
+        return NotCovered(str(reason)), None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # what the subject raises is its failure
         return None, _Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
 
 
@@ -232,7 +249,11 @@ def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -
     if attempt(failure.choices) is None:
         failure.error.add_note(_FLAKY)
         return failure
-    return found[shrink(failure.choices, attempt)]
+    try:
+        return found[shrink(failure.choices, attempt)]
+    except Exception as error:  # noqa: BLE001  # what was found is not lost to the search for less
+        failure.error.add_note(f"no smaller example: {type(error).__name__}: {error}")
+        return failure
 
 
 def _describe(law: Law, failure: _Failure) -> None:
@@ -249,6 +270,9 @@ def _quietly() -> Iterator[None]:
 
 
 def _describe_example(trial: Any, drawn: Draws) -> str:
-    shown = "no trial could be made" if trial is None else repr(trial)
+    try:
+        shown = "no trial could be made" if trial is None else repr(trial)
+    except Exception as error:  # noqa: BLE001  # the text of what a user hands over
+        shown = f"an example whose text raises {type(error).__name__}"
     regime, seed = getattr(drawn, "regime", "?"), getattr(drawn, "seed", "?")
     return f"{shown}, {regime} data, seed {seed}"
