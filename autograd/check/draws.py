@@ -79,6 +79,7 @@ class Draws:
         self._turns: list[bool] = []  # whether each of the next arrays is complex
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
+        self._asked = tuple(regimes)
         kinds = [*regimes, regimes[0]]
         if turn is not None or self.repeats:
             kinds += _unasked(regimes)
@@ -89,6 +90,11 @@ class Draws:
             self.choices_made.append(position)
             self.regime = kinds[position]
         self._wide = None if turn is None or empties or long else _length_of(turn)
+
+    @property
+    def unasked(self) -> bool:
+        """Are the data of a regime that nobody asked for, so that nothing need be proved there?"""
+        return self.regime not in self._asked
 
     # What a source of choices provides -----------------------------------------------------------
 

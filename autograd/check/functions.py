@@ -17,7 +17,9 @@ import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.gradients import CheckError
-from tapegrad.autograd.check.laws import Uncovered, array_types
+from tapegrad.autograd.check.laws import RefusedError, Uncovered, array_types
+from tapegrad.autograd.check.slopes import REFUSALS
+from tapegrad.devices import TapegradError
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.cases import Case
@@ -236,9 +238,7 @@ class FunctionTrial:
             self.values()
         kept = iter(v)
         own = set(self._kept or ())
-        return [
-            next(kept) if i in own else np.zeros(shape) for i, shape in enumerate(self._latest)
-        ]
+        return [next(kept) if i in own else np.zeros(shape) for i, shape in enumerate(self._latest)]
 
     def cotangents(self, values: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Random cotangents for what `values` returns."""
@@ -265,9 +265,13 @@ class FunctionTrial:
         for i, c in zip(self.floats, u, strict=True):
             all_u[i] = c
         if self.pair.second_all is not None:
-            of_args, of_v = self._call(name, self.pair.second_all, all_u, self.all_cotangents(v), args)
+            of_args, of_v = self._call(
+                name, self.pair.second_all, all_u, self.all_cotangents(v), args
+            )
             kept = self._kept or ()
-            return [np.asarray(of_args[i]) for i in self.floats], [np.asarray(of_v[i]) for i in kept]
+            return [np.asarray(of_args[i]) for i in self.floats], [
+                np.asarray(of_v[i]) for i in kept
+            ]
         if self.pair.second is None:
             raise Uncovered("a gradient written by hand has no second derivative")
         found = self._call(name, self.pair.second, list(u), self.all_cotangents(v), args)
@@ -298,9 +302,25 @@ class FunctionTrial:
         except Exception as error:
             if says_not_implemented(error, forward=function is self.pair.fn):
                 raise Uncovered(_first_line(error)) from error
+            if self._is_refusal(error, forward=function is self.pair.fn):
+                raise RefusedError(f"{self.draws.regime} data are refused") from error
             shown = array_types([a for a in arguments if isinstance(a, np.ndarray)])
             error.add_note(f"raised in call {self.calls}: {name} on {shown}")
             raise
+
+    def _is_refusal(self, error: Exception, *, forward: bool) -> bool:
+        """Does an error say that degenerate data are not taken, such as a singular matrix?
+
+        Of gradients only NumPy's and PyTorch's errors of linear algebra do.
+        """
+        if isinstance(error, TapegradError) or "INTERNAL ASSERT" in str(error):
+            return False
+        if not forward:
+            singular = type(error).__name__ in ("LinAlgError", "_LinAlgError")
+            return singular and self.draws.regime != "ordinary"
+        if self.draws.empties:
+            return isinstance(error, (*REFUSALS, IndexError))
+        return isinstance(error, REFUSALS) and self.draws.regime != "ordinary"
 
 
 def says_not_implemented(error: Exception, *, forward: bool = False) -> bool:

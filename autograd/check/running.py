@@ -202,7 +202,10 @@ def examine(
             outcome.example = failure.example
             return outcome
         outcome.examples += 1
-        if isinstance(result, Report):
+        if isinstance(result, Report) and not result.ok and drawn.unasked:
+            reason = f"nothing is proved on {drawn.regime} data"
+            outcome.reasons[reason] = outcome.reasons.get(reason, 0) + 1
+        elif isinstance(result, Report):
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1

@@ -58,7 +58,7 @@ _NOISE_SPACING = 2.0**-20
 # tolerances.
 RIGHT_RATE, CLOSE = 1.95, 4.0
 
-NAN_AT_KINK = "NaN at a kink, where the function is finite"
+NAN_AT_KINK = "NaN where the function is finite, at a kink"
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
@@ -210,7 +210,9 @@ def judge(
         if agrees(slope):
             if accused is not None and _too_uncertain_to_acquit(accused, slope, analytic):
                 further = slope_at(line, 32 * accused.step)
-                if _same_wrong_value(accused, further, analytic) and not agrees(further):
+                if _same_wrong_value(accused, further, analytic, line.magnitude) and not agrees(
+                    further
+                ):
                     return _confirm(line, analytic, margin, accused, further)
             accused = None
             if best is None or slope.error < best.error:
@@ -226,7 +228,7 @@ def judge(
                     # a long step may have crossed a kink, so its disagreement proves nothing
                     best = slope
                 break
-        elif accused is not None and _same_wrong_value(accused, slope, analytic):
+        elif accused is not None and _same_wrong_value(accused, slope, analytic, line.magnitude):
             return _confirm(line, analytic, margin, accused, slope)
         else:
             accused = slope
@@ -256,11 +258,16 @@ def taylor_rate(line: Line, analytic: float, steps: Sequence[float]) -> float | 
     return float(np.polyfit(abscissae, ordinates, 1)[0])
 
 
-def _same_wrong_value(first: Slope, second: Slope, analytic: float) -> bool:
-    """Do both slopes give the same value, clearly away from `analytic`?"""
+def _same_wrong_value(first: Slope, second: Slope, analytic: float, size: float) -> bool:
+    """Do both slopes give the same value, clearly away from `analytic`?
+
+    size: beside a huge analytic slope every gap is wide, but an error bar as wide as the numeric
+          slope and the values is that of a jump
+    """
     gap = abs(analytic - second.value)
     agreement = 4 * (first.error + second.error) + 0.02 * gap
-    return abs(first.value - second.value) <= agreement and second.error <= gap / 8
+    sharp = second.error <= min(gap, max(abs(second.value), size)) / 8
+    return abs(first.value - second.value) <= agreement and sharp
 
 
 def _too_uncertain_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:

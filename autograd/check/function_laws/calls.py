@@ -11,10 +11,12 @@ from tapegrad.autograd.check.laws import (
     Laws,
     NotCovered,
     must,
+    must_be_close,
     must_be_equal,
     must_be_unchanged,
     snapshot,
 )
+from tapegrad.autograd.check.report import LawError
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.functions import FunctionTrial
@@ -23,32 +25,41 @@ __all__ = ["LAWS"]
 
 LAWS = Laws("function")
 
-
 NOT_DETERMINISTIC = (
     "{name} gave different values in calls {first} and {call} on equal arguments (largest "
     "difference {gap:.3g}): seed its random numbers inside it, so that equal calls are equal"
 )
+_ROUNDING = 1e-11  # by which equal calls may differ where nobody promises equal bits
 
 
 @LAWS()
 def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
-    """Equal arguments give equal bits, and results are arrays."""
-    first = trial.values()
+    """Equal arguments give equal results up to rounding, and with deterministic=True equal bits."""
+    before = snapshot(trial.args)
+    first = trial.results()
     call = trial.calls
-    second = trial.values()
-    for a, b in zip(first, second, strict=True):
-        if a.tobytes() != b.tobytes() and not (np.isnan(a) & np.isnan(b)).all():
-            gap = float(np.nanmax(np.abs(a - b), initial=0))
+    must_be_unchanged(before, trial.args, "argument")  # else the second call has other arguments
+    second = trial.results()
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        try:
+            _must_repeat(trial, b, a, f"result {i}")
+        except LawError as error:
+            gap = float("nan")
+            if a.dtype.kind in "fiu" and a.shape == b.shape:
+                with np.errstate(invalid="ignore"):
+                    gap = float(np.nanmax(np.abs(a.astype(float) - b.astype(float)), initial=0))
             raise CheckError(
                 NOT_DETERMINISTIC.format(
                     name=repr(trial), first=call, call=trial.calls, gap=gap
                 )
-            )  # fmt: skip
+            ) from error  # fmt: skip
 
 
 @LAWS(regimes=("ordinary", "grid"))
-def inputs_are_left_alone(trial: FunctionTrial) -> None:
+def inputs_are_left_alone(trial: FunctionTrial) -> NotCovered | None:
     """Neither the function nor its gradient writes into an argument or into the cotangent."""
+    if trial.pair.inplace:
+        return NotCovered("it writes into its arguments on purpose")
     before = snapshot(trial.args)
     v = trial.cotangents()
     cotangents = snapshot(v)
@@ -56,6 +67,7 @@ def inputs_are_left_alone(trial: FunctionTrial) -> None:
     trial.gradients(v)
     must_be_unchanged(before, trial.args, "argument")
     must_be_unchanged(cotangents, v, "cotangent")
+    return None
 
 
 @LAWS()
@@ -78,10 +90,23 @@ def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
     results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]
     other = trial.other_point()
-    trial.values(other)
+    trial.results(other)
     trial.gradients(trial.cotangents(), other)
     for i, (now, then) in enumerate(zip([*results, *gradients], kept, strict=True)):
         must_be_equal(now, then, f"returned array {i} after another call")
-    again = [*trial.values(), *trial.gradients(v)]
+    again = [*trial.results(), *trial.gradients(v)]
     for i, (now, then) in enumerate(zip(again, kept, strict=True)):
-        must_be_equal(now, then, f"result {i} of an equal call, others in between")
+        _must_repeat(trial, now, then, f"result {i} of an equal call, others in between")
+
+
+def _must_repeat(trial: FunctionTrial, found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Raise LawError unless results of equal calls are equal, up to rounding if nobody asks more.
+
+    Libraries add in another order where memory lies otherwise, or on another number of threads.
+    """
+    asked = getattr(trial.case, "deterministic", None)
+    if asked or expected.dtype.kind != "f" or found.dtype != expected.dtype:
+        must_be_equal(found, expected, what)
+        return
+    unit = float(np.finfo(expected.dtype).eps) / float(np.finfo(np.float64).eps)
+    must_be_close(found, expected, what, relative=_ROUNDING * unit, scale=1.0)
