@@ -88,6 +88,7 @@ def check_vjp(
     *inputs: Any,
     constant: Constant = (),
     domains: Domains | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Summary:
@@ -100,6 +101,7 @@ def check_vjp(
     inputs:   shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
     constant: inputs without a gradient, by name or position
     domains:  intervals (low, high) of inputs by name
+    batchwise: "split" if the results of a batch (an axis N) are those of its samples
     more:     keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes.  And
               for the check profile, law, choices, seed, raise_error, as in `check_module`; kinks,
               exceptions, inplace, deterministic, strict, as in `Case`; isolate=True for a process
@@ -115,7 +117,7 @@ def check_vjp(
     flags, asked, own = _sorted_arguments(fn, more, options)
     draw = numpy_pair(
         fn, vjp_fn, inputs, own,
-        constant=constant, domains=domains, inplace=flags.get("inplace", False),
+        constant=constant, domains=domains, batchwise=batchwise, inplace=flags.get("inplace", False),
     )  # fmt: skip
     return _hold_laws(fn, "function", Case(draw, "function", **flags), **asked)
 
@@ -128,6 +130,7 @@ def check_torch(
     forward: Mapping[str, Any] | None = None,
     domains: Domains | None = None,
     through: Through | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Any:
@@ -155,7 +158,7 @@ def check_torch(
     """
     spec = {
         "training": training, "constant": constant, "forward": forward, "domains": domains,
-        "through": through, "options": options, **more,
+        "through": through, "batchwise": batchwise, "options": options, **more,
     }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(torch_case, (subject, *inputs), spec)
@@ -167,7 +170,7 @@ def torch_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str,
     """The case of a torch subject, and those arguments of `check_torch` that say how to check."""
     own = {
         name: spec.pop(name, None)
-        for name in ("training", "forward", "domains", "through")
+        for name in ("training", "forward", "domains", "through", "batchwise")
     }
     constant, options = spec.pop("constant", ()), spec.pop("options", None)
     flags, asked, kept = _sorted_arguments(subject, spec, options)
@@ -186,6 +189,7 @@ def check_jax(
     constant: Constant = (),
     domains: Domains | None = None,
     through: Through | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     jit: bool = True,
     **more: Any,
@@ -202,7 +206,7 @@ def check_jax(
     """
     spec = {
         "constant": constant, "domains": domains, "through": through, "jit": jit,
-        "options": options, **more,
+        "batchwise": batchwise, "options": options, **more,
     }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(jax_case, (subject, *inputs), spec)
@@ -212,7 +216,7 @@ def check_jax(
 
 def jax_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
     """The case of a JAX subject, and those arguments of `check_jax` that say how to check."""
-    names = ("constant", "domains", "through", "jit")
+    names = ("constant", "domains", "through", "batchwise", "jit")
     own = {name: spec.pop(name) for name in names if name in spec}
     flags, asked, kept = _sorted_arguments(subject, spec, spec.pop("options", None))
     return Case(jax_pair(subject, inputs, kept, **own), "function", **flags), asked

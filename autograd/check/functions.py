@@ -73,6 +73,10 @@ class Pair:
     partial:    (cotangents, args, positions) -> the gradients where only the arguments at these
                 positions are tracked; None for the others
     stops:      the positions of the floating point results for `args` that have no derivative
+    subject:    the function or module itself, as conventions look at it
+    random:     whether a call draws random numbers of the library
+    samples:    the number of leading arguments whose first axis is a batch of samples that must
+                not meet in this example; 0 where that is not asked
     inplace:    whether the function writes into its arguments on purpose; it is given copies
     shown:      the subject of this example in words, where its name alone says too little
     paths:      the Python expressions that take the latest results out of what the subject returns
@@ -91,6 +95,9 @@ class Pair:
     stops: Callable[[], Collection[int]] | None = None
     inplace: bool = False
     shown: str = ""
+    subject: Any = None
+    random: Callable[[], bool] | None = None
+    samples: int = 0
     paths: Callable[[], Sequence[str]] | None = None
     proof: Callable[[], Written | None] | None = None
 

@@ -23,6 +23,7 @@ __all__ = [
     "Constant",
     "Domains",
     "Through",
+    "batched_among",
     "constants_among",
     "decide",
     "domain_of",
@@ -32,6 +33,7 @@ __all__ = [
     "made_of",
     "name_of",
     "parameter_names",
+    "refuse_batchwise",
     "refuse_idle_names",
     "refuse_misfit",
 ]
@@ -232,6 +234,26 @@ def _within(spec: Any, name: str, domains: Domains) -> Any:
         return lambda d: domain(d, d.shape(spec.names))
     low, high = domain
     return replace(spec, low=low, high=high)
+
+
+BATCHWISE = (None, "split", "evaluate")
+
+
+def batched_among(specs: Sequence[Any], d: Draws) -> int:
+    """How many of the first inputs have a batch of samples as their first axis, named N."""
+    count = 0
+    for spec in specs:
+        first = spec.names.split()[:1] if isinstance(spec, CaseArray) else []
+        if first not in (["N"], ["N+1"], ["N?"]) or (first == ["N?"] and not d.present("N")):
+            break
+        count += 1
+    return count
+
+
+def refuse_batchwise(batchwise: str | None) -> None:
+    """Raise UsageError unless ``batchwise=`` is one of its words."""
+    if batchwise not in BATCHWISE:
+        raise UsageError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
 
 
 def domain_of(name: str, domains: Domains) -> Any:

@@ -45,6 +45,7 @@ def numpy_pair(
     *,
     constant: making.Constant = (),
     domains: making.Domains | None = None,
+    batchwise: str | None = None,
     inplace: bool = False,
 ) -> Callable[[Draws], Pair]:
     """The case of a NumPy function: a function that makes a `Pair` from a `Draws`.
@@ -57,6 +58,7 @@ def numpy_pair(
     Raises UsageError for options and names that do not fit.
     """
     name = making.name_of(fn)
+    making.refuse_batchwise(batchwise)
     specs = [parse_spec(spec) for spec in inputs]
     kinds = {key: as_option(value) for key, value in options.items()}
     for function in (fn, vjp_fn):
@@ -90,7 +92,8 @@ def numpy_pair(
         arguments = Arguments(nests, keywords, tops, {})
         return Pair(
             made.fn, made.vjp, flat_args, names,
-            constants=own, inplace=inplace, shown=name, paths=made.paths,
+            constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
+            samples=making.batched_among(specs, d) if batchwise else 0,
             proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, names, own),
         )  # fmt: skip
 

@@ -47,6 +47,7 @@ def torch_pair(
     forward: Mapping[str, Any] | None = None,
     domains: making.Domains | None = None,
     through: making.Through | None = None,
+    batchwise: str | None = None,
     inplace: bool = False,
 ) -> Callable[[Draws], Pair]:
     """The case of a torch subject: a function that makes a `Pair` from a `Draws`.
@@ -60,11 +61,18 @@ def torch_pair(
     forward:  keyword arguments of the module's forward
     domains:  intervals (low, high) by the names of arguments and parameters
     through:  functions of tensors through which the arguments of these names go first
+    batchwise: "split" if the results of a batch are those of its samples, "evaluate" if that holds
+              in evaluation mode; of a module with running statistics the latter is asked unasked
     inplace:  whether the function writes into its inputs on purpose
     Raises UsageError for options and names that do not fit.
     """
+    making.refuse_batchwise(batchwise)
     maker = _Maker(subject, [parse_spec(spec) for spec in inputs], options, forward or {})
-    return _Case(maker, training, constant, dict(domains or {}), dict(through or {}), inplace=inplace).draw
+    case = _Case(
+        maker, training, constant, dict(domains or {}), dict(through or {}), batchwise,
+        inplace=inplace,
+    )  # fmt: skip
+    return case.draw
 
 
 class _Maker:
@@ -158,6 +166,7 @@ class _Case:
         constant: making.Constant,
         domains: dict[str, Any],
         through: dict[str, Any],
+        batchwise: str | None,
         *,
         inplace: bool,
     ) -> None:
@@ -166,6 +175,7 @@ class _Case:
         self.constant = constant
         self.domains = domains
         self.through = through
+        self.batchwise = batchwise
         self.inplace = inplace
 
     def draw(self, d: Draws) -> Pair:
@@ -213,6 +223,9 @@ class _Case:
             partial=call.partial,
             stops=lambda: call.stops(parts),
             inplace=bool(inplace),
+            subject=made,
+            random=lambda: call.draws_numbers(parts),
+            samples=self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
             proof=lambda: None if any(whole) or self.through else _written(
@@ -225,6 +238,15 @@ class _Case:
         if self.maker.is_function:
             return [*self.maker._positional, *(f"argument {i}" for i in range(count))][:count]
         return making.parameter_names(getattr(made, "forward", made), count)
+
+    def _samples(self, module: _Module | None, d: Draws, *, training: bool) -> int:
+        """How many of the arrays are batches whose samples must not meet in this example."""
+        specs = self.maker.inputs
+        count = making.batched_among(specs, d)
+        if self.batchwise == "split" or (self.batchwise == "evaluate" and not training):
+            return count
+        asked = module is not None and module.keeps_statistics and not training
+        return count if asked and count == len(specs) else 0
 
     def _mode(self, d: Draws) -> bool:
         return d.choice([False, True]) if self.training is None else self.training
@@ -286,6 +308,7 @@ class _Module:
         self.seed = seed
         self.names: list[str] = []
         self.frozen: set[int] = set()
+        self.keeps_statistics = False
         self.in_place = any(getattr(m, _IN_PLACE, False) is True for m in made.modules())
         self.lazy = any(
             torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
@@ -302,6 +325,12 @@ class _Module:
         named = [] if self.scripted else list(made.named_parameters())
         self.names = [name for name, _ in named]
         self.frozen = {i for i, (_, p) in enumerate(named) if not p.requires_grad}
+        # A normalization that keeps no statistics takes those of the batch in evaluation mode, too.
+        of_the_batch = any(
+            getattr(m, "track_running_stats", True) is False for m in made.modules()
+        )
+        floating = any(b.is_floating_point() for b in made.buffers())
+        self.keeps_statistics = floating and not of_the_batch
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]
         self._buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
         # Tensors that are plain attributes, such as weights of classes, are part of the state, too.

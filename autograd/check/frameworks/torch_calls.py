@@ -135,7 +135,13 @@ class TorchCall:
         return self._arrays(zeroed[: len(leaves)], tensors), of_v
 
     def draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
-        """Does a call draw random numbers of torch?"""
+        """Does a call draw random numbers of torch?  False where it cannot be called."""
+        try:
+            return self._draws_numbers(args)
+        except Exception:  # noqa: BLE001  # which other laws tell
+            return False
+
+    def _draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
         torch = self.torch
         with torch.no_grad(), preserved(torch, self.seed):
             torch.default_generator.manual_seed(self.seed)

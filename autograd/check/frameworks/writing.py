@@ -26,6 +26,8 @@ _NAMESPACES = (
     "numpy", "numpy.linalg", "jax.numpy", "jax.nn", "jax.lax", "jax.scipy.special", "jax",
 )  # fmt: skip
 
+_SHORT = {"numpy": "np", "numpy.linalg": "np.linalg", "jax.numpy": "jnp"}
+
 
 @dataclass
 class Written:
@@ -85,7 +87,9 @@ def expression_of(subject: Any) -> tuple[list[str], str, list[str]]:
         module = sys.modules.get(space)
         for name in (getattr(subject, "__name__", ""), _last(getattr(subject, "__name__", ""))):
             if module is not None and name and getattr(module, name, None) is subject:
-                return [f"import {space}"], f"{space}.{name}", []
+                short = _SHORT.get(space, space)
+                known = short != space or space.startswith("torch")
+                return [] if known else [f"import {space}"], f"{short}.{name}", []
     if getattr(subject, "__name__", "") == "<lambda>":
         return _lambda(subject)
     module_name = getattr(subject, "__module__", None) or ""
@@ -95,7 +99,7 @@ def expression_of(subject: Any) -> tuple[list[str], str, list[str]]:
         own = qualified.rpartition(".")[2]
         return [], own, [f"{own} is yours, from {module_name}"]
     if module_name in ("__main__", ""):
-        return [], qualified, []
+        return [], qualified, [f"{top} is yours"]
     return [f"from {module_name} import {top}"], qualified, []
 
 
