@@ -141,11 +141,9 @@ def _derivative_lines(w: Written, trial: FunctionTrial, entry: _Entry) -> list[s
             f"h = jnp.zeros_like({x}).at{i or '[()]'}.set({_STEP})",
         ]
     else:
-        several = len(trial.args) > 1
-        pick = f"[{argument}]" if several else ""
         lines += [
             *_cotangent(w, trial, entry),
-            f"g = {w.gradient}{pick}",
+            f"g = {w.gradient}{w.picks[argument]}",
             f'print("analytic", float(g{i}))',
             f"h = np.zeros_like({x})",
             f"h{i or '[()]'} = {_STEP}",

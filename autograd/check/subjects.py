@@ -11,13 +11,14 @@ import importlib
 import inspect
 import pkgutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.cases import Case, case_of
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
+from tapegrad.autograd.check.frameworks.named import FRAMEWORKS, framework_of, named, own_case
 from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
 from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.draws import RecordedDraws
@@ -164,6 +165,13 @@ class Subject:
                 outcome.error.add_note(NOT_FINITE)
         return outcome
 
+    def examine_law(
+        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None, isolate: bool
+    ) -> Outcome:
+        """`examine`, in a process of its own where `isolate` says so."""
+        [outcome] = _outcomes(self, [law], profile, seed, isolate=isolate)
+        return outcome
+
     def _explanations(self, outcome: Outcome, error: BaseException) -> list[str]:
         """How sure a failure is, what to do, and two ways to see it again."""
         notes = [certainty(getattr(error, "report", None)), advice(outcome.law.name, error)]
@@ -259,6 +267,8 @@ def _outcomes(
 
 def kind_of(candidate: Any) -> str | None:
     """The kind of subject of an object, None if it is no subject, such as an abstract class."""
+    if framework_of(candidate) is not None:
+        return "function"
     if isinstance(candidate, type):
         if not all(
             hasattr(candidate, name) for name in ("updateOutput", "updateGradInput", "clone")
@@ -274,6 +284,9 @@ def kind_of(candidate: Any) -> str | None:
             return "optimizer"
         if any(candidate is operation for operation in operations().values()):
             return "primitive"
+        case = case_of(candidate)
+        if case is not None and case.kind == "function":
+            return "function"
     return None
 
 
@@ -311,11 +324,33 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
                 yield _subject(part.__name__, name, member, kind)
 
 
-def find(path: str) -> list[Subject]:
+def find(
+    path: str,
+    *,
+    inputs: Sequence[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    vjp: str | None = None,
+) -> list[Subject]:
     """The subjects that a path names: ``mypackage.layers:MyLayer``, or all of ``mypackage.layers``.
 
+    With ``torch:``, ``jax:`` or ``numpy:`` in front it names one class or function of any library,
+    as ``torch:torch.nn.Conv2d``; of those only,
+
+    inputs:  are the shapes of its inputs
+    options: its options
+    vjp:     the path of the gradient of a NumPy function
     Raises ValueError where there is none, ImportError where the module cannot be imported.
     """
+    framework, _, rest = path.partition(":")
+    if framework in FRAMEWORKS and {".", ":"} & set(rest):
+        name, target, case = named(framework, rest, inputs=inputs, options=options, vjp=vjp)
+        own = bool(inputs or options or vjp)
+        return [Subject(f"{framework}:{name}", "function", target, case, path=not own)]
+    if inputs or options or vjp:
+        raise ValueError(
+            f"{path}: shapes and options are said for a path that begins with "
+            + ", ".join(f"{each}:" for each in FRAMEWORKS)
+        )
     module_name, _, name = path.partition(":")
     module = importlib.import_module(module_name)
     if not name:
@@ -337,4 +372,6 @@ def find(path: str) -> list[Subject]:
 
 
 def _subject(module_name: str, name: str, target: Any, kind: str) -> Subject:
-    return Subject(f"{module_name}:{name}", kind, target, case_of(target))
+    framework = framework_of(target) if kind == "function" else None
+    case = case_of(target) if framework is None else own_case(framework, target)
+    return Subject(f"{module_name}:{name}", kind, target, case)

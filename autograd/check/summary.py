@@ -62,7 +62,7 @@ FIRST_CALL = "equal_calls_give_equal_results"
 
 
 NOT_FINITE = (
-    'what to do: the results are NaN or infinite on these data. Say where it is defined: '
+    "what to do: the results are NaN or infinite on these data. Say where it is defined: "
     'array("N C", 0, None) for an input, domains={"name": (0, None)} for an argument or a parameter'
 )
 

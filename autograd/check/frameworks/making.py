@@ -172,7 +172,9 @@ def _misfit(
     try:
         signature.bind(*[None] * (inputs or 0), **dict.fromkeys(options))
     except TypeError as error:
-        return f"{name} cannot be called with {inputs or 0} inputs and the options {options}: {error}"
+        return (
+            f"{name} cannot be called with {inputs or 0} inputs and the options {options}: {error}"
+        )
     return f"{name} cannot be called so"
 
 
@@ -284,12 +286,9 @@ def constants_among(
     return found, idle
 
 
-def refuse_idle_names(
-    subject: str, idle: Iterable[Any], names: Sequence[str], option: str
-) -> None:
+def refuse_idle_names(subject: str, idle: Iterable[Any], names: Sequence[str], option: str) -> None:
     """Raise UsageError where ``constant=`` or ``domains=`` has a name that is none of `names`."""
     for one in idle:
         raise UsageError(
-            f"{option}: {subject} has no argument or parameter {one!r}; it has: "
-            + ", ".join(names)
+            f"{option}: {subject} has no argument or parameter {one!r}; it has: " + ", ".join(names)
         )

@@ -94,25 +94,33 @@ def numpy_pair(
             made.fn, made.vjp, flat_args, names,
             constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
             samples=making.batched_among(specs, d) if batchwise else 0,
-            proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, names, own),
+            proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, tops, own),
         )  # fmt: skip
 
     return draw
 
 
 def _written(
-    fn: Any, vjp_fn: Any, arguments: Arguments, paths: Sequence[str], constants: Collection[int]
+    fn: Any, vjp_fn: Any, arguments: Arguments, tops: Sequence[str], constants: Collection[int]
 ) -> Written:
     """The example as lines of NumPy."""
+    paths = arguments.names
     shown = variables(paths)
+    several = len(tops) > 1
+    picks = [
+        (f"[{top}]" if several else "") + (path[len(tops[top]) :] if top < len(tops) else "")
+        for path, top in zip(paths, arguments.tops, strict=True)
+    ]
     positional, keywords = arguments.placed(shown)
     imports, expression, notes = expression_of(fn)
     more, gradient, more_notes = expression_of(vjp_fn)
     text = arguments_in_words(positional, keywords)
-    tracked = [i for i, a in enumerate(arguments.arrays) if i not in constants and a.dtype.kind == "f"]
+    tracked = [
+        i for i, a in enumerate(arguments.arrays) if i not in constants and a.dtype.kind == "f"
+    ]
     return Written(
         "numpy", [*imports, *more], [], [str(v) for v in shown], f"{expression}({text})", tracked,
-        gradient=f"{gradient}(v, {text})", notes=[*notes, *more_notes],
+        gradient=f"{gradient}(v, {text})", picks=picks, notes=[*notes, *more_notes],
     )  # fmt: skip
 
 

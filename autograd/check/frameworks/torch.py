@@ -79,7 +79,11 @@ class _Maker:
     """A subject with its options: `make` gives the module or function of one example."""
 
     def __init__(
-        self, subject: Any, inputs: list[Any], options: Mapping[str, Any], forward: Mapping[str, Any]
+        self,
+        subject: Any,
+        inputs: list[Any],
+        options: Mapping[str, Any],
+        forward: Mapping[str, Any],
     ) -> None:
         import torch
 
@@ -108,7 +112,7 @@ class _Maker:
             self.how = self._decide(list(options), list(forward))
 
     def _decide(self, options: list[str], forward: list[str]) -> str:
-        """"make" or "call", or "either"; a function of tensors takes ``forward=`` as options."""
+        """ "make" or "call", or "either"; a function of tensors takes ``forward=`` as options."""
         if forward and not inspect.isclass(self.subject):
             try:
                 return making.decide(self.subject, len(self.inputs), [*options, *forward])
@@ -144,7 +148,6 @@ class _Maker:
             return _copy(subject), {}
         with preserved(torch, d.seed):
             return making.made_of(subject, self.how, settings)
-
 
     def last_arguments(self, settings: Mapping[str, Any]) -> list[Any]:
         """The arguments of a Function after its inputs.  Raises UsageError where one is missing."""
@@ -278,7 +281,9 @@ def _written(
     elif maker.how == "call":
         text = f"{expression}({arguments})"
     else:
-        made = f"copy.deepcopy({expression})" if maker.how == "as it is" else f"{expression}({given})"
+        made = (
+            f"copy.deepcopy({expression})" if maker.how == "as it is" else f"{expression}({given})"
+        )
         imports += ["import copy"] if maker.how == "as it is" else []
         end = f".double().{'train' if training else 'eval'}()" if module else ""
         defines = [f"f = {made}{end}"]
@@ -326,9 +331,7 @@ class _Module:
         self.names = [name for name, _ in named]
         self.frozen = {i for i, (_, p) in enumerate(named) if not p.requires_grad}
         # A normalization that keeps no statistics takes those of the batch in evaluation mode, too.
-        of_the_batch = any(
-            getattr(m, "track_running_stats", True) is False for m in made.modules()
-        )
+        of_the_batch = any(getattr(m, "track_running_stats", True) is False for m in made.modules())
         floating = any(b.is_floating_point() for b in made.buffers())
         self.keeps_statistics = floating and not of_the_batch
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]

@@ -39,6 +39,7 @@ class Written:
     names:     a variable for each array
     call:      the expression of a call of `f` with these variables
     gradient:  of NumPy, the expression of the hand-written gradient, called as `call` is
+    picks:     of NumPy, the expression that takes the gradient of each array out of that
     tracked:   the positions of the arrays that have gradients
     seed:      of the random numbers in a call, None where none are drawn
     """
@@ -50,6 +51,7 @@ class Written:
     call: str
     tracked: Sequence[int]
     gradient: str = ""
+    picks: Sequence[str] = ()
     seed: int | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -134,4 +136,3 @@ def arguments_in_words(positional: Sequence[Any], keywords: Mapping[str, Any]) -
     parts = [repr(item) for item in positional]
     parts += [f"{name}={value!r}" for name, value in keywords.items()]
     return ", ".join(parts)
-
