@@ -187,6 +187,8 @@ def _has_one_gradient(
     rng = np.random.default_rng(0)
     if judgement.note == NAN_AT_KINK:
         return True  # which is accused as such
+    if tied and math.isfinite(analytic) and not _is_wrong_off_zeros(line):
+        return False
     if tied or math.isnan(analytic):
         return is_differentiable(line, judgement.slope, gap, rng)
     size = abs(judgement.slope.value) + line.magnitude
@@ -198,6 +200,24 @@ def _has_one_gradient(
     unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
     line.evaluations += ordinary.evaluations
     return not unsteady
+
+
+def _is_wrong_off_zeros(line: Line) -> bool:
+    """Is the slope still wrong where zeros with the gradient 0 stay zeros?
+
+    A gradient of exactly 0 at 0 is that of a mask, x·(x ≠ 0), or of pieces that meet there.
+    """
+    moving = [
+        np.where((x == 0) & (g == 0), 0.0, u)
+        for x, g, u in zip(line.leaves, line.gradients, line.direction, strict=True)
+    ]
+    if all(np.array_equal(a, b) for a, b in zip(moving, line.direction, strict=True)):
+        return True
+    analytic, magnitude = _slope_and_magnitude(line.gradients, moving, None)
+    calmer = line.along(moving)
+    again = judge(calmer, analytic, magnitude)
+    line.evaluations += calmer.evaluations
+    return again.verdict == "wrong"
 
 
 def _slope_and_magnitude(
