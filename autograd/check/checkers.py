@@ -311,5 +311,5 @@ def _hold_laws(
 
     if law is not None and law not in [other.name for other in subject.laws()]:
         raise ValueError(f"there is no law {law!r} of a {kind}")
-    summary = check([subject], profile, laws=is_selected, seed=seed)
+    summary = check([subject], profile, laws=is_selected, seed=seed, isolate=isolate)
     return summary.raise_errors() if raise_error else summary

@@ -297,7 +297,7 @@ def _is_meant(entry: KnownConvention, trial: Any, text: str) -> bool:
         return False
     if entry.unlike and re.search(entry.unlike, text):
         return False
-    subject = getattr(trial.pair, "subject", None)
+    subject = trial.pair.subject
     if entry.in_numpy and (trial.pair.copies or _is_foreign(subject)):
         return False
     if not entry.modules and not entry.functions:

@@ -24,6 +24,7 @@ from tapegrad.devices import TapegradError
 if TYPE_CHECKING:
     from tapegrad.autograd.check.cases import Case
     from tapegrad.autograd.check.draws import Draws
+    from tapegrad.autograd.check.frameworks.writing import Written
 
 __all__ = ["FunctionTrial", "Pair"]
 
@@ -72,8 +73,12 @@ class Pair:
     partial:    (cotangents, args, positions) -> the gradients where only the arguments at these
                 positions are tracked; None for the others
     stops:      the positions of the floating point results for `args` that have no derivative
+    subject:    the module or function of this example
+    random:     does a call draw random numbers from the library's generator?
+    samples:    how many of the first args are batches of samples that must not meet; 0 does not say
     inplace:    whether the function writes into its arguments on purpose; it is given copies
     shown:      the subject of this example in words, where its name alone says too little
+    paths:      the Python expressions that take the latest results out of what the subject returns
     proof:      writes the example as lines of the user's framework (see proofs.py)
     """
 
@@ -87,9 +92,13 @@ class Pair:
     second_all: Callable[..., Any] | None = None
     partial: Callable[..., Any] | None = None
     stops: Callable[[], Collection[int]] | None = None
+    subject: Any = None
+    random: Callable[[], bool] | None = None
+    samples: int = 0
     inplace: bool = False
     shown: str = ""
-    proof: Any = None
+    paths: Callable[[], Sequence[str]] | None = None
+    proof: Callable[[], Written | None] | None = None
 
 
 class FunctionTrial:
@@ -182,6 +191,25 @@ class FunctionTrial:
             if not self._kept:
                 raise Uncovered(NO_GRADIENT if floating else ONLY_INTEGERS)
         return [found[i] for i in self._kept]
+
+    @property
+    def single(self) -> bool:
+        """Does fn return one array, and not a list?"""
+        return self._single
+
+    @property
+    def kept(self) -> list[int]:
+        """The positions of the results that have derivatives.  Raises Uncovered without any."""
+        if self._kept is None:
+            self.values()
+        return list(self._kept or ())
+
+    def result_path(self, number: int) -> str:
+        """The Python expression of one of `values` after a call: "", "[0]", "['loss']"."""
+        position = self.kept[number]
+        if self.pair.paths is not None:
+            return self.pair.paths()[position]
+        return "" if self._single else f"[{position}]"
 
     def raw_gradients(
         self, v: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tapegrad.autograd.check.conventions import convention_of
 from tapegrad.autograd.check.draws import SEEDS, Draws, NearbyDraws, RecordedDraws
@@ -24,7 +24,17 @@ from tapegrad.autograd.check.shrinking import shrink
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
 
-__all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
+__all__ = [
+    "PROFILES",
+    "Failure",
+    "LawProfile",
+    "Outcome",
+    "UncheckedError",
+    "Watch",
+    "examine",
+    "rerun_law",
+    "run_law",
+]
 
 UNRESOLVED = 0.2
 FEW = 25  # among fewer examples a single kink may be more than a fifth: then more are drawn
@@ -162,6 +172,7 @@ def examine(
     seed: int | None = 0,
     kinks: bool = False,
     smallest: bool = True,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Check a law on drawn examples; an error of the law is stored in the outcome, not raised.
 
@@ -172,6 +183,7 @@ def examine(
     kinks:      whether the function is flat or broken almost everywhere (a rounding, a step), so
                 that examples at kinks are accepted if others are proved
     smallest:   whether the smallest failing example is looked for after the first
+    watch:      is told each example before it is run, and a failure before a smaller is looked for
     """
     outcome = Outcome(law, kinks=kinks)
     first = secrets.randbelow(SEEDS) if seed is None else seed
@@ -180,10 +192,12 @@ def examine(
     while (turn := turn + 1) < turns or (turn < FEW and outcome.undecided):
         own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example
         drawn = Draws(own, **law.draws, turn=turn)
-        result, failure = _hold(law, make_trial, drawn)
+        result, failure = _hold(law, make_trial, drawn, watch)
         if failure is not None:
             if smallest:
-                failure = _smallest(law, make_trial, failure)
+                if watch is not None:
+                    watch.failure(failure)
+                failure = _smallest(law, make_trial, failure, watch)
             _describe(law, failure)
             outcome.error, outcome.choices = failure.error, failure.choices
             outcome.example = failure.example
@@ -215,7 +229,7 @@ def examine(
 
 
 @dataclass(frozen=True)
-class _Failure:
+class Failure:
     """What one example raised, the choices that make it, and its description."""
 
     error: BaseException
@@ -223,14 +237,28 @@ class _Failure:
     example: str
 
 
+class Watch(Protocol):
+    """Is told what comes next, in case that the process does not survive it."""
+
+    def example(self, choices: Sequence[int], text: str) -> None:
+        """The choices and the text of the example that is run next."""
+
+    def failure(self, failure: Failure) -> None:
+        """What failed, before a smaller example is looked for."""
+
+
 def _hold(
-    law: Law, make_trial: Callable[[Draws], Any], drawn: Draws
-) -> tuple[Any, _Failure | None]:
+    law: Law, make_trial: Callable[[Draws], Any], drawn: Draws, watch: Watch | None
+) -> tuple[Any, Failure | None]:
     """What a law returns for one example, or how it fails there."""
     trial = None
     try:
         with _quietly():
+            if watch is not None:
+                watch.example(drawn.choices_made, "while the example was made")
             trial = make_trial(drawn)
+            if watch is not None:
+                watch.example(drawn.choices_made, _describe_example(trial, drawn))
             return law.check(trial), None
     except UsageError:  # of whoever asks for the check
         raise
@@ -242,16 +270,18 @@ def _hold(
         known = convention_of(law, trial, error)
         if known:
             return Convention(known), None
-        return None, _Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
+        return None, Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
 
 
-def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -> _Failure:
+def _smallest(
+    law: Law, make_trial: Callable[[Draws], Any], failure: Failure, watch: Watch | None
+) -> Failure:
     """The smallest example that fails as the given one does."""
     found = {failure.choices: failure}
 
     def attempt(choices: tuple[int, ...]) -> tuple[int, ...] | None:
         drawn = NearbyDraws(choices, **law.draws)
-        _, smaller = _hold(law, make_trial, drawn)
+        _, smaller = _hold(law, make_trial, drawn, watch)
         if smaller is None or type(smaller.error) is not type(failure.error):
             return None
         found[smaller.choices] = smaller
@@ -267,7 +297,7 @@ def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -
         return failure
 
 
-def _describe(law: Law, failure: _Failure) -> None:
+def _describe(law: Law, failure: Failure) -> None:
     failure.error.add_note(f"law:     {law.sentence}")
     failure.error.add_note(f"example: {failure.example}")
 

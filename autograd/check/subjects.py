@@ -21,6 +21,7 @@ from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
 from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.gradients import CheckError
+from tapegrad.autograd.check.isolation import apart
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
 from tapegrad.autograd.check.primitives import (
@@ -30,7 +31,14 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import LawError
-from tapegrad.autograd.check.running import PROFILES, LawProfile, Outcome, examine, rerun_law
+from tapegrad.autograd.check.running import (
+    PROFILES,
+    LawProfile,
+    Outcome,
+    Watch,
+    examine,
+    rerun_law,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -121,11 +129,18 @@ class Subject:
         return PrimitiveTrial(self.short, self.case, draws, self.target)
 
     def examine(
-        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None = None
+        self,
+        law: Law,
+        profile: LawProfile | str = "pr",
+        *,
+        seed: int | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Check one law on drawn examples.
 
-        seed: the seed of the examples; when omitted, a derandomized profile makes it from the names
+        seed:  the seed of the examples; when omitted, a derandomized profile makes it from the
+               names
+        watch: that of `running.examine`
         Raises LawError for a subject without a case.
         """
         if self.case is None:
@@ -140,7 +155,7 @@ class Subject:
         examples = max(profile.examples, EXCEPTED) if exception else profile.examples
         outcome = examine(
             law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks,
-            smallest=not exception,
+            smallest=not exception, watch=watch,
         )  # fmt: skip
         outcome.exception = exception
         if outcome.verdict == "broken" and outcome.error is not None:
@@ -242,12 +257,14 @@ def check(
     laws: Callable[[Law], bool] | None = None,
     seed: int | None = None,
     progress: Callable[[Subject, Outcome], None] | None = None,
+    isolate: bool = False,
 ) -> Summary:
     """Check every law on every subject.
 
     laws:     selects laws, all when omitted
     seed:     the seed of the examples, instead of one made from the names
     progress: called after each law
+    isolate:  whether each subject runs in a process of its own, where a crash is a broken law
     If the calls of a subject fail, or differ when they should not, its other laws are not checked.
     """
     summary = Summary()
@@ -255,10 +272,9 @@ def check(
         if subject.case is None:
             summary.unchecked.append(subject)
             continue
-        for law in subject.laws():
-            if laws is not None and not laws(law):
-                continue
-            outcome = subject.examine(law, profile, seed=seed)
+        wanted = [law for law in subject.laws() if laws is None or laws(law)]
+        for outcome in _outcomes(subject, wanted, profile, seed, isolate=isolate):
+            law = outcome.law
             summary.outcomes.append((subject, outcome))
             if progress is not None:
                 progress(subject, outcome)
@@ -266,6 +282,23 @@ def check(
             if impossible or isinstance(outcome.error, CheckError):
                 break
     return summary
+
+
+def _outcomes(
+    subject: Subject,
+    laws: Sequence[Law],
+    profile: LawProfile | str,
+    seed: int | None,
+    *,
+    isolate: bool,
+) -> Iterator[Outcome]:
+    def examine(law: Law, watch: Watch | None = None) -> Outcome:
+        return subject.examine(law, profile, seed=seed, watch=watch)
+
+    if isolate:
+        yield from apart(laws, examine)
+    else:
+        yield from map(examine, laws)
 
 
 # Finding subjects ---------------------------------------------------------------------------------

@@ -16,14 +16,23 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import Arguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of, whole_of
+from tapegrad.autograd.check.frameworks.writing import (
+    Written,
+    arguments_in_words,
+    expression_of,
+    variables,
+)
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError, UsageError
+from tapegrad.autograd.check.laws import array_types
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
 __all__ = ["jax_pair"]
 
+# Each shape is compiled anew and runs a few times: what counts is the time of compiling.
+_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 NOT_ARRAYS = "{name} returned {type}: what is checked returns a JAX array, or a pytree of them"
 
 
@@ -77,10 +86,34 @@ def jax_pair(
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True, constants=own, second_all=call.second_all, partial=call.partial,
-            stops=lambda: call.stops(parts), shown=name,
+            stops=lambda: call.stops(parts), shown=name, paths=lambda: call.paths,
+            proof=lambda: None if any(whole) or through else _written(
+                subject, how, settings, arguments, shown, tracked
+            ),
         )  # fmt: skip
 
     return draw
+
+
+def _written(
+    subject: Any,
+    how: str,
+    settings: dict[str, Any],
+    arguments: Arguments,
+    paths: Sequence[str],
+    tracked: Sequence[int],
+) -> Written:
+    """The example as lines of JAX."""
+    shown = variables(paths)
+    positional, keywords = arguments.placed(shown)
+    imports, expression, notes = expression_of(subject)
+    call, defines = expression, []
+    if how != "call":
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        call, defines = "f", [f"f = {expression}({given})"]
+    text = f"{call}({arguments_in_words(positional, keywords)})"
+    names = [str(v) for v in shown]
+    return Written("jax", imports, defines, names, text, tracked, notes=notes)
 
 
 class JaxCall:
@@ -108,12 +141,15 @@ class JaxCall:
         self.is_complex = is_complex
         self.tracked = list(tracked)
         self.single = False
+        self.paths: list[str] = []  # the expressions of the results
         self._jit = jit
         self._functions: dict[Any, Callable[..., Any]] = {}
+        self._kinds_of: dict[str, list[str]] = {}  # of the results, by the types of the arguments
 
     def fn(self, *args: np.ndarray) -> Any:
         """The results as arrays, a list of them unless the function returns one array."""
         found = [np.array(y) for y in self._called("fn", self._flat, *args)]
+        self._kinds_of[array_types(args)] = [y.dtype.kind for y in found]
         return found[0] if self.single else found
 
     def vjp(self, cotangent: Any, *args: np.ndarray) -> list[Any]:
@@ -168,13 +204,17 @@ class JaxCall:
         """The leaves of the results, real and imaginary part of complex ones."""
         jnp = self.jax.numpy
         result = self.run(*whole_of(args, self.is_complex, self.jax.lax.complex))
-        leaves = self.jax.tree.leaves(result)
+        leaves = self.jax.tree_util.tree_leaves_with_path(result)
         found: list[Any] = []
-        for leaf in leaves:
+        self.paths = []
+        for path, leaf in leaves:
             if not hasattr(leaf, "dtype") and not isinstance(leaf, (bool, int, float, complex)):
                 raise CheckError(NOT_ARRAYS.format(name=self.name, type=type(leaf).__name__))
             y = jnp.asarray(leaf)
-            found += [y.real, y.imag] if y.dtype.kind == "c" else [y]
+            shown = self.jax.tree_util.keystr(path)
+            both = y.dtype.kind == "c"
+            found += [y.real, y.imag] if both else [y]
+            self.paths += [f"{shown}.real", f"{shown}.imag"] if both else [shown]
         if not found:
             raise CheckError(NOT_ARRAYS.format(name=self.name, type=type(result).__name__))
         self.single = len(found) == 1 and hasattr(result, "dtype")
@@ -212,8 +252,10 @@ class JaxCall:
 
     def _kinds(self, args: Sequence[np.ndarray]) -> list[str]:
         """The kinds of the dtypes of all results."""
-        with self.jax.enable_x64(True):
-            return [y.dtype.kind for y in self.jax.eval_shape(self._flat, *args)]
+        types = array_types(args)
+        if types not in self._kinds_of:
+            self.fn(*args)
+        return self._kinds_of[types]
 
     def _floating(self, v: Sequence[np.ndarray], args: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The cotangents of floating point results among those of all results."""
@@ -227,7 +269,7 @@ class JaxCall:
             if self._jit:
                 try:
                     if key not in self._functions:
-                        self._functions[key] = jax.jit(function)
+                        self._functions[key] = jax.jit(function, compiler_options=_FAST)
                     return self._functions[key](*args)
                 except (jax.errors.JAXTypeError, jax.errors.NonConcreteBooleanIndexError):
                     self._jit = False

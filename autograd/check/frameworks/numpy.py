@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
+from tapegrad.autograd.check.frameworks.arguments import Arguments
 from tapegrad.autograd.check.frameworks.nests import Flat, flatten, is_matched, parts_of, whole_of
+from tapegrad.autograd.check.frameworks.writing import (
+    Written,
+    arguments_in_words,
+    expression_of,
+    variables,
+)
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError
 
@@ -80,11 +87,30 @@ def numpy_pair(
         made.plain = plain
         if inplace:
             made.fn = functools.partial(_on_copies, made.fn)  # type: ignore[method-assign]
+        arguments = Arguments(nests, keywords, tops, {})
         return Pair(
-            made.fn, made.vjp, flat_args, names, constants=own, inplace=inplace, shown=name
+            made.fn, made.vjp, flat_args, names,
+            constants=own, inplace=inplace, shown=name, paths=made.paths,
+            proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, names, own),
         )  # fmt: skip
 
     return draw
+
+
+def _written(
+    fn: Any, vjp_fn: Any, arguments: Arguments, paths: Sequence[str], constants: Collection[int]
+) -> Written:
+    """The example as lines of NumPy."""
+    shown = variables(paths)
+    positional, keywords = arguments.placed(shown)
+    imports, expression, notes = expression_of(fn)
+    more, gradient, more_notes = expression_of(vjp_fn)
+    text = arguments_in_words(positional, keywords)
+    tracked = [i for i, a in enumerate(arguments.arrays) if i not in constants and a.dtype.kind == "f"]
+    return Written(
+        "numpy", [*imports, *more], [], [str(v) for v in shown], f"{expression}({text})", tracked,
+        gradient=f"{gradient}(v, {text})", notes=[*notes, *more_notes],
+    )  # fmt: skip
 
 
 def _on_copies(function: Callable[..., Any], *args: np.ndarray) -> Any:
@@ -139,6 +165,16 @@ class _Nested:
         if not any(self._complex):
             return flat.leaves  # themselves, so that shared memory is seen
         return parts_of([np.asarray(leaf) for leaf in flat.leaves], flat.paths)[0]
+
+    def paths(self) -> list[str]:
+        """The expressions of the latest results."""
+        if self._result is None:
+            return [""]
+        return [
+            path + part
+            for path, both in zip(self._result.paths, self._complex, strict=True)
+            for part in ((".real", ".imag") if both else ("",))
+        ]
 
     def vjp(self, cotangent: Any, *args: np.ndarray) -> Any:
         """The gradients of all arrays; a list, unless what `vjp_fn` gives is passed on."""

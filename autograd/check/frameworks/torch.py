@@ -19,6 +19,12 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import Arguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of
+from tapegrad.autograd.check.frameworks.writing import (
+    Written,
+    arguments_in_words,
+    expression_of,
+    variables,
+)
 from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import UsageError
@@ -124,18 +130,22 @@ class _Maker:
         """A module or function of this example's own, and options that the call still takes."""
         torch, subject = self.torch, self.subject
         if self.is_function:
-            rest = self._positional[len(self.inputs) :]
-            missing = [name for name in rest if name not in settings]
-            defaults = inspect.signature(subject.forward).parameters
-            for name in missing:
-                if defaults[name].default is inspect.Parameter.empty:
-                    raise UsageError(f"{self.name} needs the option {name!r}: say {name}=…")
-            last = [settings.get(name, defaults[name].default) for name in rest]
+            last = self.last_arguments(settings)
             return (lambda *x: subject.apply(*x, *last)), {}
         if self.how == "as it is":
             return _copy(subject), {}
         with preserved(torch, d.seed):
             return making.made_of(subject, self.how, settings)
+
+
+    def last_arguments(self, settings: Mapping[str, Any]) -> list[Any]:
+        """The arguments of a Function after its inputs.  Raises UsageError where one is missing."""
+        rest = self._positional[len(self.inputs) :]
+        defaults = inspect.signature(self.subject.forward).parameters
+        for name in rest:
+            if name not in settings and defaults[name].default is inspect.Parameter.empty:
+                raise UsageError(f"{self.name} needs the option {name!r}: say {name}=…")
+        return [settings.get(name, defaults[name].default) for name in rest]
 
 
 class _Case:
@@ -198,13 +208,29 @@ class _Case:
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True,
+            subject=made,
+            random=lambda: call.is_random(parts),
+            samples=len(flat.arrays) if self._keeps_samples_apart(module, d, whole) else 0,
             constants=own,
             second_all=call.second_all,
             partial=call.partial,
             stops=lambda: call.stops(parts),
             inplace=bool(inplace),
             shown=f"{words} in training mode " if mode else words,
+            paths=lambda: call.paths,
+            proof=lambda: None if any(whole) or self.through else _written(
+                maker, settings, flat, call, module, parts, shown, training=mode
+            ),
         )  # fmt: skip
+
+    def _keeps_samples_apart(self, module: _Module | None, d: Draws, whole: list[bool]) -> bool:
+        """Must samples not meet?  Where statistics are kept, evaluation is for using those."""
+        if module is None or module.made.training or any(whole):
+            return False
+        if not any(b.is_floating_point() for b in module.made.buffers()):
+            return False
+        first = [getattr(spec, "names", "").partition(" ")[0] for spec in self.maker.inputs]
+        return all(n in ("N", "N+1", "N+2") or (n == "N?" and d.present("N")) for n in first)
 
     def _names(self, made: Any) -> list[str]:
         count = len(self.maker.inputs)
@@ -214,6 +240,52 @@ class _Case:
 
     def _mode(self, d: Draws) -> bool:
         return d.choice([False, True]) if self.training is None else self.training
+
+
+def _written(
+    maker: _Maker,
+    settings: dict[str, Any],
+    flat: Arguments,
+    call: TorchCall,
+    module: _Module | None,
+    parts: Sequence[np.ndarray],
+    paths: Sequence[str],
+    *,
+    training: bool,
+) -> Written | None:
+    """The example as lines of PyTorch, None where it has parts that lines cannot make."""
+    if module is not None and module.lazy:
+        return None
+    shown = variables(paths)
+    positional, keywords = flat.placed(shown)
+    imports, expression, notes = expression_of(maker.subject)
+    arguments = arguments_in_words(positional, keywords)
+    given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    defines: list[str] = []
+    if maker.is_function:
+        last = "".join(f", {value!r}" for value in maker.last_arguments(settings))
+        text = f"{expression}.apply({arguments}{last})"
+    elif maker.how == "call":
+        text = f"{expression}({arguments})"
+    else:
+        made = f"copy.deepcopy({expression})" if maker.how == "as it is" else f"{expression}({given})"
+        imports += ["import copy"] if maker.how == "as it is" else []
+        end = f".double().{'train' if training else 'eval'}()" if module else ""
+        defines = [f"f = {made}{end}"]
+        text = f"f({arguments})"
+        if module and module.names:
+            own = shown[len(flat.arrays) :]
+            held = ", ".join(f"{n!r}: {v!r}" for n, v in zip(module.names, own, strict=True))
+            inside = "".join(f"{item!r}, " for item in positional)
+            more = f", {keywords!r}" if keywords else ""
+            text = f"torch.func.functional_call(f, {{{held}}}, ({inside}){more})"
+    tracked = [
+        i for i, a in enumerate(parts) if a.dtype.kind == "f" and i not in call.constants
+    ]  # fmt: skip
+    return Written(
+        "torch", imports, defines, [str(v) for v in shown], text, tracked,
+        seed=call.seed if call.draws_numbers(parts) else None, notes=notes,
+    )  # fmt: skip
 
 
 class _Module:
@@ -227,12 +299,15 @@ class _Module:
         self.names: list[str] = []
         self.frozen: set[int] = set()
         self.in_place = any(getattr(m, _IN_PLACE, False) is True for m in made.modules())
+        self.lazy = any(
+            torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
+        )
         self.scripted = isinstance(made, torch.jit.ScriptModule)
 
     def initialize(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """Give lazy parameters their shapes by one call, and note what belongs to the state."""
         torch, made = self.torch, self.made
-        if any(torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]):
+        if self.lazy:
             self._try(float64=False)
         made.double()
         # functional_call cannot exchange what a scripted module holds: its parameters are constants

@@ -74,6 +74,7 @@ class TorchCall:
         self.constants = constants
         self.seed = seed
         self.inplace = inplace
+        self.paths: list[str] = []  # the expressions of the latest results
 
     # What a Pair is made of ----------------------------------------------------------------------
 
@@ -133,6 +134,16 @@ class TorchCall:
         of_v = [_as_array(_dense(g)) for g in zeroed[len(leaves) :]]
         return self._arrays(zeroed[: len(leaves)], tensors), of_v
 
+    def draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
+        """Does a call draw random numbers of torch?"""
+        torch = self.torch
+        with torch.no_grad(), preserved(torch, self.seed):
+            torch.default_generator.manual_seed(self.seed)
+            before = torch.default_generator.get_state()
+            self.run(*whole_of([self._tensor(a).clone() for a in args], self.is_complex,
+                               torch.complex))  # fmt: skip
+            return not torch.equal(before, torch.default_generator.get_state())
+
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """The positions of floating point results that require no gradient."""
         with self.torch.enable_grad():
@@ -144,6 +155,16 @@ class TorchCall:
         }  # fmt: skip
 
     # Tensors -------------------------------------------------------------------------------------
+
+    def is_random(self, args: Sequence[np.ndarray]) -> bool:
+        """Does a call draw random numbers?"""
+        torch = self.torch
+        tensors = [self._tensor(np.array(a)) for a in args]
+        whole = whole_of(tensors, self.is_complex, torch.complex)
+        with torch.no_grad(), preserved(torch, self.seed, self._dtype(tensors)):
+            before = torch.get_rng_state()
+            self.run(*whole)
+            return not torch.equal(before, torch.get_rng_state())
 
     def _tensor(self, array: np.ndarray) -> Any:
         """A tensor that shares the array's memory, so that writes are noticed, or else a copy."""
@@ -187,16 +208,20 @@ class TorchCall:
         whole = whole_of(tensors, self.is_complex, torch.complex)
         with preserved(torch, self.seed, self._dtype(tensors)):
             result = self.run(*whole)
-        leaves = flatten(result).leaves
-        if not any(isinstance(leaf, torch.Tensor) for leaf in leaves):
+        flat = flatten(result)
+        if not any(isinstance(leaf, torch.Tensor) for leaf in flat.leaves):
             raise CheckError(NOT_TENSORS.format(name=self.name, type=type(result).__name__))
         found: list[Any] = []
-        for leaf in leaves:
+        self.paths = []
+        for leaf, path in zip(flat.leaves, flat.paths, strict=True):
             if isinstance(leaf, torch.Tensor):
                 y = _dense(leaf)
-                found += [torch.real(y), torch.imag(y)] if y.is_complex() else [y]
+                both = y.is_complex()
+                found += [torch.real(y), torch.imag(y)] if both else [y]
+                self.paths += [f"{path}.real", f"{path}.imag"] if both else [path]
             elif isinstance(leaf, (bool, int, float)):
                 found.append(leaf)
+                self.paths.append(path)
         return found, isinstance(result, torch.Tensor) and len(found) == 1
 
     def _gradients(self, tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
