@@ -189,17 +189,22 @@ def _has_one_gradient(
         return True  # which is accused as such
     if tied and math.isfinite(analytic) and not _is_wrong_off_zeros(line):
         return False
+    if not tied and groups is not None and _is_doubtful(line, judgement, analytic, magnitude):
+        ordinary = line.along(random_direction(line.leaves, rng))
+        unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
+        line.evaluations += ordinary.evaluations
+        if unsteady:
+            return False
     if tied or math.isnan(analytic):
         return is_differentiable(line, judgement.slope, gap, rng)
-    size = abs(judgement.slope.value) + line.magnitude
-    if math.isfinite(magnitude) and magnitude <= HUGE * size:
+    return True
+
+
+def _is_doubtful(line: Line, judgement: Judgement, analytic: float, magnitude: float) -> bool:
+    """Is the analytic slope NaN, infinite, or huge beside the numeric one and the values?"""
+    if not (math.isfinite(analytic) and math.isfinite(magnitude)):
         return True
-    if groups is None:
-        return True
-    ordinary = line.along(random_direction(line.leaves, rng))
-    unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
-    line.evaluations += ordinary.evaluations
-    return not unsteady
+    return magnitude > HUGE * (abs(judgement.slope.value) + line.magnitude)
 
 
 def _is_wrong_off_zeros(line: Line) -> bool:
