@@ -16,8 +16,8 @@ def pytest_addoption(parser):
         default=[],
         metavar="[FRAMEWORK:]MODULE[:CLASS]",
         help="hold every law against every Module, Criterion and primitive of this module, package "
-        "or class, PyTorch's modules too, or against torch:torch.nn.Conv2d, jax:jax.nn.gelu, …; may "
-        "be repeated",
+        "or class, PyTorch's modules too, or against torch:torch.nn.Conv2d, jax:jax.nn.gelu, …; "
+        "may be repeated",
     )
     group.addoption(
         "--laws-profile",

@@ -86,6 +86,8 @@ class Draws:
         if turn is None:
             self.regime = self.choice(kinds)
         else:
+            if len(regimes) == 1:
+                self._next_integer(0, 1)  # as ever, so that equal seeds make equal examples
             position = _position(turn, len(regimes), len(kinds))
             self.choices_made.append(position)
             self.regime = kinds[position]
@@ -285,7 +287,7 @@ class Draws:
             scale = large if regime == "large" else 1.0
             drawn = np.array(scale * rng.standard_normal(shape))
             if regime in SIGNED:
-                return np.copysign(drawn, -1.0 if regime == "negative" else 1.0)
+                return np.asarray(np.copysign(drawn, -1.0 if regime == "negative" else 1.0))
             return drawn
         if low is None or high is None:
             offset = np.exp(rng.standard_normal(shape))  # away from the border, never on it

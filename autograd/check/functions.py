@@ -93,11 +93,11 @@ class Pair:
     second_all: Callable[..., Any] | None = None
     partial: Callable[..., Any] | None = None
     stops: Callable[[], Collection[int]] | None = None
-    inplace: bool = False
-    shown: str = ""
     subject: Any = None
     random: Callable[[], bool] | None = None
     samples: int = 0
+    inplace: bool = False
+    shown: str = ""
     paths: Callable[[], Sequence[str]] | None = None
     proof: Callable[[], Written | None] | None = None
 

@@ -187,17 +187,42 @@ def _has_one_gradient(
     rng = np.random.default_rng(0)
     if judgement.note == NAN_AT_KINK:
         return True  # which is accused as such
+    if tied and math.isfinite(analytic) and not _is_wrong_off_zeros(line):
+        return False
+    if not tied and groups is not None and _is_doubtful(line, judgement, analytic, magnitude):
+        ordinary = line.along(random_direction(line.leaves, rng))
+        unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
+        line.evaluations += ordinary.evaluations
+        if unsteady:
+            return False
     if tied or math.isnan(analytic):
         return is_differentiable(line, judgement.slope, gap, rng)
-    size = abs(judgement.slope.value) + line.magnitude
-    if math.isfinite(magnitude) and magnitude <= HUGE * size:
+    return True
+
+
+def _is_doubtful(line: Line, judgement: Judgement, analytic: float, magnitude: float) -> bool:
+    """Is the analytic slope NaN, infinite, or huge beside the numeric one and the values?"""
+    if not (math.isfinite(analytic) and math.isfinite(magnitude)):
         return True
-    if groups is None:
+    return magnitude > HUGE * (abs(judgement.slope.value) + line.magnitude)
+
+
+def _is_wrong_off_zeros(line: Line) -> bool:
+    """Is the slope still wrong where zeros with the gradient 0 stay zeros?
+
+    A gradient of exactly 0 at 0 is that of a mask, x·(x ≠ 0), or of pieces that meet there.
+    """
+    moving = [
+        np.where((x == 0) & (g == 0), 0.0, u)
+        for x, g, u in zip(line.leaves, line.gradients, line.direction, strict=True)
+    ]
+    if all(np.array_equal(a, b) for a, b in zip(moving, line.direction, strict=True)):
         return True
-    ordinary = line.along(random_direction(line.leaves, rng))
-    unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
-    line.evaluations += ordinary.evaluations
-    return not unsteady
+    analytic, magnitude = _slope_and_magnitude(line.gradients, moving, None)
+    calmer = line.along(moving)
+    again = judge(calmer, analytic, magnitude)
+    line.evaluations += calmer.evaluations
+    return again.verdict == "wrong"
 
 
 def _slope_and_magnitude(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tapegrad.autograd.check.conventions import convention_of
 from tapegrad.autograd.check.draws import SEEDS, Draws, NearbyDraws, RecordedDraws
 from tapegrad.autograd.check.gradients import UsageError
 from tapegrad.autograd.check.laws import Convention, NotCovered, Uncovered
@@ -220,6 +221,10 @@ def examine(
             f"unchecked: {count} of {len(outcome.reports)} examples are unresolved, the last: "
             f"{last}"
         )
+        known = convention_of(law, make_trial(Draws(first, **law.draws)), outcome.error)
+        if known:
+            outcome.error = None
+            outcome.conventions[known] = count
     return outcome
 
 
@@ -262,6 +267,9 @@ def _hold(
     except Uncovered as reason:
         return NotCovered(str(reason)), None
     except (Exception, SystemExit) as error:  # noqa: BLE001  # what the subject raises is its failure
+        known = convention_of(law, trial, error)
+        if known:
+            return Convention(known), None
         return None, Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
 
 

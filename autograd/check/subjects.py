@@ -43,7 +43,13 @@ from tapegrad.autograd.check.running import (
     rerun_law,
 )
 
-from tapegrad.autograd.check.summary import NO_CASE, NOT_FINITE, Summary, advice
+from tapegrad.autograd.check.summary import (
+    NO_CASE,
+    NOT_FINITE,
+    Summary,
+    advice,
+    says_not_finite,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -160,9 +166,8 @@ class Subject:
         if outcome.verdict == "broken" and outcome.error is not None:
             for note in self._explanations(outcome, outcome.error):
                 outcome.error.add_note(note)
-        if outcome.verdict == "unchecked" and outcome.error is not None:
-            if "not finite" in str(outcome.error) or "no finite values" in str(outcome.error):
-                outcome.error.add_note(NOT_FINITE)
+        if outcome.verdict == "unchecked" and says_not_finite(outcome.error):
+            outcome.error.add_note(NOT_FINITE)  # type: ignore[union-attr]
         return outcome
 
     def examine_law(

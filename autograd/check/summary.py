@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.running import Outcome
     from tapegrad.autograd.check.subjects import Subject
 
-__all__ = ["ADVICE", "NO_CASE", "Summary", "advice"]
+__all__ = ["ADVICE", "NO_CASE", "NOT_FINITE", "Summary", "advice", "says_not_finite"]
 
 NO_CASE = (
     "unchecked: {name} has no case, so no law was held against it. Declare one in the class, "
@@ -34,7 +34,7 @@ ADVICE = {
         "may not be those that the function takes"
     ),
     "inputs_are_left_alone": "work on a copy, or say inplace=True if that is what it is for",
-    "gradients_share_no_memory": "return a copy, so that whoever adds to a gradient changes only it",
+    "gradients_share_no_memory": "return a copy: whoever adds to a gradient changes only that",
     "results_do_not_depend_on_earlier_calls": (
         "look for a cache or a buffer that a later call overwrites or that holds an old value"
     ),
@@ -43,8 +43,8 @@ ADVICE = {
         "gradient on purpose, say constant= with its name"
     ),
     "its_second_derivative_is_right": (
-        "the backward is differentiated here: a value in it that was detached, or saved as a number, "
-        "is a constant to the second order"
+        "the backward is differentiated here: a value in it that was detached, or saved as a "
+        "number, is a constant to the second order"
     ),
     "its_gradient_is_linear_in_the_cotangent": (
         "a backward multiplies by the cotangent and does nothing else with it"
@@ -65,6 +65,11 @@ NOT_FINITE = (
     "what to do: the results are NaN or infinite on these data. Say where it is defined: "
     'array("N C", 0, None) for an input, domains={"name": (0, None)} for an argument or a parameter'
 )
+
+
+def says_not_finite(error: BaseException | None) -> bool:
+    """Was nothing proved because results were NaN or infinite?"""
+    return "not finite" in str(error) or "no finite values" in str(error)
 
 
 def advice(law: str, error: BaseException) -> str:

@@ -228,7 +228,7 @@ class _Case:
             inplace=bool(inplace),
             subject=made,
             random=lambda: call.draws_numbers(parts),
-            samples=self._samples(module, d, training=mode),
+            samples=0 if any(whole) else self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
             proof=lambda: None if any(whole) or self.through else _written(

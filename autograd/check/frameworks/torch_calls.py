@@ -143,12 +143,12 @@ class TorchCall:
 
     def _draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
         torch = self.torch
-        with torch.no_grad(), preserved(torch, self.seed):
-            torch.default_generator.manual_seed(self.seed)
-            before = torch.default_generator.get_state()
-            self.run(*whole_of([self._tensor(a).clone() for a in args], self.is_complex,
-                               torch.complex))  # fmt: skip
-            return not torch.equal(before, torch.default_generator.get_state())
+        tensors = [self._tensor(np.array(a)) for a in args]
+        whole = whole_of(tensors, self.is_complex, torch.complex)
+        with torch.no_grad(), preserved(torch, self.seed, self._dtype(tensors)):
+            before = torch.get_rng_state()
+            self.run(*whole)
+            return not torch.equal(before, torch.get_rng_state())
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """The positions of floating point results that require no gradient."""

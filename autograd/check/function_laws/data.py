@@ -105,7 +105,7 @@ def nan_stays_nan(trial: FunctionTrial) -> None:
 @LAWS()
 def the_samples_of_a_batch_do_not_meet(trial: FunctionTrial) -> NotCovered | None:
     """Results and input gradients of a batch are those of its samples, where that is asked."""
-    count = getattr(trial.pair, "samples", 0)
+    count = trial.pair.samples
     if not count:
         return NotCovered("nothing says that the samples of a batch do not meet")
     rows = {np.shape(a)[:1] for a in trial.args[:count]}
@@ -143,8 +143,7 @@ def _must_agree(found: np.ndarray, expected: np.ndarray, what: str, *, relative:
 
 
 def _is_random(trial: FunctionTrial) -> bool:
-    random = getattr(trial.pair, "random", None)
-    return False if random is None else bool(random())
+    return trial.pair.random is not None and trial.pair.random()
 
 
 def _counts_as_largest(largest: Sequence[np.ndarray], bad: Sequence[np.ndarray]) -> bool:
