@@ -32,10 +32,10 @@ from tapegrad.autograd.check.frameworks.cases import (
     torch_case,
     vjp_case,
 )
-from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
 from tapegrad.autograd.check.subjects import Subject, Summary, check
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
     from tapegrad.autograd.check.laws import Law
     from tapegrad.autograd.check.running import LawProfile
 
@@ -117,7 +117,8 @@ def check_vjp(
     True
     """
     spec = {
-        "constant": constant, "domains": domains, "batchwise": batchwise, "options": options, **more,
+        "constant": constant, "domains": domains, "batchwise": batchwise, "options": options,
+        **more,
     }  # fmt: skip
     if isinstance(vjp_fn, (str, CaseArray)):
         return _decorate(

@@ -287,9 +287,9 @@ class FunctionTrial:
     def partial(
         self, v: Sequence[np.ndarray], tracked: Collection[int]
     ) -> list[np.ndarray | None] | None:
-        """The gradients if only the arguments `tracked` are (numbers among the floating point ones).
+        """The gradients if only some arguments are tracked; None where the library cannot tell.
 
-        None where the library cannot tell.
+        tracked: numbers among the floating point arguments
         """
         if self.pair.partial is None:
             return None

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.cases import Case, case_of
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
+from tapegrad.autograd.check.draws import RecordedDraws
 from tapegrad.autograd.check.frameworks.named import FRAMEWORKS, framework_of, named, own_case
 from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
 from tapegrad.autograd.check.functions import FunctionTrial
-from tapegrad.autograd.check.draws import RecordedDraws
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.isolation import apart
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
@@ -42,7 +42,6 @@ from tapegrad.autograd.check.running import (
     examine,
     rerun_law,
 )
-
 from tapegrad.autograd.check.summary import (
     NO_CASE,
     NOT_FINITE,

@@ -56,9 +56,9 @@ def torch_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str,
     }
     constant, options = spec.pop("constant", ()), spec.pop("options", None)
     flags, asked, kept = _sorted_arguments(subject, spec, options)
-    if own["training"] is not None and not inspect.isclass(subject):
-        if making.has_parameter(subject, "training"):  # as of torch.nn.functional.dropout
-            kept["training"] = own.pop("training")
+    is_function = not inspect.isclass(subject) and making.has_parameter(subject, "training")
+    if own["training"] is not None and is_function:  # as of torch.nn.functional.dropout
+        kept["training"] = own.pop("training")
     draw = torch_pair(
         subject, inputs, kept, constant=constant or (), inplace=flags.get("inplace", False), **own
     )

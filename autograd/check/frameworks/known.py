@@ -6,12 +6,14 @@ its own convention is not excepted here: conventions are data of their own.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.check.cases import array, booleans, indices, ints, one_of
-from tapegrad.autograd.check.draws import Draws
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.draws import Draws
 
 __all__ = ["KNOWN"]
 

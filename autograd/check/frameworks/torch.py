@@ -19,13 +19,13 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import Arguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of
+from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
     expression_of,
     variables,
 )
-from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import UsageError
 
@@ -96,7 +96,7 @@ class _Maker:
         self.is_function = inspect.isclass(subject) and issubclass(subject, torch.autograd.Function)
         if self.is_function:
             self.how = "call"
-            self._positional = self._names_of_function()
+            self.positional = self._names_of_function()
         elif isinstance(subject, torch.nn.Module):
             self.how = "as it is"
             if options:
@@ -112,7 +112,7 @@ class _Maker:
             self.how = self._decide(list(options), list(forward))
 
     def _decide(self, options: list[str], forward: list[str]) -> str:
-        """ "make" or "call", or "either"; a function of tensors takes ``forward=`` as options."""
+        """What `decide` says; a function of tensors takes ``forward=`` for options."""
         if forward and not inspect.isclass(self.subject):
             try:
                 return making.decide(self.subject, len(self.inputs), [*options, *forward])
@@ -151,7 +151,7 @@ class _Maker:
 
     def last_arguments(self, settings: Mapping[str, Any]) -> list[Any]:
         """The arguments of a Function after its inputs.  Raises UsageError where one is missing."""
-        rest = self._positional[len(self.inputs) :]
+        rest = self.positional[len(self.inputs) :]
         defaults = inspect.signature(self.subject.forward).parameters
         for name in rest:
             if name not in settings and defaults[name].default is inspect.Parameter.empty:
@@ -239,7 +239,7 @@ class _Case:
     def _names(self, made: Any) -> list[str]:
         count = len(self.maker.inputs)
         if self.maker.is_function:
-            return [*self.maker._positional, *(f"argument {i}" for i in range(count))][:count]
+            return [*self.maker.positional, *(f"argument {i}" for i in range(count))][:count]
         return making.parameter_names(getattr(made, "forward", made), count)
 
     def _samples(self, module: _Module | None, d: Draws, *, training: bool) -> int:
@@ -304,7 +304,7 @@ def _written(
 
 
 class _Module:
-    """A module of this example's own: its parameters are arguments, its state is renewed per call."""
+    """A module of this example's own: its parameters are arguments, each call has a new state."""
 
     def __init__(self, torch: Any, made: Any, arguments: Arguments, seed: int) -> None:
         self.torch = torch

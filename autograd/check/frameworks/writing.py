@@ -12,11 +12,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.frameworks.making import name_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Written", "arguments_in_words", "array_literal", "expression_of", "variables"]
 
