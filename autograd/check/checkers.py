@@ -15,7 +15,6 @@ Tensors.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +26,16 @@ from tapegrad.autograd.check.cases import (
     register_case,
 )
 from tapegrad.autograd.check.frameworks import making
-from tapegrad.autograd.check.frameworks.jax import jax_pair
-from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
-from tapegrad.autograd.check.frameworks.numpy import numpy_pair
-from tapegrad.autograd.check.frameworks.torch import torch_pair
+from tapegrad.autograd.check.frameworks.cases import (
+    CHECK_ARGUMENTS,
+    jax_case,
+    torch_case,
+    vjp_case,
+)
 from tapegrad.autograd.check.subjects import Subject, Summary, check
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
     from tapegrad.autograd.check.laws import Law
     from tapegrad.autograd.check.running import LawProfile
 
@@ -43,8 +45,6 @@ __all__ = [
     "check_module",
     "check_torch",
     "check_vjp",
-    "jax_case",
-    "torch_case",
 ]
 
 
@@ -88,9 +88,10 @@ def check_vjp(
     *inputs: Any,
     constant: Constant = (),
     domains: Domains | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     **more: Any,
-) -> Summary:
+) -> Any:
     """Hold the laws of functions against a NumPy function with a hand-written gradient.
 
     fn:       fn(*inputs, **options) -> array, or a nest of arrays: lists, dicts, dataclasses, None
@@ -100,11 +101,14 @@ def check_vjp(
     inputs:   shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
     constant: inputs without a gradient, by name or position
     domains:  intervals (low, high) of inputs by name
+    batchwise: "split" if the results of a batch (an axis N) are those of its samples
     more:     keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes.  And
               for the check profile, law, choices, seed, raise_error, as in `check_module`; kinks,
               exceptions, inplace, deterministic, strict, as in `Case`; isolate=True for a process
               of its own, in which a crash is a finding
     options:  keyword arguments of both whose names are among these
+    With the gradient as its first argument, `@check_vjp(tanh_vjp, "N? C")`, it is a decorator: the
+    function gets its case, for `pytest --laws` and `tapegrad check`, and stays as it is.
     Returns a `Summary`; raises LawError with the report where a law is broken or unchecked, and
     UsageError for an option that does not fit.
 
@@ -112,12 +116,16 @@ def check_vjp(
     >>> check_vjp(np.tanh, lambda g, x: g * (1 - np.tanh(x) ** 2), "N? C").ok
     True
     """
-    flags, asked, own = _sorted_arguments(fn, more, options)
-    draw = numpy_pair(
-        fn, vjp_fn, inputs, own,
-        constant=constant, domains=domains, inplace=flags.get("inplace", False),
-    )  # fmt: skip
-    return _hold_laws(fn, "function", Case(draw, "function", **flags), **asked)
+    spec = {
+        "constant": constant, "domains": domains, "batchwise": batchwise, "options": options,
+        **more,
+    }  # fmt: skip
+    if isinstance(vjp_fn, (str, CaseArray)):
+        return _decorate(
+            lambda made, *rest, **kept: vjp_case(made, fn, *rest, **kept), (vjp_fn, *inputs), spec
+        )
+    case, asked = vjp_case(fn, vjp_fn, *inputs, **spec)
+    return _hold_laws(fn, "function", case, **asked)
 
 
 def check_torch(
@@ -128,6 +136,7 @@ def check_torch(
     forward: Mapping[str, Any] | None = None,
     domains: Domains | None = None,
     through: Through | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Any:
@@ -144,9 +153,9 @@ def check_torch(
     through:  functions through which arguments go first: ``{"log_probs": F.log_softmax}``
     more:     options of the constructor or of the function; and for the check those of `check_vjp`
     options:  options whose names are among the arguments of the check
-    Without a subject it is a decorator, `@check_torch("N? n", n=ints(1, 5))`: a class gets its
-    case, for `pytest --laws` and `tapegrad check`, and stays as it is; a function becomes a test of
-    what it makes.
+    Without a subject it is a decorator, `@check_torch("N? n", n=ints(1, 5))`: a class or function
+    gets its case, for `pytest --laws` and `tapegrad check`, and stays as it is; a function whose
+    name begins with "test" becomes a test of what it makes.
     Returns a `Summary`; raises LawError where a law is broken, UsageError for an option that does
     not fit, ImportError without PyTorch.
 
@@ -155,29 +164,12 @@ def check_torch(
     """
     spec = {
         "training": training, "constant": constant, "forward": forward, "domains": domains,
-        "through": through, "options": options, **more,
+        "through": through, "batchwise": batchwise, "options": options, **more,
     }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(torch_case, (subject, *inputs), spec)
     case, asked = torch_case(subject, *inputs, **spec)
     return _hold_laws(subject, "function", case, **asked)
-
-
-def torch_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
-    """The case of a torch subject, and those arguments of `check_torch` that say how to check."""
-    own = {
-        name: spec.pop(name, None)
-        for name in ("training", "forward", "domains", "through")
-    }
-    constant, options = spec.pop("constant", ()), spec.pop("options", None)
-    flags, asked, kept = _sorted_arguments(subject, spec, options)
-    if own["training"] is not None and not inspect.isclass(subject):
-        if making.has_parameter(subject, "training"):  # as of torch.nn.functional.dropout
-            kept["training"] = own.pop("training")
-    draw = torch_pair(
-        subject, inputs, kept, constant=constant or (), inplace=flags.get("inplace", False), **own
-    )
-    return Case(draw, "function", **flags), asked
 
 
 def check_jax(
@@ -186,6 +178,7 @@ def check_jax(
     constant: Constant = (),
     domains: Domains | None = None,
     through: Through | None = None,
+    batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
     jit: bool = True,
     **more: Any,
@@ -202,7 +195,7 @@ def check_jax(
     """
     spec = {
         "constant": constant, "domains": domains, "through": through, "jit": jit,
-        "options": options, **more,
+        "batchwise": batchwise, "options": options, **more,
     }  # fmt: skip
     if isinstance(subject, (str, CaseArray)):
         return _decorate(jax_case, (subject, *inputs), spec)
@@ -210,47 +203,16 @@ def check_jax(
     return _hold_laws(subject, "function", case, **asked)
 
 
-def jax_case(subject: Any, *inputs: Any, **spec: Any) -> tuple[Case, dict[str, Any]]:
-    """The case of a JAX subject, and those arguments of `check_jax` that say how to check."""
-    names = ("constant", "domains", "through", "jit")
-    own = {name: spec.pop(name) for name in names if name in spec}
-    flags, asked, kept = _sorted_arguments(subject, spec, spec.pop("options", None))
-    return Case(jax_pair(subject, inputs, kept, **own), "function", **flags), asked
-
-
-_CHECK_ARGUMENTS = ("profile", "law", "choices", "seed", "raise_error", "isolate")
-_FLAGS = ("kinks", "exceptions", "inplace", "deterministic", "strict")
-
-
-def _sorted_arguments(
-    subject: Any, given: dict[str, Any], options: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The keyword arguments as flags of the case, arguments of the check, and options.
-
-    ``inplace=`` is an option of a subject that has such a parameter.
-    """
-    own = dict(given)
-    flags = {
-        name: own.pop(name)
-        for name in _FLAGS
-        if name in own and not (name == "inplace" and making.has_parameter(subject, name))
-    }
-    asked = {name: own.pop(name) for name in _CHECK_ARGUMENTS if name in own}
-    if flags.get("exceptions") is None:
-        flags.pop("exceptions", None)
-    return flags, asked, {**own, **(options or {})}
-
-
 def _decorate(
     case_from: Callable[..., tuple[Case, dict[str, Any]]],
     inputs: Sequence[Any],
     spec: dict[str, Any],
 ) -> Callable[[Any], Any]:
-    """A decorator that gives a class its case, or makes a test of a function."""
+    """A decorator that gives a class or function its case, or makes a test of a function test_…."""
 
     def decorate(made: Any) -> Any:
         case, asked = case_from(made, *inputs, **spec)
-        if isinstance(made, type):
+        if not making.name_of(made).startswith("test"):
             return register_case(made, case)
 
         @functools.wraps(made)
@@ -267,7 +229,7 @@ def _run_or_decorate(
     case_from: Callable[..., Case], kind: str, make: Callable[..., Any] | None, spec: dict[str, Any]
 ) -> Any:
     """Hold the laws against what `make` makes; without `make` return a decorator."""
-    check_arguments = {name: spec.pop(name) for name in _CHECK_ARGUMENTS if name in spec}
+    check_arguments = {name: spec.pop(name) for name in CHECK_ARGUMENTS if name in spec}
     if make is not None:
         return _hold_laws(make, kind, case_from(make, **spec), **check_arguments)
 

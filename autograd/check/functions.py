@@ -73,9 +73,10 @@ class Pair:
     partial:    (cotangents, args, positions) -> the gradients where only the arguments at these
                 positions are tracked; None for the others
     stops:      the positions of the floating point results for `args` that have no derivative
-    subject:    the module or function of this example
-    random:     does a call draw random numbers from the library's generator?
-    samples:    how many of the first args are batches of samples that must not meet; 0 does not say
+    subject:    the function or module itself, as conventions look at it
+    random:     whether a call draws random numbers of the library
+    samples:    the number of leading arguments whose first axis is a batch of samples that must
+                not meet in this example; 0 where that is not asked
     inplace:    whether the function writes into its arguments on purpose; it is given copies
     shown:      the subject of this example in words, where its name alone says too little
     paths:      the Python expressions that take the latest results out of what the subject returns
@@ -286,9 +287,9 @@ class FunctionTrial:
     def partial(
         self, v: Sequence[np.ndarray], tracked: Collection[int]
     ) -> list[np.ndarray | None] | None:
-        """The gradients if only the arguments `tracked` are (numbers among the floating point ones).
+        """The gradients if only some arguments are tracked; None where the library cannot tell.
 
-        None where the library cannot tell.
+        tracked: numbers among the floating point arguments
         """
         if self.pair.partial is None:
             return None

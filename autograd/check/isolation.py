@@ -143,11 +143,11 @@ def _child(laws: Sequence[Law], examine: Examine, tell: _Teller) -> None:
 def _portable(error: BaseException) -> BaseException:
     """The error itself if it survives the way to the parent process, else its text and notes."""
     try:
-        again = pickle.loads(pickle.dumps(error))  # noqa: S301  # what was dumped right here
-        if str(again) == str(error):
-            return error
+        again = str(pickle.loads(pickle.dumps(error)))  # noqa: S301  # what was dumped right here
     except Exception:  # noqa: BLE001  # any class of error may be unable to
-        pass
+        again = None
+    if again == str(error):
+        return error
     kind = UsageError if isinstance(error, UsageError) else LawError
     text = kind(f"{type(error).__name__}: {error}")
     for note in getattr(error, "__notes__", []):

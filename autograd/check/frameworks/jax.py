@@ -44,6 +44,7 @@ def jax_pair(
     constant: making.Constant = (),
     domains: making.Domains | None = None,
     through: making.Through | None = None,
+    batchwise: str | None = None,
     jit: bool = True,
 ) -> Callable[[Draws], Pair]:
     """The case of a JAX function: a function that makes a `Pair` from a `Draws`.
@@ -57,6 +58,7 @@ def jax_pair(
         raise UsageError(f"{subject!r} is no function of JAX arrays")
     specs = [parse_spec(spec) for spec in inputs]
     kinds = {name: as_option(value) for name, value in options.items()}
+    making.refuse_batchwise(batchwise)
     how = making.decide(subject, len(specs), list(options))
     name = making.name_of(subject)
     limits = dict(domains or {})
@@ -86,7 +88,8 @@ def jax_pair(
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True, constants=own, second_all=call.second_all, partial=call.partial,
-            stops=lambda: call.stops(parts), shown=name, paths=lambda: call.paths,
+            stops=lambda: call.stops(parts), shown=name, subject=function,
+            samples=making.batched_among(specs, d) if batchwise else 0, paths=lambda: call.paths,
             proof=lambda: None if any(whole) or through else _written(
                 subject, how, settings, arguments, shown, tracked
             ),

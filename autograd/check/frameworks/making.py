@@ -23,6 +23,7 @@ __all__ = [
     "Constant",
     "Domains",
     "Through",
+    "batched_among",
     "constants_among",
     "decide",
     "domain_of",
@@ -32,6 +33,7 @@ __all__ = [
     "made_of",
     "name_of",
     "parameter_names",
+    "refuse_batchwise",
     "refuse_idle_names",
     "refuse_misfit",
 ]
@@ -170,7 +172,9 @@ def _misfit(
     try:
         signature.bind(*[None] * (inputs or 0), **dict.fromkeys(options))
     except TypeError as error:
-        return f"{name} cannot be called with {inputs or 0} inputs and the options {options}: {error}"
+        return (
+            f"{name} cannot be called with {inputs or 0} inputs and the options {options}: {error}"
+        )
     return f"{name} cannot be called so"
 
 
@@ -234,6 +238,26 @@ def _within(spec: Any, name: str, domains: Domains) -> Any:
     return replace(spec, low=low, high=high)
 
 
+BATCHWISE = (None, "split", "evaluate")
+
+
+def batched_among(specs: Sequence[Any], d: Draws) -> int:
+    """How many of the first inputs have a batch of samples as their first axis, named N."""
+    count = 0
+    for spec in specs:
+        first = spec.names.split()[:1] if isinstance(spec, CaseArray) else []
+        if first not in (["N"], ["N+1"], ["N?"]) or (first == ["N?"] and not d.present("N")):
+            break
+        count += 1
+    return count
+
+
+def refuse_batchwise(batchwise: str | None) -> None:
+    """Raise UsageError unless ``batchwise=`` is one of its words."""
+    if batchwise not in BATCHWISE:
+        raise UsageError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
+
+
 def domain_of(name: str, domains: Domains) -> Any:
     """The domain of a name: a pair (low, high), a function of draws and shape, or None."""
     return next((domains[wanted] for wanted in domains if is_matched(name, wanted)), None)
@@ -262,12 +286,9 @@ def constants_among(
     return found, idle
 
 
-def refuse_idle_names(
-    subject: str, idle: Iterable[Any], names: Sequence[str], option: str
-) -> None:
+def refuse_idle_names(subject: str, idle: Iterable[Any], names: Sequence[str], option: str) -> None:
     """Raise UsageError where ``constant=`` or ``domains=`` has a name that is none of `names`."""
     for one in idle:
         raise UsageError(
-            f"{option}: {subject} has no argument or parameter {one!r}; it has: "
-            + ", ".join(names)
+            f"{option}: {subject} has no argument or parameter {one!r}; it has: " + ", ".join(names)
         )

@@ -45,6 +45,7 @@ def numpy_pair(
     *,
     constant: making.Constant = (),
     domains: making.Domains | None = None,
+    batchwise: str | None = None,
     inplace: bool = False,
 ) -> Callable[[Draws], Pair]:
     """The case of a NumPy function: a function that makes a `Pair` from a `Draws`.
@@ -57,6 +58,7 @@ def numpy_pair(
     Raises UsageError for options and names that do not fit.
     """
     name = making.name_of(fn)
+    making.refuse_batchwise(batchwise)
     specs = [parse_spec(spec) for spec in inputs]
     kinds = {key: as_option(value) for key, value in options.items()}
     for function in (fn, vjp_fn):
@@ -90,26 +92,35 @@ def numpy_pair(
         arguments = Arguments(nests, keywords, tops, {})
         return Pair(
             made.fn, made.vjp, flat_args, names,
-            constants=own, inplace=inplace, shown=name, paths=made.paths,
-            proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, names, own),
+            constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
+            samples=making.batched_among(specs, d) if batchwise else 0,
+            proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, tops, own),
         )  # fmt: skip
 
     return draw
 
 
 def _written(
-    fn: Any, vjp_fn: Any, arguments: Arguments, paths: Sequence[str], constants: Collection[int]
+    fn: Any, vjp_fn: Any, arguments: Arguments, tops: Sequence[str], constants: Collection[int]
 ) -> Written:
     """The example as lines of NumPy."""
+    paths = arguments.names
     shown = variables(paths)
+    several = len(tops) > 1
+    picks = [
+        (f"[{top}]" if several else "") + (path[len(tops[top]) :] if top < len(tops) else "")
+        for path, top in zip(paths, arguments.tops, strict=True)
+    ]
     positional, keywords = arguments.placed(shown)
     imports, expression, notes = expression_of(fn)
     more, gradient, more_notes = expression_of(vjp_fn)
     text = arguments_in_words(positional, keywords)
-    tracked = [i for i, a in enumerate(arguments.arrays) if i not in constants and a.dtype.kind == "f"]
+    tracked = [
+        i for i, a in enumerate(arguments.arrays) if i not in constants and a.dtype.kind == "f"
+    ]
     return Written(
         "numpy", [*imports, *more], [], [str(v) for v in shown], f"{expression}({text})", tracked,
-        gradient=f"{gradient}(v, {text})", notes=[*notes, *more_notes],
+        gradient=f"{gradient}(v, {text})", picks=picks, notes=[*notes, *more_notes],
     )  # fmt: skip
 
 

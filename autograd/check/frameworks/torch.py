@@ -19,13 +19,13 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import Arguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of
+from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
     expression_of,
     variables,
 )
-from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import UsageError
 
@@ -47,6 +47,7 @@ def torch_pair(
     forward: Mapping[str, Any] | None = None,
     domains: making.Domains | None = None,
     through: making.Through | None = None,
+    batchwise: str | None = None,
     inplace: bool = False,
 ) -> Callable[[Draws], Pair]:
     """The case of a torch subject: a function that makes a `Pair` from a `Draws`.
@@ -60,18 +61,29 @@ def torch_pair(
     forward:  keyword arguments of the module's forward
     domains:  intervals (low, high) by the names of arguments and parameters
     through:  functions of tensors through which the arguments of these names go first
+    batchwise: "split" if the results of a batch are those of its samples, "evaluate" if that holds
+              in evaluation mode; of a module with running statistics the latter is asked unasked
     inplace:  whether the function writes into its inputs on purpose
     Raises UsageError for options and names that do not fit.
     """
+    making.refuse_batchwise(batchwise)
     maker = _Maker(subject, [parse_spec(spec) for spec in inputs], options, forward or {})
-    return _Case(maker, training, constant, dict(domains or {}), dict(through or {}), inplace=inplace).draw
+    case = _Case(
+        maker, training, constant, dict(domains or {}), dict(through or {}), batchwise,
+        inplace=inplace,
+    )  # fmt: skip
+    return case.draw
 
 
 class _Maker:
     """A subject with its options: `make` gives the module or function of one example."""
 
     def __init__(
-        self, subject: Any, inputs: list[Any], options: Mapping[str, Any], forward: Mapping[str, Any]
+        self,
+        subject: Any,
+        inputs: list[Any],
+        options: Mapping[str, Any],
+        forward: Mapping[str, Any],
     ) -> None:
         import torch
 
@@ -84,7 +96,7 @@ class _Maker:
         self.is_function = inspect.isclass(subject) and issubclass(subject, torch.autograd.Function)
         if self.is_function:
             self.how = "call"
-            self._positional = self._names_of_function()
+            self.positional = self._names_of_function()
         elif isinstance(subject, torch.nn.Module):
             self.how = "as it is"
             if options:
@@ -100,7 +112,7 @@ class _Maker:
             self.how = self._decide(list(options), list(forward))
 
     def _decide(self, options: list[str], forward: list[str]) -> str:
-        """"make" or "call", or "either"; a function of tensors takes ``forward=`` as options."""
+        """What `decide` says; a function of tensors takes ``forward=`` for options."""
         if forward and not inspect.isclass(self.subject):
             try:
                 return making.decide(self.subject, len(self.inputs), [*options, *forward])
@@ -137,10 +149,9 @@ class _Maker:
         with preserved(torch, d.seed):
             return making.made_of(subject, self.how, settings)
 
-
     def last_arguments(self, settings: Mapping[str, Any]) -> list[Any]:
         """The arguments of a Function after its inputs.  Raises UsageError where one is missing."""
-        rest = self._positional[len(self.inputs) :]
+        rest = self.positional[len(self.inputs) :]
         defaults = inspect.signature(self.subject.forward).parameters
         for name in rest:
             if name not in settings and defaults[name].default is inspect.Parameter.empty:
@@ -158,6 +169,7 @@ class _Case:
         constant: making.Constant,
         domains: dict[str, Any],
         through: dict[str, Any],
+        batchwise: str | None,
         *,
         inplace: bool,
     ) -> None:
@@ -166,6 +178,7 @@ class _Case:
         self.constant = constant
         self.domains = domains
         self.through = through
+        self.batchwise = batchwise
         self.inplace = inplace
 
     def draw(self, d: Draws) -> Pair:
@@ -208,14 +221,14 @@ class _Case:
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True,
-            subject=made,
-            random=lambda: call.is_random(parts),
-            samples=len(flat.arrays) if self._keeps_samples_apart(module, d, whole) else 0,
             constants=own,
             second_all=call.second_all,
             partial=call.partial,
             stops=lambda: call.stops(parts),
             inplace=bool(inplace),
+            subject=made,
+            random=lambda: call.draws_numbers(parts),
+            samples=0 if any(whole) else self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
             proof=lambda: None if any(whole) or self.through else _written(
@@ -223,20 +236,20 @@ class _Case:
             ),
         )  # fmt: skip
 
-    def _keeps_samples_apart(self, module: _Module | None, d: Draws, whole: list[bool]) -> bool:
-        """Must samples not meet?  Where statistics are kept, evaluation is for using those."""
-        if module is None or module.made.training or any(whole):
-            return False
-        if not any(b.is_floating_point() for b in module.made.buffers()):
-            return False
-        first = [getattr(spec, "names", "").partition(" ")[0] for spec in self.maker.inputs]
-        return all(n in ("N", "N+1", "N+2") or (n == "N?" and d.present("N")) for n in first)
-
     def _names(self, made: Any) -> list[str]:
         count = len(self.maker.inputs)
         if self.maker.is_function:
-            return [*self.maker._positional, *(f"argument {i}" for i in range(count))][:count]
+            return [*self.maker.positional, *(f"argument {i}" for i in range(count))][:count]
         return making.parameter_names(getattr(made, "forward", made), count)
+
+    def _samples(self, module: _Module | None, d: Draws, *, training: bool) -> int:
+        """How many of the arrays are batches whose samples must not meet in this example."""
+        specs = self.maker.inputs
+        count = making.batched_among(specs, d)
+        if self.batchwise == "split" or (self.batchwise == "evaluate" and not training):
+            return count
+        asked = module is not None and module.keeps_statistics and not training
+        return count if asked and count == len(specs) else 0
 
     def _mode(self, d: Draws) -> bool:
         return d.choice([False, True]) if self.training is None else self.training
@@ -268,7 +281,9 @@ def _written(
     elif maker.how == "call":
         text = f"{expression}({arguments})"
     else:
-        made = f"copy.deepcopy({expression})" if maker.how == "as it is" else f"{expression}({given})"
+        made = (
+            f"copy.deepcopy({expression})" if maker.how == "as it is" else f"{expression}({given})"
+        )
         imports += ["import copy"] if maker.how == "as it is" else []
         end = f".double().{'train' if training else 'eval'}()" if module else ""
         defines = [f"f = {made}{end}"]
@@ -289,7 +304,7 @@ def _written(
 
 
 class _Module:
-    """A module of this example's own: its parameters are arguments, its state is renewed per call."""
+    """A module of this example's own: its parameters are arguments, each call has a new state."""
 
     def __init__(self, torch: Any, made: Any, arguments: Arguments, seed: int) -> None:
         self.torch = torch
@@ -298,6 +313,7 @@ class _Module:
         self.seed = seed
         self.names: list[str] = []
         self.frozen: set[int] = set()
+        self.keeps_statistics = False
         self.in_place = any(getattr(m, _IN_PLACE, False) is True for m in made.modules())
         self.lazy = any(
             torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
@@ -314,6 +330,10 @@ class _Module:
         named = [] if self.scripted else list(made.named_parameters())
         self.names = [name for name, _ in named]
         self.frozen = {i for i, (_, p) in enumerate(named) if not p.requires_grad}
+        # A normalization that keeps no statistics takes those of the batch in evaluation mode, too.
+        of_the_batch = any(getattr(m, "track_running_stats", True) is False for m in made.modules())
+        floating = any(b.is_floating_point() for b in made.buffers())
+        self.keeps_statistics = floating and not of_the_batch
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]
         self._buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
         # Tensors that are plain attributes, such as weights of classes, are part of the state, too.

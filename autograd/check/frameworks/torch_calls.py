@@ -135,14 +135,20 @@ class TorchCall:
         return self._arrays(zeroed[: len(leaves)], tensors), of_v
 
     def draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
-        """Does a call draw random numbers of torch?"""
+        """Does a call draw random numbers of torch?  False where it cannot be called."""
+        try:
+            return self._draws_numbers(args)
+        except Exception:  # noqa: BLE001  # which other laws tell
+            return False
+
+    def _draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
         torch = self.torch
-        with torch.no_grad(), preserved(torch, self.seed):
-            torch.default_generator.manual_seed(self.seed)
-            before = torch.default_generator.get_state()
-            self.run(*whole_of([self._tensor(a).clone() for a in args], self.is_complex,
-                               torch.complex))  # fmt: skip
-            return not torch.equal(before, torch.default_generator.get_state())
+        tensors = [self._tensor(np.array(a)) for a in args]
+        whole = whole_of(tensors, self.is_complex, torch.complex)
+        with torch.no_grad(), preserved(torch, self.seed, self._dtype(tensors)):
+            before = torch.get_rng_state()
+            self.run(*whole)
+            return not torch.equal(before, torch.get_rng_state())
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """The positions of floating point results that require no gradient."""
@@ -155,16 +161,6 @@ class TorchCall:
         }  # fmt: skip
 
     # Tensors -------------------------------------------------------------------------------------
-
-    def is_random(self, args: Sequence[np.ndarray]) -> bool:
-        """Does a call draw random numbers?"""
-        torch = self.torch
-        tensors = [self._tensor(np.array(a)) for a in args]
-        whole = whole_of(tensors, self.is_complex, torch.complex)
-        with torch.no_grad(), preserved(torch, self.seed, self._dtype(tensors)):
-            before = torch.get_rng_state()
-            self.run(*whole)
-            return not torch.equal(before, torch.get_rng_state())
 
     def _tensor(self, array: np.ndarray) -> Any:
         """A tensor that shares the array's memory, so that writes are noticed, or else a copy."""

@@ -12,11 +12,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.frameworks.making import name_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Written", "arguments_in_words", "array_literal", "expression_of", "variables"]
 
@@ -25,6 +26,8 @@ _NAMESPACES = (
     "torch.nn", "torch.nn.functional", "torch", "torch.special", "torch.linalg", "torch.fft",
     "numpy", "numpy.linalg", "jax.numpy", "jax.nn", "jax.lax", "jax.scipy.special", "jax",
 )  # fmt: skip
+
+_SHORT = {"numpy": "np", "numpy.linalg": "np.linalg", "jax.numpy": "jnp"}
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Written:
     names:     a variable for each array
     call:      the expression of a call of `f` with these variables
     gradient:  of NumPy, the expression of the hand-written gradient, called as `call` is
+    picks:     of NumPy, the expression that takes the gradient of each array out of that
     tracked:   the positions of the arrays that have gradients
     seed:      of the random numbers in a call, None where none are drawn
     """
@@ -48,6 +52,7 @@ class Written:
     call: str
     tracked: Sequence[int]
     gradient: str = ""
+    picks: Sequence[str] = ()
     seed: int | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -85,7 +90,9 @@ def expression_of(subject: Any) -> tuple[list[str], str, list[str]]:
         module = sys.modules.get(space)
         for name in (getattr(subject, "__name__", ""), _last(getattr(subject, "__name__", ""))):
             if module is not None and name and getattr(module, name, None) is subject:
-                return [f"import {space}"], f"{space}.{name}", []
+                short = _SHORT.get(space, space)
+                known = short != space or space.startswith("torch")
+                return [] if known else [f"import {space}"], f"{short}.{name}", []
     if getattr(subject, "__name__", "") == "<lambda>":
         return _lambda(subject)
     module_name = getattr(subject, "__module__", None) or ""
@@ -95,7 +102,7 @@ def expression_of(subject: Any) -> tuple[list[str], str, list[str]]:
         own = qualified.rpartition(".")[2]
         return [], own, [f"{own} is yours, from {module_name}"]
     if module_name in ("__main__", ""):
-        return [], qualified, []
+        return [], qualified, [f"{top} is yours"]
     return [f"from {module_name} import {top}"], qualified, []
 
 
@@ -130,4 +137,3 @@ def arguments_in_words(positional: Sequence[Any], keywords: Mapping[str, Any]) -
     parts = [repr(item) for item in positional]
     parts += [f"{name}={value!r}" for name, value in keywords.items()]
     return ", ".join(parts)
-
