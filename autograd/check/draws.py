@@ -91,6 +91,7 @@ class Draws:
             position = _position(turn, len(regimes), len(kinds))
             self.choices_made.append(position)
             self.regime = kinds[position]
+        self._passed = False  # an axis that might have been long
         self._wide = None if turn is None or empties or long else _length_of(turn)
 
     @property
@@ -107,8 +108,10 @@ class Draws:
 
     def _next_length(self, low: int, high: int) -> int:
         """The length of an axis; in some examples one of them is long."""
-        if self._wide is not None and self._choices.integers(2):
-            (low, high), self._wide = self._wide, None
+        if self._wide is not None:
+            if self._passed or self._choices.integers(2):  # the first axis or the second
+                (low, high), self._wide = self._wide, None
+            self._passed = True
         return self._next_integer(low, high)
 
     def _draw_seed(self, seed: int) -> int:
@@ -376,7 +379,7 @@ def _length_of(turn: int) -> tuple[int, int] | None:
     """The limits of one axis of example `turn` where it is long: examples 4, 7, 15, 23, …"""
     if turn == 4:  # laws of little effort have five examples
         return WIDE[0]
-    return WIDE[(turn // 8 + 2) % len(WIDE)] if turn % 8 == 7 else None
+    return WIDE[(2, 1, 2, 0)[turn // 8 % 4]] if turn % 8 == 7 else None
 
 
 class RecordedDraws(Draws):
