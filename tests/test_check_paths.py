@@ -97,6 +97,7 @@ def checked(project, *arguments):
     return run(project, "tapegrad.cli", "check", "--quiet", "--law", LAW, *arguments)
 
 
+@pytest.mark.extra
 def test_functions_of_numpy_are_found_with_their_gradients(project):
     done = checked(project, "numpy:functions_of_mine.softplus", "functions_of_mine:cube")
     assert done.returncode == 0, done.stderr
@@ -108,6 +109,7 @@ def test_functions_of_numpy_are_found_with_their_gradients(project):
     assert again.stdout.startswith("1 holds")
 
 
+@pytest.mark.extra
 def test_a_function_without_a_gradient_says_how_to_give_one(project):
     done = checked(project, "numpy:functions_of_mine.square")
     assert done.returncode == 1
