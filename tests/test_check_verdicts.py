@@ -106,10 +106,15 @@ def test_the_ordinary_direction_at_a_tied_point_needs_a_derivative_there():
     def shares(point, g):
         return [rule(np.asarray(g[0]), point[0])]
 
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        found = probe(lambda point: [np.asarray(median(point[0]))], shares, [x], rng)
-        assert [p.verdict for p in found if "at the tied point" in p.note] == ["kink"]
+    found = [
+        p.verdict
+        for seed in range(20)
+        for p in probe(
+            lambda point: [np.asarray(median(point[0]))], shares, [x], np.random.default_rng(seed)
+        )
+        if "at the tied point" in p.note
+    ]
+    assert set(found) == {"kink"}
 
 
 def test_a_jump_or_a_huge_gradient_proves_nothing():
