@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tapegrad.autograd.check import LawError, UsageError, array, check_vjp, indices, ints
-from tapegrad.autograd.check.frameworks.nests import flatten
+from tapegrad.autograd.check.frameworks.nests import flat_nest
 
 GRADIENT = "its_gradient_is_the_derivative"
 
@@ -35,7 +35,7 @@ def only(summary):
 
 def test_a_nest_is_flat_and_comes_back():
     nest = {"a": [1, (2, None)], "b": Layer(3, None)}
-    flat = flatten(nest, "x")
+    flat = flat_nest(nest, "x")
     assert flat.leaves == [1, 2, 3]
     assert flat.paths == ["x['a'][0]", "x['a'][1][0]", "x['b'].w"]
     assert flat.rebuild([4, 5, 6]) == {"a": [4, (5, None)], "b": Layer(6, None)}

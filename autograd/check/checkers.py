@@ -212,7 +212,7 @@ def _decorate(
 
     def decorate(made: Any) -> Any:
         case, asked = case_from(made, *inputs, **spec)
-        if not making.name_of(made).startswith("test"):
+        if not making.subject_name(made).startswith("test"):
             return register_case(made, case)
 
         @functools.wraps(made)
@@ -261,7 +261,7 @@ def _hold_laws(
     raise_error: bool = True,
     isolate: bool = False,
 ) -> Summary:
-    subject = Subject(making.name_of(make), kind, make, case, path=False)
+    subject = Subject(making.subject_name(make), kind, make, case, path=False)
     if choices is not None:
         if law is None:
             raise TypeError("choices are those of one example of one law: say law= too")

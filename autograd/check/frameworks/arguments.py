@@ -1,4 +1,4 @@
-"""Arguments: the arguments of a call as arrays by name, and the call made of tensors for them."""
+"""CallArguments: the arguments of a call as arrays by name, and the call made of tensors for them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.frameworks.nests import flatten
+from tapegrad.autograd.check.frameworks.nests import flat_nest
 
-__all__ = ["Arguments"]
+__all__ = ["CallArguments"]
 
 
-class Arguments:
+class CallArguments:
     """The nests that a function is called with: their arrays, and what is passed on as it is.
 
     arrays: the arrays, in order
@@ -30,8 +30,8 @@ class Arguments:
         through: Mapping[str, Callable[[Any], Any]],
     ) -> None:
         nest = [*positional, *keywords.values()]
-        parts = [flatten(i, label) for i, label in zip(nest, [*labels, *keywords], strict=True)]
-        self._flat = flatten(nest)
+        parts = [flat_nest(i, label) for i, label in zip(nest, [*labels, *keywords], strict=True)]
+        self._flat = flat_nest(nest)
         self._held = [_as_array(leaf) for leaf in self._flat.leaves]
         self._count = len(positional)
         self._keywords = list(keywords)

@@ -14,8 +14,8 @@ import numpy as np
 
 from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
-from tapegrad.autograd.check.frameworks.arguments import Arguments
-from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of, whole_of
+from tapegrad.autograd.check.frameworks.arguments import CallArguments
+from tapegrad.autograd.check.frameworks.nests import is_matched, real_parts_of, whole_of
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
@@ -60,7 +60,7 @@ def jax_pair(
     kinds = {name: as_option(value) for name, value in options.items()}
     making.refuse_batchwise(batchwise)
     how = making.decide(subject, len(specs), list(options))
-    name = making.name_of(subject)
+    name = making.subject_name(subject)
     limits = dict(domains or {})
     compiled: dict[str, JaxCall] = {}  # by what is not an array, so that each is compiled once
 
@@ -70,14 +70,14 @@ def jax_pair(
         tops = making.parameter_names(function, len(specs))
         positional = making.draw_positional(specs, tops, d, limits)
         keywords = making.draw_keywords(rest, d, limits)
-        arguments = Arguments(positional, keywords, tops, through or {})
+        arguments = CallArguments(positional, keywords, tops, through or {})
         constants, idle = making.constants_among(arguments.names, arguments.tops, constant)
         idle += [n for n in limits if not any(is_matched(m, n) for m in arguments.names)]
         idle += [n for n in through or {} if n not in [*tops, *keywords]]
         names = arguments.names
         making.refuse_idle_names(name, idle, names, "constant=, domains= or through=")
         whole = [a.dtype.kind == "c" for a in arguments.arrays]
-        parts, shown = parts_of(arguments.arrays, arguments.names)
+        parts, shown = real_parts_of(arguments.arrays, arguments.names)
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]
         own = {i for i, origin in enumerate(spread) if origin in constants}
         tracked = [i for i, a in enumerate(parts) if a.dtype.kind == "f" and i not in own]
@@ -102,7 +102,7 @@ def _written(
     subject: Any,
     how: str,
     settings: dict[str, Any],
-    arguments: Arguments,
+    arguments: CallArguments,
     paths: Sequence[str],
     tracked: Sequence[int],
 ) -> Written:

@@ -31,7 +31,7 @@ __all__ = [
     "draw_positional",
     "has_parameter",
     "made_of",
-    "name_of",
+    "subject_name",
     "parameter_names",
     "refuse_batchwise",
     "refuse_idle_names",
@@ -45,7 +45,7 @@ Through = Mapping[str, Callable[[Any], Any]]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def signature_of(function: Any) -> inspect.Signature | None:
+def known_signature(function: Any) -> inspect.Signature | None:
     """The signature, None where Python cannot tell it, as of most functions written in C."""
     try:
         return inspect.signature(function)
@@ -55,13 +55,13 @@ def signature_of(function: Any) -> inspect.Signature | None:
 
 def has_parameter(function: Any, name: str) -> bool:
     """Has the function a parameter of this very name?"""
-    signature = signature_of(function)
+    signature = known_signature(function)
     return signature is not None and name in signature.parameters
 
 
 def parameter_names(function: Any, count: int, *, skip: int = 0) -> list[str]:
     """The names of the first positional parameters, "argument i" where there are none."""
-    signature = signature_of(function)
+    signature = known_signature(function)
     names: list[str] = []
     rest = ""
     if signature is not None:
@@ -72,12 +72,12 @@ def parameter_names(function: Any, count: int, *, skip: int = 0) -> list[str]:
     return [*names, *more][:count]
 
 
-def name_of(subject: Any) -> str:
+def subject_name(subject: Any) -> str:
     """The name of a subject in reports: its source where that is a short lambda."""
     import functools
 
     if isinstance(subject, functools.partial):
-        return name_of(subject.func)
+        return subject_name(subject.func)
     name = getattr(subject, "__name__", None)
     if name == "<lambda>":
         return _source_of_lambda(subject) or "a lambda"
@@ -114,7 +114,7 @@ def decide(subject: Any, inputs: int, options: Iterable[str]) -> str:
     Raises UsageError where it can be called neither way, with the name that does not fit.
     """
     options = list(options)
-    signature = signature_of(subject)
+    signature = known_signature(subject)
     if inspect.isclass(subject):
         if signature is not None and not _binds(signature, 0, options):
             raise UsageError(_misfit(subject, signature, options, inputs=None))
@@ -133,7 +133,7 @@ def decide(subject: Any, inputs: int, options: Iterable[str]) -> str:
 
 def refuse_misfit(function: Any, inputs: int, options: Sequence[str]) -> None:
     """Raise UsageError unless the function takes so many arrays and these options."""
-    signature = signature_of(function)
+    signature = known_signature(function)
     if signature is not None and not _binds(signature, inputs, options):
         raise UsageError(_misfit(function, signature, options, inputs))
 
@@ -150,7 +150,7 @@ def _misfit(
     subject: Any, signature: inspect.Signature, options: Sequence[str], inputs: int | None
 ) -> str:
     """A sentence on the option that a signature does not take, or lacks."""
-    name = name_of(subject)
+    name = subject_name(subject)
     parameters = signature.parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     shown = ", ".join(
@@ -194,14 +194,15 @@ def made_of(
             return subject, settings
         shown = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         raise UsageError(
-            f"{name_of(subject)}({shown}) cannot be made: {type(error).__name__}: {error}"
+            f"{subject_name(subject)}({shown}) cannot be made: {type(error).__name__}: {error}"
         ) from error
     if callable(made):
         return made, {}
     if how == "either":
         return subject, settings
     raise UsageError(
-        f"{name_of(subject)} made {type(made).__name__}: it makes a layer or a function of arrays"
+        f"{subject_name(subject)} made {type(made).__name__}: it makes a layer or a function of "
+        "arrays"
     )
 
 

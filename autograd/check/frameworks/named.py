@@ -17,7 +17,7 @@ from typing import Any
 from tapegrad.autograd.check.cases import Case, registered_case
 from tapegrad.autograd.check.frameworks.cases import declared_case
 from tapegrad.autograd.check.frameworks.known import KNOWN
-from tapegrad.autograd.check.frameworks.making import signature_of
+from tapegrad.autograd.check.frameworks.making import known_signature
 
 __all__ = ["FRAMEWORKS", "framework_of", "named", "own_case", "resolved"]
 
@@ -128,7 +128,7 @@ def _default(target: Any) -> dict[str, Any] | None:
     """An array for each argument that a function needs; None for a class."""
     if inspect.isclass(target):
         return None
-    signature = signature_of(target)
+    signature = known_signature(target)
     count = 1
     if signature is not None:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -15,8 +15,14 @@ import numpy as np
 
 from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
-from tapegrad.autograd.check.frameworks.arguments import Arguments
-from tapegrad.autograd.check.frameworks.nests import Flat, flatten, is_matched, parts_of, whole_of
+from tapegrad.autograd.check.frameworks.arguments import CallArguments
+from tapegrad.autograd.check.frameworks.nests import (
+    FlatNest,
+    flat_nest,
+    is_matched,
+    real_parts_of,
+    whole_of,
+)
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
@@ -57,7 +63,7 @@ def numpy_pair(
     The other arguments are those of `torch_pair`.
     Raises UsageError for options and names that do not fit.
     """
-    name = making.name_of(fn)
+    name = making.subject_name(fn)
     making.refuse_batchwise(batchwise)
     specs = [parse_spec(spec) for spec in inputs]
     kinds = {key: as_option(value) for key, value in options.items()}
@@ -73,12 +79,12 @@ def numpy_pair(
         keywords = making.draw_keywords(picked, d, limits)
         call = functools.partial(fn, **keywords) if keywords else fn
         pull = functools.partial(vjp_fn, **keywords) if keywords else vjp_fn
-        parts = [flatten(item, top) for item, top in zip(nests, tops, strict=True)]
+        parts = [flat_nest(item, top) for item, top in zip(nests, tops, strict=True)]
         paths = [path for part in parts for path in part.paths]
         of_top = [i for i, part in enumerate(parts) for _ in part.paths]
         arrays = [np.asarray(leaf) for part in parts for leaf in part.leaves]
         whole = [array.dtype.kind == "c" for array in arrays]
-        flat_args, names = parts_of(arrays, paths)
+        flat_args, names = real_parts_of(arrays, paths)
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]
         found, idle = making.constants_among(paths, of_top, constant)
         idle += [n for n in limits if not any(is_matched(path, n) for path in paths)]
@@ -89,7 +95,7 @@ def numpy_pair(
         made.plain = plain
         if inplace:
             made.fn = functools.partial(_on_copies, made.fn)  # type: ignore[method-assign]
-        arguments = Arguments(nests, keywords, tops, {})
+        arguments = CallArguments(nests, keywords, tops, {})
         return Pair(
             made.fn, made.vjp, flat_args, names,
             constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
@@ -101,7 +107,7 @@ def numpy_pair(
 
 
 def _written(
-    fn: Any, vjp_fn: Any, arguments: Arguments, tops: Sequence[str], constants: Collection[int]
+    fn: Any, vjp_fn: Any, arguments: CallArguments, tops: Sequence[str], constants: Collection[int]
 ) -> Written:
     """The example as lines of NumPy."""
     paths = arguments.names
@@ -137,7 +143,7 @@ class _Nested:
         call: Callable[..., Any],
         pull: Callable[..., Any],
         nests: Sequence[Any],
-        parts: Sequence[Flat],
+        parts: Sequence[FlatNest],
         is_complex: Sequence[bool],
     ) -> None:
         self.name = name
@@ -147,7 +153,9 @@ class _Nested:
         self.parts = parts
         self.is_complex = is_complex
         self.plain = False
-        self._result: Flat | None = None  # the form of the latest result, None for one real array
+        self._result: FlatNest | None = (
+            None  # the form of the latest result, None for one real array
+        )
         self._complex: list[bool] = []
 
     def _nests(self, args: Sequence[np.ndarray]) -> list[Any]:
@@ -164,7 +172,7 @@ class _Nested:
     def fn(self, *args: np.ndarray) -> Any:
         """The results, a list of real arrays unless it is one real array."""
         result = self.call(*self._nests(args))
-        flat = flatten(result)
+        flat = flat_nest(result)
         for leaf in flat.leaves:
             if not isinstance(leaf, (np.ndarray, np.generic)):
                 return result if len(flat.leaves) == 1 and leaf is result else leaf
@@ -175,7 +183,7 @@ class _Nested:
             return result
         if not any(self._complex):
             return flat.leaves  # themselves, so that shared memory is seen
-        return parts_of([np.asarray(leaf) for leaf in flat.leaves], flat.paths)[0]
+        return real_parts_of([np.asarray(leaf) for leaf in flat.leaves], flat.paths)[0]
 
     def paths(self) -> list[str]:
         """The expressions of the latest results."""
@@ -229,7 +237,7 @@ def _aligned(nest: Any, gradient: Any) -> list[Any] | None:
     if nest is None:
         return []
     if gradient is None:
-        return [None] * len(flatten(nest).leaves)
+        return [None] * len(flat_nest(nest).leaves)
     if isinstance(nest, Mapping):
         if not isinstance(gradient, Mapping) or not set(gradient) <= set(nest):
             return None

@@ -18,8 +18,8 @@ import numpy as np
 
 from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
-from tapegrad.autograd.check.frameworks.arguments import Arguments
-from tapegrad.autograd.check.frameworks.nests import is_matched, parts_of
+from tapegrad.autograd.check.frameworks.arguments import CallArguments
+from tapegrad.autograd.check.frameworks.nests import is_matched, real_parts_of
 from tapegrad.autograd.check.frameworks.torch_calls import TorchCall, preserved
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
@@ -91,7 +91,7 @@ class _Maker:
         self.torch = torch
         self.subject = subject
         self.inputs = inputs
-        self.name = making.name_of(subject)
+        self.name = making.subject_name(subject)
         self.kinds = {name: as_option(value) for name, value in options.items()}
         self.forward = {name: as_option(value) for name, value in forward.items()}
         self.is_function = inspect.isclass(subject) and issubclass(subject, torch.autograd.Function)
@@ -191,7 +191,7 @@ class _Case:
         tops = self._names(made)
         arguments = making.draw_positional(maker.inputs, tops, d, self.domains)
         keywords = making.draw_keywords({**rest, **forward}, d, self.domains)
-        flat = Arguments(arguments, keywords, tops, self.through)
+        flat = CallArguments(arguments, keywords, tops, self.through)
         module = _Module(torch, made, flat, d.seed) if is_module else None
         mode = self._mode(d) if module else False
         if module is not None:
@@ -208,7 +208,7 @@ class _Case:
         if module is not None:
             constants |= {len(flat.names) + i for i in module.frozen}
         whole = [a.dtype.kind == "c" for a in arrays]
-        parts, shown = parts_of(arrays, names)
+        parts, shown = real_parts_of(arrays, names)
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]
         own = {i for i, origin in enumerate(spread) if origin in constants}
         run = module.run if module else flat.call_of(made)
@@ -259,7 +259,7 @@ class _Case:
 def _written(
     maker: _Maker,
     settings: dict[str, Any],
-    flat: Arguments,
+    flat: CallArguments,
     call: TorchCall,
     module: _Module | None,
     parts: Sequence[np.ndarray],
@@ -307,7 +307,7 @@ def _written(
 class _Module:
     """A module of this example's own: its parameters are arguments, each call has a new state."""
 
-    def __init__(self, torch: Any, made: Any, arguments: Arguments, seed: int) -> None:
+    def __init__(self, torch: Any, made: Any, arguments: CallArguments, seed: int) -> None:
         self.torch = torch
         self.made = made
         self.arguments = arguments
@@ -347,7 +347,7 @@ class _Module:
             and not value.requires_grad
         ]
 
-    def set_mode(self, training: bool, *, drawn: bool, call: Arguments) -> bool:
+    def set_mode(self, training: bool, *, drawn: bool, call: CallArguments) -> bool:
         """Set the mode; one that was only drawn is left again where the module refuses to run."""
         self.made.train(training)
         if training and drawn:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.frameworks.nests import flatten, whole_of
+from tapegrad.autograd.check.frameworks.nests import flat_nest, whole_of
 from tapegrad.autograd.check.gradients import CheckError
 
 __all__ = ["TorchCall", "preserved"]
@@ -244,7 +244,7 @@ class TorchCall:
         whole = whole_of(tensors, self.is_complex, torch.complex)
         with self._guarded(tensors):
             result = self.run(*whole)
-        flat = flatten(result)
+        flat = flat_nest(result)
         if not any(isinstance(leaf, torch.Tensor) for leaf in flat.leaves):
             raise CheckError(NOT_TENSORS.format(name=self.name, type=type(result).__name__))
         found: list[Any] = []

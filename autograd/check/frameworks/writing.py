@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.check.frameworks.making import name_of
+from tapegrad.autograd.check.frameworks.making import subject_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ def _last(name: str) -> str:
 
 
 def _lambda(subject: Any) -> tuple[list[str], str, list[str]]:
-    shown = name_of(subject)
+    shown = subject_name(subject)
     if not shown.startswith("lambda"):
         return [], "f_of_yours", ["f_of_yours is your lambda"]
     imports, notes = [], []
