@@ -1,4 +1,4 @@
-"""CallArguments: the arguments of a call as arrays by name, and the call made of tensors for them."""
+"""CallArguments: the arguments of a call as arrays by name, and the call that they make."""
 
 from __future__ import annotations
 
