@@ -122,7 +122,7 @@ class Builder:
         module: Any = entry.cls.__new__(entry.cls)
         kept = set(kept_names(entry.cls))
         for field, value in {**values, **entry.more}.items():
-            if field in kept:
+            if field in kept or hasattr(entry.cls, field):
                 module.__dict__[field] = tuple(value) if isinstance(value, list) else value
         self.set_arrays(module, entry, record, path)
         return module

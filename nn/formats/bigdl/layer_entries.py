@@ -287,7 +287,6 @@ def _write_lookup(writer: Any, module: Any, record: Record, path: str) -> None:
     most = float(np.finfo(np.float64).max) if module.maxNorm is None else float(module.maxNorm)
     record.attr["paddingValue"] = attr("DOUBLE", float(max(module.paddingValue + 1, 0)))
     record.attr["maxNorm"] = attr("DOUBLE", most)
-    record.attr["shouldScaleGradByFreq"] = attr("BOOL", False)
 
 
 FULL = "nInputPlane nOutputPlane kW kH dW dH padW padH adjW adjH nGroup".split()
@@ -373,7 +372,7 @@ SPECIAL: list[Entry] = [
     ),
     declared(
         "LookupTable(nIndex:i#weight.0, nOutput:i#weight.1, paddingValue:d=0, maxNorm:d=1e999, "
-        "normType:d=2, wRegularizer:R, maskZero:b=false) weight",
+        "normType:d=2, shouldScaleGradByFreq:b=false, wRegularizer:R, maskZero:b=false) weight",
         OURS,
         check=_lookup,
         write=_write_lookup,

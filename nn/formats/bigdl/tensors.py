@@ -226,9 +226,9 @@ class TensorWriter:
         Arrays whose memory overlaps have one storage, from their first entry to their last.
         """
         spans = []
-        for record, array in self.tensors:
+        for number, (record, array) in enumerate(self.tensors):
             start, end = np.lib.array_utils.byte_bounds(array)
-            spans.append((start, end, array.dtype.str, record, array))
+            spans.append((start, end, array.dtype.str, record, array, number))
         spans.sort(key=lambda span: (span[2], span[0]))
         groups: list[list[Any]] = []
         for span in spans:
@@ -239,11 +239,13 @@ class TensorWriter:
             else:
                 groups.append([span])
         storages = []
+        groups.sort(key=lambda group: min(span[5] for span in group))
         for group in groups:
-            start, end = group[0][0], max(each[1] for each in group)
+            group.sort(key=lambda span: span[5])
+            start, end = min(each[0] for each in group), max(each[1] for each in group)
             number = self.next_id()
             entries = _whole(group, start, end)
-            for first, _, _, record, array in group:
+            for first, _, _, record, array, _ in group:
                 record.storage.id = number
                 record.offset = (first - start) // array.itemsize + 1
             storages.append((group[0][3], entries))
@@ -261,8 +263,6 @@ def _whole(group: list[Any], start: int, end: int) -> Array:
     low, high = np.lib.array_utils.byte_bounds(base)
     if low <= start and end <= high:
         count = (end - start) // first.itemsize
-        whole = np.lib.stride_tricks.as_strided(first.ravel()[:1], (1,), (first.itemsize,))
-        del whole
         interface = {
             "data": (start, False),
             "shape": (count,),
