@@ -29,7 +29,9 @@ __all__ = ["PREFIXES", "Builder", "short_name"]
 
 # 2.x has the first in front of its classes, 0.x the second.
 PREFIXES = ("com.intel.analytics.bigdl.dllib.nn.", "com.intel.analytics.bigdl.nn.")
-NO_CLASS = "a class that is here ({name} is not: missing='keep' keeps it as a module that can't run)"
+NO_CLASS = (
+    "a class that is here ({name} is not: missing='keep' keeps it as a module that can't run)"
+)
 _REGULARIZERS = (L1L2Regularizer, L1Regularizer, L2Regularizer)
 _METHODS = {
     "wRegularizer": "setWRegularizer",
@@ -199,9 +201,7 @@ class Builder:
                 raise self.error("a regularizer", f"{value!r:.40}", f"{path}.{name}")
             numbers = [*value.regularData, 0.0, 0.0][:2]
             cls = _REGULARIZERS[value.regularizerType]
-            made = (
-                cls(*numbers) if cls is L1L2Regularizer else cls(numbers[cls is L2Regularizer])
-            )
+            made = cls(*numbers) if cls is L1L2Regularizer else cls(numbers[cls is L2Regularizer])
             getattr(module, method)(made)
 
     def _arrays_of(self, record: Record, path: str) -> dict[int, np.ndarray[Any, Any]]:

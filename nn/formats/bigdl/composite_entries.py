@@ -52,8 +52,8 @@ def _read_map(reader: Any, record: Record, path: str, entry: Entry) -> Any:
 def _write_map(writer: Any, module: Any, record: Record, path: str) -> None:
     writer.children(record, module.modules[:1], path)
     child = record.subModules[0] if record.subModules else None
-    record.attr["module"] = writer.module_attr(None, path) if child is None else attr(
-        "MODULE", child
+    record.attr["module"] = (
+        writer.module_attr(None, path) if child is None else attr("MODULE", child)
     )
 
 

@@ -237,7 +237,8 @@ class Entry:
 
     def values(self, attrs: Mapping[str, Record], file: str | None, path: str) -> dict[str, Any]:
         """What the attributes of a record say, by the arguments of our constructor (`made`) or by
-        our attributes."""
+        our attributes.
+        """
         return {
             (param.argument if self.made else param.field): param.read(attrs, file, path)
             for param in self.params

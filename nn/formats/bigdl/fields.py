@@ -17,9 +17,27 @@ DATA_TYPE = Enum(
     {
         name: number
         for number, name in enumerate(
-            "INT32 INT64 FLOAT DOUBLE STRING BOOL CHAR SHORT BYTES REGULARIZER TENSOR "
-            "VARIABLE_FORMAT INITMETHOD MODULE NAME_ATTR_LIST ARRAY_VALUE DATA_FORMAT CUSTOM "
-            "SHAPE".split()
+            [
+                "INT32",
+                "INT64",
+                "FLOAT",
+                "DOUBLE",
+                "STRING",
+                "BOOL",
+                "CHAR",
+                "SHORT",
+                "BYTES",
+                "REGULARIZER",
+                "TENSOR",
+                "VARIABLE_FORMAT",
+                "INITMETHOD",
+                "MODULE",
+                "NAME_ATTR_LIST",
+                "ARRAY_VALUE",
+                "DATA_FORMAT",
+                "CUSTOM",
+                "SHAPE",
+            ]
         )
     },
 )
@@ -34,8 +52,18 @@ ENUMS = [
         {
             name: number
             for number, name in enumerate(
-                "EMPTY_FORMAT DEFAULT ONE_D IN_OUT OUT_IN IN_OUT_KW_KH OUT_IN_KW_KH "
-                "GP_OUT_IN_KW_KH GP_IN_OUT_KW_KH OUT_IN_KT_KH_KW".split()
+                [
+                    "EMPTY_FORMAT",
+                    "DEFAULT",
+                    "ONE_D",
+                    "IN_OUT",
+                    "OUT_IN",
+                    "IN_OUT_KW_KH",
+                    "OUT_IN_KW_KH",
+                    "GP_OUT_IN_KW_KH",
+                    "GP_IN_OUT_KW_KH",
+                    "OUT_IN_KT_KH_KW",
+                ]
             )
         },
     ),
@@ -44,8 +72,17 @@ ENUMS = [
         {
             name: number
             for number, name in enumerate(
-                "EMPTY_INITIALIZATION RANDOM_UNIFORM RANDOM_UNIFORM_PARAM RANDOM_NORMAL ZEROS ONES "
-                "CONST XAVIER BILINEARFILLER".split()
+                [
+                    "EMPTY_INITIALIZATION",
+                    "RANDOM_UNIFORM",
+                    "RANDOM_UNIFORM_PARAM",
+                    "RANDOM_NORMAL",
+                    "ZEROS",
+                    "ONES",
+                    "CONST",
+                    "XAVIER",
+                    "BILINEARFILLER",
+                ]
             )
         },
     ),

@@ -1,8 +1,8 @@
 """BigDL's models: `load` and `save` of .bigdl files, with weights inside or beside, and definitions.
 
-    model = nn.load("lenet.bigdl")
-    model = bigdl.load("lenet.bigdl", weightPath="lenet.bin")
-    model.saveModule("again.bigdl", overWrite=True)                   # BigDL reads it
+model = nn.load("lenet.bigdl")
+model = bigdl.load("lenet.bigdl", weightPath="lenet.bin")
+model.saveModule("again.bigdl", overWrite=True)                   # BigDL reads it
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ def read_graph(reader: Any, record: Record, path: str, entry: Any) -> Graph:
         if name in records:
             raise reader.error("each node once", f"{name:.60}", path)
         records[name] = child
-    inputs, outputs = _names(reader, record, "inputNames", path), _names(
-        reader, record, "outputNames", path
+    inputs, outputs = (
+        _names(reader, record, "inputNames", path),
+        _names(reader, record, "outputNames", path),
     )
     nodes: dict[str, GraphNode] = {}
     for name in _in_order(reader, records, [*inputs, *outputs], path):

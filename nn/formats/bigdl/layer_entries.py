@@ -289,7 +289,19 @@ def _write_lookup(writer: Any, module: Any, record: Record, path: str) -> None:
     record.attr["maxNorm"] = attr("DOUBLE", most)
 
 
-FULL = "nInputPlane nOutputPlane kW kH dW dH padW padH adjW adjH nGroup".split()
+FULL = [
+    "nInputPlane",
+    "nOutputPlane",
+    "kW",
+    "kH",
+    "dW",
+    "dH",
+    "padW",
+    "padH",
+    "adjW",
+    "adjH",
+    "nGroup",
+]
 
 
 def _full(values: dict[str, Any]) -> dict[str, Any]:

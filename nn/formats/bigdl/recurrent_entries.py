@@ -23,7 +23,6 @@ from tapegrad.nn.formats.bigdl.layouts import RULES
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.layers.activation import Identity
-
 from tapegrad.nn.layers.rearranging import Reverse
 from tapegrad.nn.layers.table import BifurcateSplitTable, CAddTable
 from tapegrad.nn.recurrent.unrolled import BiRecurrent, Recurrent, TimeDistributed
@@ -458,4 +457,3 @@ RECURRENT: list[Entry] = [
     _normalization("BatchNormalization", ""),
     _normalization("SpatialBatchNormalization", ", dataFormat:F@format=NCHW"),
 ]
-
