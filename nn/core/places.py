@@ -75,7 +75,7 @@ def names_beside(path: Place) -> list[str]:
         files, key = _store(os.fspath(path))
         with _errors_of_files(os.fspath(path)):
             return [found.rpartition("/")[2] for found in files.ls(key.rpartition("/")[0], False)]
-    return os.listdir(Path(path).parent)
+    return [found.name for found in Path(path).parent.iterdir()]
 
 
 def suffix_of(path: Place) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, KINDS, SCHEMA
-from tapegrad.nn.formats.common.protobuf import Record
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["NULL", "array_attr", "attr", "null_attr", "value_of"]
 

@@ -7,7 +7,7 @@ arrays are made without their constructors, so that no memory is asked for by nu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,21 +17,21 @@ from tapegrad.nn.core.services import service
 from tapegrad.nn.core.state import kept_names
 from tapegrad.nn.core.transient import transient_state_of
 from tapegrad.nn.formats.bigdl.attributes import NULL, value_of
-from tapegrad.nn.formats.bigdl.entry import Entry
 from tapegrad.nn.formats.bigdl.kept import Kept
 from tapegrad.nn.formats.bigdl.layouts import RULES
-from tapegrad.nn.formats.bigdl.tensors import TensorReader
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.bigdl.entry import Entry
+    from tapegrad.nn.formats.bigdl.tensors import TensorReader
 
 __all__ = ["PREFIXES", "Builder", "short_name"]
 
 # 2.x has the first in front of its classes, 0.x the second.
 PREFIXES = ("com.intel.analytics.bigdl.dllib.nn.", "com.intel.analytics.bigdl.nn.")
-NO_CLASS = (
-    "a class that is here ({name} is not: missing='keep' keeps it as a module that can't run)"
-)
+NO_CLASS = "a class that is here ({name} is not; missing='keep' makes a module that can't run)"
 _REGULARIZERS = (L1L2Regularizer, L1Regularizer, L2Regularizer)
 _METHODS = {
     "wRegularizer": "setWRegularizer",
@@ -102,10 +102,11 @@ class Builder:
         if entry is None:
             own = self.classes.get(record.moduleType) or self.classes.get(name.rpartition(".")[2])
             if own is not None and issubclass(own, Module):
-                module = own()
+                module: Any = own()
                 for child in record.subModules:
                     module.add(self.build(child, path))
-                return module
+                made_own: Module = module
+                return made_own
             if self.keep:
                 return Kept(record, self._arrays_of(record, path))
             raise self.error(NO_CLASS.format(name=f"{name:.80}"), None, path, UnsupportedError)
@@ -201,7 +202,11 @@ class Builder:
                 raise self.error("a regularizer", f"{value!r:.40}", f"{path}.{name}")
             numbers = [*value.regularData, 0.0, 0.0][:2]
             cls = _REGULARIZERS[value.regularizerType]
-            made = cls(*numbers) if cls is L1L2Regularizer else cls(numbers[cls is L2Regularizer])
+            made: Any = (
+                L1L2Regularizer(*numbers)
+                if cls is L1L2Regularizer
+                else cls(numbers[cls is L2Regularizer])  # type: ignore[call-arg]
+            )
             getattr(module, method)(made)
 
     def _arrays_of(self, record: Record, path: str) -> dict[int, np.ndarray[Any, Any]]:

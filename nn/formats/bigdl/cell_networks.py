@@ -11,7 +11,6 @@ from typing import Any
 
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.containers.graph import Graph, GraphNode
-from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.layers.activation import Identity, Sigmoid, Tanh
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.indexing import Narrow, Select
@@ -134,10 +133,6 @@ def _convolutional(cell: Any) -> Any:
         ConcatTable(y, SelectTable(2)),
         ConcatTable(SelectTable(0), Identity()),
     )
-
-
-def _several(cell: Any) -> Any:
-    raise UnsupportedError("cells that are one step", "MultiRNNCell")
 
 
 NETWORKS: dict[str, Callable[[Any], Any]] = {

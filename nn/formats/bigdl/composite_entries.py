@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from tapegrad.nn.formats.bigdl.entry import Entry, declared
 from tapegrad.nn.formats.bigdl.graphs import read_graph, write_graph
 from tapegrad.nn.formats.bigdl.layer_entries import OURS
 from tapegrad.nn.formats.bigdl.quantized import read_quantized
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.pointwise import CAdd, CMul
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["COMPOSITES", "READ_ONLY"]
 
@@ -179,10 +181,14 @@ READ_ONLY: list[Entry] = [
     *(
         dataclasses.replace(_inner(text), name=f"quantized.{text.partition('(')[0]}")
         for text in (
-            "SpatialConvolution(nInputPlane:i, nOutputPlane:i, kernelW:i@kW, kernelH:i@kH, "
-            "strideW:i@dW, strideH:i@dH, padW:i, padH:i, nGroup:i=1, format:F=NCHW)",
-            "SpatialDilatedConvolution(nInputPlane:i, nOutputPlane:i, kW:i, kH:i, dW:i, dH:i, "
-            "padW:i, padH:i, dilationW:i, dilationH:i)",
+            (
+                "SpatialConvolution(nInputPlane:i, nOutputPlane:i, kernelW:i@kW, kernelH:i@kH, "
+                "strideW:i@dW, strideH:i@dH, padW:i, padH:i, nGroup:i=1, format:F=NCHW)"
+            ),
+            (
+                "SpatialDilatedConvolution(nInputPlane:i, nOutputPlane:i, kW:i, kH:i, dW:i, dH:i, "
+                "padW:i, padH:i, dilationW:i, dilationH:i)"
+            ),
         )
     ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +12,16 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.formats.bigdl.attributes import array_attr, attr, null_attr
 from tapegrad.nn.formats.bigdl.building import PREFIXES
-from tapegrad.nn.formats.bigdl.entry import Entry
 from tapegrad.nn.formats.bigdl.fields import SCHEMA
 from tapegrad.nn.formats.bigdl.kept import Kept, copied
 from tapegrad.nn.formats.bigdl.layouts import RULES
 from tapegrad.nn.formats.bigdl.tensors import TensorWriter
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.common.wire_reading import MAX_DEPTH
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.bigdl.entry import Entry
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Describer", "array_in"]
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.bigdl.attributes import (
     INTEGERS,
@@ -35,7 +35,9 @@ from tapegrad.nn.formats.bigdl.attributes import (
 )
 from tapegrad.nn.formats.bigdl.fields import SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Entry", "Param", "declared", "regularizer_attr"]
 
@@ -61,25 +63,25 @@ def _integer(value: Any) -> Any:
 
 def _real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("a number")
+        raise ValueError("a number")  # noqa: TRY004  # told of the file
     return float(value)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("a text")
+        raise ValueError("a text")  # noqa: TRY004  # told of the file
     return value
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("true or false")
+        raise ValueError("true or false")  # noqa: TRY004  # told of the file
     return value
 
 
 def _integers(value: Any) -> list[int]:
     if not isinstance(value, list):
-        raise ValueError("a list of whole numbers")
+        raise ValueError("a list of whole numbers")  # noqa: TRY004  # told of the file
     return [_integer(each) for each in value]
 
 
@@ -225,7 +227,7 @@ class Entry:
     """
 
     name: str
-    cls: type
+    cls: Any
     params: tuple[Param, ...] = ()
     arrays: tuple[tuple[str, str], ...] = ()
     check: Callable[[dict[str, Any]], dict[str, Any]] | None = None

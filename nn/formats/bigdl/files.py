@@ -1,4 +1,4 @@
-"""BigDL's models: `load` and `save` of .bigdl files, with weights inside or beside, and definitions.
+"""BigDL's models: `load` and `save`, with weights inside or beside, and definitions.
 
 model = nn.load("lenet.bigdl")
 model = bigdl.load("lenet.bigdl", weightPath="lenet.bin")
@@ -11,7 +11,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tapegrad.nn.core import files
 from tapegrad.nn.core.places import name_of, replaced
@@ -20,7 +20,6 @@ from tapegrad.nn.formats.bigdl.attributes import attr
 from tapegrad.nn.formats.bigdl.building import Builder
 from tapegrad.nn.formats.bigdl.composite_entries import COMPOSITES, READ_ONLY
 from tapegrad.nn.formats.bigdl.description import Describer
-from tapegrad.nn.formats.bigdl.entry import Entry
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.layer_entries import LAYERS
 from tapegrad.nn.formats.bigdl.recurrent_entries import RECURRENT
@@ -28,9 +27,12 @@ from tapegrad.nn.formats.bigdl.tensors import GLOBAL, LISTS, TensorReader
 from tapegrad.nn.formats.bigdl.weight_file import read_weights, write_weights
 from tapegrad.nn.formats.common.errors import FormatError, Limits
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.common.text_writing import write_text
-from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.bigdl.entry import Entry
+    from tapegrad.nn.formats.common.protobuf import Record
+    from tapegrad.nn.module import Module
 
 __all__ = ["entries", "load", "load_definition", "records", "save", "save_definition"]
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.graph import Graph, GraphNode
 from tapegrad.nn.formats.bigdl.attributes import NULL, array_attr, attr
 from tapegrad.nn.formats.bigdl.building import short_name
 from tapegrad.nn.formats.bigdl.fields import SCHEMA
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.layers.activation import Identity
 from tapegrad.nn.layers.table import SelectTable
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["read_graph", "write_graph"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.common.records import message_of
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Kept", "copied"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from tapegrad.nn import containers, layers
 from tapegrad.nn.formats.bigdl.attributes import NULL, array_attr, attr, value_of
 from tapegrad.nn.formats.bigdl.entry import Entry, declared
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["LAYERS", "OURS"]
 
@@ -208,7 +210,7 @@ def _spread(name: str) -> Any:
 
 
 def _read_squeeze(reader: Any, record: Record, path: str, entry: Entry) -> Any:
-    dims = value_of(record.attr["dims"]) if "dims" in record.attr else NULL
+    dims: Any = value_of(record.attr["dims"]) if "dims" in record.attr else NULL
     if dims is NULL:
         return entry.cls()
     if len(dims) != 1 or not isinstance(dims[0], int):

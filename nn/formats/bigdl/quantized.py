@@ -5,14 +5,16 @@ What BigDL multiplies is int8 · largest / 127, row by row; our quantized layers
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.formats.bigdl.attributes import value_of
-from tapegrad.nn.formats.bigdl.entry import Entry
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.protobuf import Record
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.bigdl.entry import Entry
 
 __all__ = ["read_quantized"]
 

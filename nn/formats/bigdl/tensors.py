@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["GLOBAL", "LISTS", "TensorReader", "TensorWriter", "type_number"]
 
@@ -25,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 GLOBAL = "global_storage"
 # BigDL's type -> the list of a storage, and the type of its arrays
-LISTS = {
+LISTS: dict[str, tuple[str, np.dtype[Any]]] = {
     "FLOAT": ("float_data", np.dtype(np.float32)),
     "DOUBLE": ("double_data", np.dtype(np.float64)),
     "INT32": ("int_data", np.dtype(np.int32)),

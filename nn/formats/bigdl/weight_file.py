@@ -18,7 +18,7 @@ MAGIC = 3721
 _MAGIC = struct.pack(">i", MAGIC)
 _DIGEST = 16
 # BigDL's number of a type, which is none of those of its protobuf messages
-_TYPES = {
+_TYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype(">f4"),
     1: np.dtype(">f8"),
     3: np.dtype("?"),
