@@ -94,7 +94,7 @@ class Builder:
         if not record.train:
             module._training = False
         numeric = record.attr.get("module_numerics")
-        if numeric is not None and value_of(numeric) == ["Double"]:
+        if numeric is not None and value_of(numeric)[:1] == ["Double"]:
             module.__dict__["_type"] = np.dtype(np.float64)
         return module
 

@@ -36,7 +36,6 @@ ActivityRegularization(l1:d, l2:d)
 AddConstant(constant_scalar:d, inplace:b=false)
 BifurcateSplitTable(dimension:a)
 BinaryThreshold(th:d>threshold, ip:b>inplace=false)
-CAddTable(inplace:b=false)
 CAveTable(inplace:b=false)
 CDivTable
 CMaxTable
@@ -183,7 +182,7 @@ def _dropout(values: dict[str, Any]) -> dict[str, Any]:
 
 def _write_pooling(writer: Any, module: Any, record: Record, path: str) -> None:
     record.attr["ceilMode"] = attr("BOOL", bool(module.ceil_mode))
-    record.attr["indices"] = writer.null_tensor()
+    record.attr["indices"] = writer.empty_tensor()
 
 
 BATCH_MODES = (None, False, True)
@@ -344,6 +343,7 @@ def _read_means(reader: Any, record: Record, path: str, entry: Entry) -> Any:
 
 
 SPECIAL: list[Entry] = [
+    declared("CAddTable(inplace:b=false)", OURS, types=2),
     declared(
         "Add(inputSize:i#bias.0) bias",
         OURS,

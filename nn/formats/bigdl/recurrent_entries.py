@@ -274,6 +274,8 @@ def write_recurrent(writer: Any, module: Any, record: Record, path: str) -> None
         before = TimeDistributed(cell.modules[0], module.maskZero)
         if len(module.modules) > 1:
             before = Sequential(before, TimeDistributed(module.modules[1]))
+        for layer in (before, *(before.modules if isinstance(before, Sequential) else ())):
+            layer._training = module.train
     record.attr["preTopology"] = writer.module_attr(before, f"{path}.preTopology")
     records = [inner]
     if before is not None:
