@@ -94,7 +94,8 @@ class Builder:
         if not record.train:
             module._training = False
         numeric = record.attr.get("module_numerics")
-        if numeric is not None and value_of(numeric)[:1] == ["Double"]:
+        kinds: Any = NULL if numeric is None else value_of(numeric)
+        if isinstance(kinds, list) and kinds[:1] == ["Double"]:
             module.__dict__["_type"] = np.dtype(np.float64)
         return module
 

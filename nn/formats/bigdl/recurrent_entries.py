@@ -95,7 +95,10 @@ def _cell_reader(make: Maker) -> Any:
         called, expected = make(reader, record, path)
         if expected != _entries(tensors):
             raise reader.error(f"{expected} entries of arrays", _entries(tensors), path)
-        return _fill(reader, called(), tensors, path)
+        cell = _fill(reader, called(), tensors, path)
+        for child in cell.modules:
+            child._training = record.train
+        return cell
 
     return read
 
