@@ -135,7 +135,9 @@ def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...])
             if kind < 3 and names:
                 value.pop(key)
             else:
-                value[rng.choice([key, "size", "p", "weight"])] = value.get(rng.choice(names or [key]))
+                value[rng.choice([key, "size", "p", "weight"])] = value.get(
+                    rng.choice(names or [key])
+                )
                 value = {k: v for k, v in value.items() if v is not None}
                 values[field.name] = value
         elif field.message is not None:

@@ -147,7 +147,9 @@ def differences(theirs: Any, ours: Any, path: str = "root") -> list[str]:
             found.append(f"{path}.{name}: {a} {b}")
     children = [list(record.subModules) for record in (theirs, ours)]
     if graph:
-        children = [sorted(each, key=lambda m: m.name or m.moduleType + m.namePostfix) for each in children]
+        children = [
+            sorted(each, key=lambda m: m.name or m.moduleType + m.namePostfix) for each in children
+        ]
     if len(children[0]) != len(children[1]):
         return [*found, f"{path}: {len(children[1])} modules"]
     for k, pair in enumerate(zip(*children, strict=True)):

@@ -140,7 +140,9 @@ class Builder:
     def set_arrays(self, module: Any, entry: Entry, record: Record, path: str) -> None:
         """Set the parameters of a module that has no constructor's; a last one may be missing."""
         tensors = self.tensors_of(record)
-        least = len(entry.arrays) - (entry.arrays[-1][0] == "bias" and len(entry.arrays) > 1)
+        least = entry.least
+        if least is None:
+            least = len(entry.arrays) - (entry.arrays[-1][0] == "bias" and len(entry.arrays) > 1)
         if not least <= len(tensors) <= len(entry.arrays):
             raise self.error(f"{least} to {len(entry.arrays)} arrays", len(tensors), path)
         for number, (field, rule) in enumerate(entry.arrays):

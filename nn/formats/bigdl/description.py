@@ -15,6 +15,7 @@ from tapegrad.nn.formats.bigdl.building import PREFIXES
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.kept import Kept, copied
 from tapegrad.nn.formats.bigdl.layouts import RULES
+from tapegrad.nn.formats.bigdl.reasons import NOT_WRITTEN
 from tapegrad.nn.formats.bigdl.tensors import TensorWriter
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.wire_reading import MAX_DEPTH
@@ -60,7 +61,9 @@ class Describer:
         entry = self.entries.get(type(module))
         own = self.names.get(type(module))
         if entry is None and own is None:
-            raise UnsupportedError(NO_CLASS, type(module).__name__, path=path)
+            name = type(module).__name__
+            reason = NOT_WRITTEN.get(name)
+            raise UnsupportedError(NO_CLASS if reason is None else reason, name, path=path)
         name = PREFIXES[0] + entry.name if entry is not None else str(own)
         record = self.frame(module, name, 1 if entry is None else entry.types)
         if entry is None:

@@ -414,6 +414,7 @@ def _normalization(name: str, extra: str) -> Entry:
         layers,
         read=_read_normalization,
         write=_write_normalization_layer,
+        least=0,
     )
 
 
