@@ -25,14 +25,14 @@ Seed = tuple[bytes, list[tuple[int, int, bool]], str]
 def load(data: bytes) -> Any:
     """What the reader of the first letter makes of the rest."""
     from tapegrad.nn.formats import FormatError, Limits, bigdl
-    from tapegrad.nn.formats.bigdl.weight_file import read_weights
+    from tapegrad.nn.formats.bigdl.weight_file import read_storages
 
     kind, rest = data[:1], data[1:]
     if kind == b"m":
         bigdl.load(rest, missing="keep")
         return bigdl.load(rest)
     if kind == b"w":
-        return read_weights(rest, Limits())
+        return read_storages(rest, Limits())
     if kind == b"t":
         return bigdl.load_definition(rest)
     raise FormatError("a letter that says which reader it is for")
@@ -106,7 +106,7 @@ def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...])
     """A model with something else in its fields, and lengths that fit again."""
     from tapegrad.nn.formats import FormatError
     from tapegrad.nn.formats.bigdl.fields import SCHEMA
-    from tapegrad.nn.formats.common.records import Record, values_of
+    from tapegrad.nn.formats.common.records import Record, set_values
 
     root = SCHEMA.read(data[1:], "BigDLModule")
     records: list[Any] = []
@@ -123,7 +123,7 @@ def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...])
         if not fields:
             continue
         field = rng.choice(fields)
-        values = values_of(record)
+        values = set_values(record)
         other = rng.choice(records)
         value = values[field.name]
         kind = rng.randrange(5)
@@ -148,7 +148,7 @@ def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...])
             values[field.name] = value[: rng.randrange(value.size + 1)]
         elif field.repeated and value:
             at = rng.randrange(len(value))
-            new = values_of(other).get(field.name) or [rng.choice(choices)]
+            new = set_values(other).get(field.name) or [rng.choice(choices)]
             value[at] = rng.choice(list(new)) if field.kind == "string" else rng.choice(choices)
         elif isinstance(value, bool):
             values[field.name] = not value

@@ -30,7 +30,7 @@ from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.files import entries, records
 from tapegrad.nn.formats.bigdl.reasons import NOT_WRITTEN
 from tapegrad.nn.formats.bigdl.showing import describe
-from tapegrad.nn.formats.bigdl.weight_file import read_weights
+from tapegrad.nn.formats.bigdl.weight_file import read_storages
 
 NAME = "com.intel.analytics.bigdl.dllib.nn."
 
@@ -502,7 +502,7 @@ def test_a_bigdl_model_that_is_cut_at_any_byte_is_an_error(name: str) -> None:
     weights = (MODELS / name / "model_sep.bin").read_bytes()
     for size in range(len(weights)):
         with pytest.raises(FormatError):
-            read_weights(weights[:size], Limits())
+            read_storages(weights[:size], Limits())
 
 
 def separate(*storages: tuple[int, int, int, bytes], magic: int = 3721) -> bytes:
@@ -532,7 +532,7 @@ WEIGHTS = {
 def test_weights_beside_bigdl_models_are_checked(name: str) -> None:
     data, kind, text = WEIGHTS[name]
     with pytest.raises(kind, match=text):
-        read_weights(data, Limits())
+        read_storages(data, Limits())
 
 
 def test_a_bigdl_model_without_its_weights_says_what_it_needs() -> None:

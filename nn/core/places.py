@@ -30,7 +30,7 @@ __all__ = [
     "file_name",
     "is_remote",
     "mapped",
-    "name_of",
+    "source_name",
     "names_beside",
     "opened",
     "replaced",
@@ -83,7 +83,7 @@ def suffix_of(path: Place) -> str:
     return Path(file_name(path)).suffix.lower()
 
 
-def name_of(source: Place | bytes) -> str | None:
+def source_name(source: Place | bytes) -> str | None:
     """What errors call a file; None for bytes."""
     return None if isinstance(source, bytes) else os.fspath(source)
 

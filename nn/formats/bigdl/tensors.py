@@ -271,11 +271,11 @@ def _whole(group: list[Any], start: int, end: int) -> Array:
             "typestr": first.dtype.str,
             "version": 3,
         }
-        return np.asarray(_Memory(interface, base))
+        return np.asarray(_Stretch(interface, base))
     raise UnsupportedError("arrays whose memory is one array's", "several that overlap")
 
 
-class _Memory:
+class _Stretch:
     """A stretch of memory, which `owner` keeps alive."""
 
     def __init__(self, interface: dict[str, Any], owner: Array) -> None:
