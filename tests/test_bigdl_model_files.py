@@ -620,7 +620,7 @@ def test_a_bigdl_model_is_shown_without_being_built() -> None:
 def test_a_large_bigdl_model_needs_little_more_memory_than_its_file(tmp_path: Path) -> None:
     import subprocess
 
-    model = nn.Sequential(nn.Linear(4096, 4096, False), nn.Linear(4096, 4096, False))
+    model = nn.Sequential(*(nn.Linear(4096, 4096, False) for _ in range(3)))
     path = tmp_path / "large.bigdl"
     model.saveModule(path)
     size = path.stat().st_size

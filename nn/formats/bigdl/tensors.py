@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import Parameter
+from tapegrad.nn.core.places import copy_of_view
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 
@@ -137,7 +138,7 @@ class TensorReader:
         if number not in self.arrays:
             if number not in self.found:
                 raise self.error(NO_STORAGE.format(id=number), None, path)
-            self.arrays[number] = np.array(self.found[number], dtype.newbyteorder("="))
+            self.arrays[number] = copy_of_view(self.found[number], dtype.newbyteorder("="))
         whole = self.arrays[number]
         if whole.dtype != dtype:
             raise self.error(f"a storage of {dtype}", str(whole.dtype), path)
