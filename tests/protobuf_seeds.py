@@ -29,8 +29,7 @@ def load(data: bytes) -> Any:
 
     kind, rest = data[:1], data[1:]
     if kind == b"m":
-        bigdl.load(rest, missing="keep")
-        return bigdl.load(rest)
+        return bigdl.load(rest, missing="keep" if len(rest) % 2 else "refuse")
     if kind == b"w":
         return read_storages(rest, Limits())
     if kind == b"t":
