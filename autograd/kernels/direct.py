@@ -34,6 +34,7 @@ from tapegrad.autograd.kernels.direct_plans import (
     heights_of,
     in_pieces,
     make_plan,
+    packed,
     registers,
     sums_kernel,
 )
@@ -76,7 +77,7 @@ def _offsets(channels: int, rows: AxisWindows, columns: AxisWindows) -> Array:
     return np.ascontiguousarray(found, dtype=np.int64).reshape(-1)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _forward_plan(
     channels: int,
     planes: int,
@@ -87,12 +88,13 @@ def _forward_plan(
 ) -> tuple[JobPlan, bool, Lines]:
     down, right = _x_axes(rows, columns)
     offsets = _offsets(channels // groups, rows, columns)
-    index = np.arange(planes * len(offsets)).reshape(groups, planes // groups, len(offsets))
     group_size = math.prod(frame_shape(channels, down, right)) // groups
     size = (rows.count, columns.count)
     by_row, lines = cover(heights_of(planes // groups), size, right.length, dtype)
     pitch = rows.count * columns.count if by_row else lines.places
-    plan = make_plan(index, offsets, group_size, pitch, dtype.itemsize)
+    plan = make_plan(
+        (groups, planes // groups, len(offsets)), offsets, group_size, pitch, dtype.itemsize
+    )
     return plan, by_row, lines
 
 
@@ -103,7 +105,7 @@ def direct_conv2d(
     n, channels = x.shape[:2]
     planes = out.shape[1]
     plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
-    weights = w.reshape(-1)[plan.order]
+    weights = packed(w.reshape(groups, planes // groups, -1))
     down, right = _x_axes(rows, columns)
     shape = frame_shape(channels, down, right)
     as_it_is = shape == (channels, 1, 1, *x.shape[2:]) and rows.padding == columns.padding == 0
@@ -171,9 +173,10 @@ def _g_axis(axis: AxisWindows, residues: Sequence[_Residue]) -> tuple[FrameAxis,
 
 
 class _Target(NamedTuple):
-    """The entries of x with one pair of remainders, and how they are computed if they have taps."""
+    """The entries of x with one pair of remainders, their taps, and their plan if they have any."""
 
     where: Any
+    taps: tuple[tuple[int, ...], tuple[int, ...]]
     plan: JobPlan | None
     lines: Lines | None
 
@@ -192,7 +195,7 @@ class _Backward(NamedTuple):
     targets: list[_Target]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _backward_plan(
     channels: int,
     planes: int,
@@ -209,8 +212,6 @@ def _backward_plan(
     by_row, _ = cover(heights, size, right.length, dtype)
     by_row = by_row and rows.stride == columns.stride == 1
     room = max(lanes_of(dtype), size[0] * right.length)
-    shape = (groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
-    index = np.arange(math.prod(shape)).reshape(shape).transpose(0, 2, 1, 3, 4)
     first = np.arange(planes // groups)[:, None, None] * plane
     targets = []
     for a, row in enumerate(vertical):
@@ -218,20 +219,23 @@ def _backward_plan(
             both = (slice(a, None, rows.stride), slice(b, None, columns.stride))
             plan = lines = None
             if row.taps and column.taps:
-                taps = index[..., list(row.taps), :][..., list(column.taps)]
                 starts = (top - np.array(row.shifts)) * right.length
                 _, lines = cover(heights, (row.size, column.size), right.length, dtype)
                 if not by_row:
                     lines = cover_at_once(heights, (row.size, column.size), right.length, dtype)
                 plan = make_plan(
-                    taps.reshape(groups, channels // groups, -1),
+                    (
+                        groups,
+                        channels // groups,
+                        planes // groups * len(row.taps) * len(column.taps),
+                    ),
                     first + starts[:, None] + (left - np.array(column.shifts)),
                     planes // groups * plane,
                     size[0] * size[1] if by_row else room,
                     dtype.itemsize,
                 )
             where = (slice(None), slice(None), *both)
-            targets.append(_Target(where, plan, lines))
+            targets.append(_Target(where, (row.taps, column.taps), plan, lines))
     return _Backward(down, right, by_row, room, targets)
 
 
@@ -242,8 +246,12 @@ def direct_input_gradient(
     n, planes = g.shape[:2]
     channels = out.shape[1]
     back = _backward_plan(channels, planes, groups, rows, columns, g.dtype)
-    flat = w.reshape(-1)
-    weights = [None if t.plan is None else flat[t.plan.order] for t in back.targets]
+    turned = w.reshape(groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
+    turned = turned.transpose(0, 2, 1, 3, 4)  # (groups, C / groups, O / groups, kH, kW)
+    weights = [
+        packed(turned[..., list(t.taps[0]), :][..., list(t.taps[1])].reshape(*turned.shape[:2], -1))
+        for t in back.targets
+    ]
     shape = frame_shape(planes, back.down, back.right)
     canvas_shape = (0,) if back.by_row else (channels, back.places)
     pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize)
@@ -253,11 +261,11 @@ def direct_input_gradient(
         count = part.stop - part.start
         frames, canvas = scratch_arrays(g.dtype, (count, *shape), (count, *canvas_shape))
         Frames(frames, back.down, back.right).fill(g[part])
-        for target, packed in zip(back.targets, weights, strict=True):
-            if target.plan is None or target.lines is None or packed is None:
+        for target, numbers in zip(back.targets, weights, strict=True):
+            if target.plan is None or target.lines is None:
                 out[part][target.where] = 0
                 continue
-            target.plan.run(frames, packed, out[part] if back.by_row else canvas, target.lines)
+            target.plan.run(frames, numbers, out[part] if back.by_row else canvas, target.lines)
             if not back.by_row:
                 _take_rows(canvas, back.right.length, out[part][target.where])
 
@@ -273,7 +281,7 @@ class _SumPlan(NamedTuple):
     jobs: Array
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _sum_plan(
     channels: int,
     planes: int,

@@ -30,6 +30,7 @@ __all__ = [
     "heights_of",
     "in_pieces",
     "make_plan",
+    "packed",
     "registers",
     "sums_kernel",
 ]
@@ -204,13 +205,11 @@ def in_pieces(n: int, image_bytes: int) -> list[slice]:
 class JobPlan(NamedTuple):
     """What `_products` does for each image; it depends on shapes and settings alone.
 
-    order:   where the numbers of its packed weights lie in w
     offsets: for each tap, where it reads in a frame
     jobs:    for each number of planes that are computed together, the bytes from the start of the
              frame, of the weights and of the results to those of a job
     """
 
-    order: Array
     offsets: Array
     jobs: list[tuple[int, Array]]
 
@@ -294,16 +293,26 @@ def heights_of(planes: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def make_plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsize: int) -> JobPlan:
-    """A plan for weights whose places in w are `index` (groups, planes, taps)."""
-    groups, planes, taps = index.shape
+def packed(weights: Array) -> Array:
+    """Weights (groups, planes, taps) in the order in which the kernel of products reads them."""
+    parts, first, planes = [], 0, weights.shape[1]
+    while first < planes:
+        height = next(h for h in HEIGHTS if h <= planes - first)
+        parts.append(weights[:, first : first + height].transpose(0, 2, 1).reshape(-1))
+        first += height
+    return np.concatenate(parts)
+
+
+def make_plan(
+    shape: tuple[int, int, int], offsets: Array, group_size: int, pitch: int, itemsize: int
+) -> JobPlan:
+    """A plan for weights of `shape` (groups, planes, taps), which `packed` has put in order."""
+    groups, planes, taps = shape
     group = np.arange(groups)
     jobs: dict[int, list[Array]] = {}
-    packed: list[Array] = []
     start = first = 0
     while first < planes:
         height = next(h for h in HEIGHTS if h <= planes - first)
-        packed.append(index[:, first : first + height].transpose(0, 2, 1).reshape(-1))
         rows = [
             group * group_size,
             start + group * (taps * height),
@@ -313,7 +322,6 @@ def make_plan(index: Array, offsets: Array, group_size: int, pitch: int, itemsiz
         start += groups * taps * height
         first += height
     return JobPlan(
-        np.concatenate(packed),
         np.ascontiguousarray(offsets, dtype=np.int64).reshape(-1),
         [(h, np.ascontiguousarray(np.concatenate(part), np.int64)) for h, part in jobs.items()],
     )

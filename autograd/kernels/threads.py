@@ -16,6 +16,8 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -39,11 +41,22 @@ _blas: list[Any] = []  # controllers of the BLAS libraries, once a number has be
 
 
 class _Settings:
-    """How many threads compute, and the lock that the one call holds that uses the pool."""
+    """How many threads compute, and the pool.
+
+    busy:    the lock that the one call holds that uses the pool
+    waiting: where its threads wait for work
+    helpers: how many there are
+    """
 
     def __init__(self) -> None:
         self.count = 1
+        self.forget_threads()
+
+    def forget_threads(self) -> None:
+        """Begin with a pool that has no threads."""
         self.busy = threading.Lock()
+        self.waiting: SimpleQueue[_Work] = SimpleQueue()
+        self.helpers = 0
 
 
 _settings = _Settings()
@@ -100,12 +113,14 @@ def _set_blas(count: int) -> None:
 
 
 class _Work:
-    """One call of `run_pieces`: which piece comes next, who is at work, what was raised."""
+    """One call of `run_pieces`: which piece comes next, how many are at work, what was raised."""
 
     def __init__(self, function: Callable[[int], object], count: int) -> None:
         self.function, self.count = function, count
         self.numbers = itertools.count()  # `next` on it is one step under Python's lock
         self.error: BaseException | None = None
+        self._helpers, self._closed = 0, False
+        self._changing, self._left = threading.Lock(), threading.Lock()
 
     def run(self) -> None:
         """Run pieces until none is left, or one has failed."""
@@ -115,39 +130,33 @@ class _Work:
             except BaseException as error:  # noqa: BLE001  # raised again where the call was made
                 self.error = error
 
+    def help(self) -> None:
+        """Run pieces on another thread, unless the work is closed."""
+        with self._changing:
+            if self._closed:
+                return
+            self._helpers += 1
+        self.run()
+        with self._changing:
+            self._helpers -= 1
+        with suppress(RuntimeError):  # nobody waits
+            self._left.release()
 
-class _Worker(threading.Thread):
-    """A thread that sleeps until there is work."""
+    def close(self) -> None:
+        """Let nobody begin any more, and wait until all have left.
 
-    def __init__(self) -> None:
-        super().__init__(name="tapegrad worker", daemon=True)
-        self.work: _Work | None = None
-        self._awake, self._asleep = threading.Lock(), threading.Lock()
-        self._awake.acquire()
-        self._asleep.acquire()
-        self.start()
-
-    def run(self) -> None:
-        """Do what comes, for ever."""
-        _local.inside = True
-        while True:
-            self._awake.acquire()
-            if self.work is not None:
-                self.work.run()
-            self.work = None
-            self._asleep.release()
-
-    def begin(self, work: _Work) -> None:
-        """Let the thread work."""
-        self.work = work
-        self._awake.release()
-
-    def wait(self) -> None:
-        """Wait until it sleeps."""
-        self._asleep.acquire()
+        An exception of a signal may come at any line; the caller then calls it again.
+        """
+        with self._changing:
+            self._closed = True
+        while self._helpers:
+            self._left.acquire(timeout=0.05)  # `_helpers` tells; a release may get lost
 
 
-_workers: list[_Worker] = []
+def _help_for_ever(waiting: SimpleQueue[_Work]) -> None:
+    _local.inside = True
+    while True:
+        waiting.get().help()
 
 
 def run_pieces(function: Callable[[int], object], count: int) -> None:
@@ -156,41 +165,39 @@ def run_pieces(function: Callable[[int], object], count: int) -> None:
     Returns when all are done.  What a piece raises is raised here, once no other is running; pieces
     that have not begun are left out.
     """
-    threads, busy = min(_settings.count, count), _settings.busy
-    inside = threads < 2 or getattr(_local, "inside", False)
-    if inside or not busy.acquire(blocking=False):
+    threads = min(_settings.count, count)
+    if threads < 2 or getattr(_local, "inside", False) or _settings.busy.locked():
         for number in range(count):
             function(number)
         return
-    try:
+    # No exception of a signal comes between `with` and its lock, as it may after `acquire`.
+    with _settings.busy:  # where two threads come at once, one waits here
         _run_on_threads(_Work(function, count), threads - 1)
-    finally:
-        busy.release()
 
 
 def _run_on_threads(work: _Work, helpers: int) -> None:
-    while len(_workers) < helpers:
-        _workers.append(_Worker())
-    begun: list[_Worker] = []
+    while _settings.helpers < helpers:
+        threading.Thread(
+            target=_help_for_ever, args=(_settings.waiting,), name="tapegrad worker", daemon=True
+        ).start()
+        _settings.helpers += 1
     interrupt: BaseException | None = None
-    _local.inside = True
     try:
+        _local.inside = True
         _set_blas(1)
-        for worker in _workers[:helpers]:
-            begun.append(worker)
-            worker.begin(work)
+        for _ in range(helpers):
+            _settings.waiting.put(work)
         work.run()
     except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt between the lines
         interrupt = work.error = error
-    finally:
-        while begun:  # nobody may leave while another thread writes into the caller's memory
-            try:
-                begun[-1].wait()
-                begun.pop()
-            except KeyboardInterrupt as error:
-                interrupt = work.error = error
-        _local.inside = False
-        _set_blas(_settings.count)
+    while True:  # nobody may leave while another thread writes into the caller's memory
+        try:
+            work.close()
+            _local.inside = False
+            _set_blas(_settings.count)
+            break
+        except KeyboardInterrupt as error:
+            interrupt = work.error = error
     if interrupt is not None:
         raise interrupt
     if work.error is not None:
@@ -199,8 +206,7 @@ def _run_on_threads(work: _Work, helpers: int) -> None:
 
 def _start_again() -> None:
     """Forget the threads that a child of `fork` does not have."""
-    _workers.clear()
-    _settings.busy = threading.Lock()
+    _settings.forget_threads()
     _local.inside = False
 
 

@@ -91,7 +91,7 @@ class _Tiling(NamedTuple):
         return self.lines * OUT * self.right * OUT * planes
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _work(
     x_shape: tuple[int, ...], planes: int, size: tuple[int, int], padding: tuple[int, int]
 ) -> _Tiling:
