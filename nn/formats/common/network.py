@@ -38,10 +38,10 @@ class Value(NamedTuple):
     """
 
     name: str
-    index: int | None = None
+    entry: int | None = None
 
     def __str__(self) -> str:
-        return self.name if self.index is None else f"{self.name}[{self.index}]"
+        return self.name if self.entry is None else f"{self.name}[{self.entry}]"
 
 
 class ArrayType(NamedTuple):
@@ -180,10 +180,10 @@ def module_of(network: Network) -> Module:
     split: dict[Value, GraphNode] = {}
 
     def graph_node(value: Value) -> GraphNode:
-        if value.index is None:
+        if value.entry is None:
             return made[value.name]
         if value not in split:
-            split[value] = GraphNode(None, (made[value.name],), selected=value.index)
+            split[value] = GraphNode(None, (made[value.name],), selected=value.entry)
         return split[value]
 
     for each in nodes:

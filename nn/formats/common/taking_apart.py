@@ -175,15 +175,20 @@ class _Taker:
             self.types[value] = type_of_array(data)
         return Wire(value, data)
 
+    def name_input(self, value: Value, name: str) -> None:
+        """Call an input of the network as the first layer that takes it is called."""
+        if value.name == "":
+            self.inputs[value] = self.inputs.get(value) or name
+
     def _used_inputs(self, outputs: list[Wire]) -> dict[Value, str]:
         """The inputs of the network, with names: those of `_start`, or entries of its table."""
         read = [value for each in self.nodes for value in each.inputs if value.name == ""]
         read += [wire.value for wire in outputs if wire.value.name == ""]
         found = dict(self.inputs)
-        if (entries := sorted({v for v in read if v.index is not None})) and Value("") in found:
+        if (entries := sorted({v for v in read if v.entry is not None})) and Value("") in found:
             if Value("") in read:
                 raise UnsupportedError(UNKNOWN_TABLE, "an input that is an array and a table")
-            last = max(v.index or 0 for v in entries)
+            last = max(v.entry or 0 for v in entries)
             found = {Value("", i): found.get(Value("", i), "") for i in range(last + 1)}
         for number, value in enumerate(found):
             wanted = self.inputs.get(value) or ("data" if len(found) == 1 else f"data{number}")
@@ -257,7 +262,7 @@ class _Taker:
     def entry(self, flow: Flow, index: int) -> Flow:
         if isinstance(flow, list):
             return flow[index]
-        if flow.value.index is not None:
+        if flow.value.entry is not None:
             raise UnsupportedError(NESTED, f"an entry of {flow.value}")
         return Wire(Value(flow.value.name, index))
 
@@ -343,11 +348,8 @@ def _graph(taker: _Taker, module: Any, flow: Flow, place: str) -> Flow:
             values = [parts[step.input]]
             first = module.modules[step.module] if step.module is not None else None
             if isinstance(first, Identity) and first.hasName() and isinstance(values[0], Wire):
-                value = values[0].value
-                if value in taker.inputs or value.name == "":
-                    taker.inputs.setdefault(value, "")
-                    taker.inputs[value] = taker.inputs[value] or first.getName()
-        value = values[0] if len(values) == 1 else list(values)
+                taker.name_input(values[0].value, first.getName())
+        value: Flow = values[0] if len(values) == 1 else list(values)
         if step.selected is not None:
             value = taker.entry(value, step.selected)
         if step.module is not None:
