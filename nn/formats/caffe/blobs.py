@@ -1,9 +1,9 @@
 """Blobs: the arrays of Caffe's layers, in the layouts of all its times and of BigDL.
 
-    shape of a file                     read as
-    shape { dim: … }                    as it stands
-    num, channels, height, width        these four (files before 2014): (1, 1, n, m) is (n, m)
-    (1, g·o, i, kH, kW) or (g, o, …)    BigDL's convolutions, five axes: the first two are joined
+shape of a file                     read as
+shape { dim: … }                    as it stands
+num, channels, height, width        these four (files before 2014): (1, 1, n, m) is (n, m)
+(1, g·o, i, kH, kW) or (g, o, …)    BigDL's convolutions, five axes: the first two are joined
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core.windows import same_padding
 from tapegrad.nn.formats.caffe.reading import Flow, Lengths, Reading, made
-from tapegrad.nn.formats.caffe.writing import Writing
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
@@ -30,6 +29,9 @@ from tapegrad.nn.layers.pooling.fixed import (
 )
 from tapegrad.nn.layers.shape import Flatten
 
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.caffe.writing import Writing
+
 __all__ = ["OPERATORS"]
 
 IMAGES = "a window over images, with a height and a width"
@@ -37,7 +39,7 @@ IMAGES = "a window over images, with a height and a width"
 
 def _pair(r: Reading, p: Any, word: str, listed: str, default: int) -> tuple[int, int]:
     """(height, width) of a kernel, stride, …: `word_h` and `word_w`, or one or two numbers."""
-    if f"{word}_h" in p or f"{word}_w" in p:
+    if word != "dilation" and (f"{word}_h" in p or f"{word}_w" in p):
         return int(getattr(p, f"{word}_h")), int(getattr(p, f"{word}_w"))
     numbers = getattr(p, listed)
     if not isinstance(numbers, list):
@@ -62,7 +64,9 @@ def _planes(r: Reading, group: int, axis: int) -> int:
         raise r.refusal("a batch of images", f"a blob of {r.ndim} axes")
     planes, stored = r.length(1), r.stored_shape(0)
     if planes is None and stored is not None and len(stored) in (4, 5):
-        planes = stored[-3] * group if axis == 1 else stored[-4] * (1 if len(stored) == 4 else group)
+        planes = (
+            stored[-3] * group if axis == 1 else stored[-4] * (1 if len(stored) == 4 else group)
+        )
     if planes is None:
         raise r.error("a shape of the input, or weights, which say how many planes there are")
     r.positive("planes", planes)
@@ -124,7 +128,7 @@ def _padding(w: Writing, layer: Any) -> tuple[int, int]:
 
 
 def _window(w: Writing, layer: Any) -> dict[str, Any]:
-    padH, padW = _padding(w, layer)  # noqa: N806  # as Torch7's attributes
+    padH, padW = _padding(w, layer)  # as Torch7's attributes
     return {
         "kernel_h": layer.kH, "kernel_w": layer.kW, "stride_h": layer.dH, "stride_w": layer.dW,
         "pad_h": padH, "pad_w": padW,
@@ -183,8 +187,16 @@ def read_deconvolution(r: Reading) -> list[Flow]:
         raise r.error(f"planes that divide into {group} groups", (n_in, n_out))
     layer = made(
         SpatialFullConvolution,
-        **{"nInputPlane": n_in, "nOutputPlane": n_out, "kW": kw, "kH": kh, "dW": dw, "dH": dh},
-        **{"padW": pw, "padH": ph, "adjW": 0, "adjH": 0},
+        nInputPlane=n_in,
+        nOutputPlane=n_out,
+        kW=kw,
+        kH=kh,
+        dW=dw,
+        dH=dh,
+        padW=pw,
+        padH=ph,
+        adjW=0,
+        adjH=0,
         **({"nGroup": group} if group != 1 else {}),
         weight=r.parameter(0, (n_in, n_out // group, kh, kw)),
         bias=r.parameter(1, (n_out,), 0.0) if p.bias_term else None,
@@ -252,10 +264,13 @@ def read_pooling(r: Reading) -> list[Flow]:
 
 def _pooled(r: Reading, n: int | None, k: int, s: int, p: int, *, ceil: bool) -> int | None:
     down = _size(r, n, k, s, p)
-    if n is None or down is None or not ceil:
-        return down
-    up = -(-(n + 2 * p - k) // s) + 1
-    return up - 1 if (up - 1) * s >= n + p else up
+    return rounded_up(n, k, s, p) if n is not None and ceil else down
+
+
+def rounded_up(length: int, k: int, s: int, p: int) -> int:
+    """The number of windows, rounded up; each begins within the image or the padding before it."""
+    up = -(-(length + 2 * p - k) // s) + 1
+    return up - 1 if (up - 1) * s >= length + p else up
 
 
 def write_pooling(w: Writing, layer: Any) -> list[str]:
@@ -269,8 +284,32 @@ def write_pooling(w: Writing, layer: Any) -> list[str]:
         if not layer.divide or (padded and not layer.count_include_pad):
             raise w.refusal("means over windows in which padding counts")
         if layer.global_pooling:
-            p = {"pool": 1, "global_pooling": True}
-    return w.put("Pooling", pooling_param=p)
+            return w.put("Pooling", pooling_param={"pool": 1, "global_pooling": True})
+    kind = w.input_type()
+    if layer.ceil_mode or kind is None:
+        return w.put("Pooling", pooling_param=p)
+    return _write_floor(w, p, kind.shape)
+
+
+def _write_floor(w: Writing, p: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
+    """Pooling whose number of windows is rounded down, for programs that know no round_mode too:
+    where that makes a difference it is rounded up, and the last window is cut off.
+    """
+    sides = []
+    for length, letter in zip(shape[2:], "hw", strict=True):
+        k, s, pad = (p[f"{word}_{letter}"] for word in ("kernel", "stride", "pad"))
+        sides.append(((length + 2 * pad - k) // s + 1, rounded_up(length, k, s, pad)))
+    cut = [axis for axis, (down, up) in enumerate(sides, 2) if down != up]
+    if not cut:
+        return w.put("Pooling", pooling_param=p)
+    tops = w.put("Pooling", ending="_ceil", pooling_param={**p, "round_mode": 0})
+    for axis in cut:
+        down, _ = sides[axis - 2]
+        ending = "_rows" if axis == 2 else "_columns"
+        slicing = {"axis": axis, "slice_point": [down]}
+        tops = w.put("Slice", reads=tops, ending=ending, tops=2, slice_param=slicing)
+        w.put("Silence", reads=tops[1:], ending=f"{ending}_unused", tops=0)
+    return tops[:1]
 
 
 def write_adaptive(w: Writing, layer: Any) -> list[str]:
@@ -384,9 +423,7 @@ OPERATORS = [
         dict.fromkeys(
             (SpatialMaxPooling, SpatialDilatedMaxPooling, SpatialAveragePooling), write_pooling
         )
-        | dict.fromkeys(
-            (SpatialAdaptiveAveragePooling, SpatialAdaptiveMaxPooling), write_adaptive
-        ),
+        | dict.fromkeys((SpatialAdaptiveAveragePooling, SpatialAdaptiveMaxPooling), write_adaptive),
         note="MAX and AVE; without round_mode the number of windows is rounded up",
     ),
     Operator("InnerProduct", read_inner_product, {Linear: write_linear}),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.caffe.fields import SCHEMA
-from tapegrad.nn.formats.caffe.reading import Flow, Reading
-from tapegrad.nn.formats.caffe.writing import Writing
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.detection.proposals import DetectionOutputSSD, PriorBox
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.caffe.reading import Flow, Reading
+    from tapegrad.nn.formats.caffe.writing import Writing
 
 __all__ = ["OPERATORS"]
 

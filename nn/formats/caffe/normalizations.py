@@ -7,13 +7,12 @@ layer becomes two.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.caffe.reading import Flow, Reading, made
-from tapegrad.nn.formats.caffe.writing import Writing
 from tapegrad.nn.formats.common.network import Network, Node, Value
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.distance import Normalize
@@ -27,6 +26,9 @@ from tapegrad.nn.layers.normalization.sample import GroupNorm, InstanceNorm, Nor
 from tapegrad.nn.layers.pointwise import CAdd, CMul, Scale
 from tapegrad.nn.layers.rearranging import InferReshape
 from tapegrad.nn.layers.shape import Flatten
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.caffe.writing import Writing
 
 __all__ = ["OPERATORS", "fused"]
 
@@ -80,7 +82,9 @@ def write_batch_norm(w: Writing, layer: Any) -> list[str]:
     p = {"use_global_stats": True, "eps": layer.eps}
     if layer.momentum != 1 - 0.999:
         p["moving_average_fraction"] = 1 - layer.momentum
-    tops = w.put("BatchNorm", blobs=[layer.running_mean, layer.running_var, one], batch_norm_param=p)
+    tops = w.put(
+        "BatchNorm", blobs=[layer.running_mean, layer.running_var, one], batch_norm_param=p
+    )
     if layer.weight is None:
         return tops
     blobs = [layer.weight, layer.bias]
@@ -220,9 +224,10 @@ def read_normalize(r: Reading) -> list[Flow]:
     if not p.across_spatial:
         layer = made(NormalizeScale, p=2.0, eps=p.eps, scale=1.0, weight=weight)
         return [r.then(layer, r.shape)]
-    if r.shape is None or None in r.shape[1:]:
+    sides = [n for n in r.shape[1:] if n is not None] if r.shape is not None else []
+    if len(sides) != 3:
         raise r.refusal("images of a known size", r.shape)
-    layers = (Flatten(), Normalize(2.0, p.eps), InferReshape((-1, *r.shape[1:])))
+    layers = (Flatten(), Normalize(2.0, p.eps), InferReshape((-1, *sides)))
     return r.chain(*layers, made(CMul, weight=weight), shape=r.shape)
 
 
@@ -253,7 +258,7 @@ def fused(network: Network, scales: set[str]) -> Network:
             or layer.affine
             or len(readers[Value(before.name)]) > 1
             or Value(before.name) in network.outputs
-            or each.layer.weight.size != layer.running_mean.size  # type: ignore[union-attr]
+            or _size_of(each) != layer.running_mean.size
         ):
             kept.append(each)
             continue
@@ -263,6 +268,12 @@ def fused(network: Network, scales: set[str]) -> Network:
         each.inputs = tuple(gone.get(value, value) for value in each.inputs)
     outputs = tuple(gone.get(value, value) for value in network.outputs)
     return Network(kept, network.inputs, outputs)
+
+
+def _size_of(node: Node) -> int:
+    scale: Any = node.layer
+    size: int = scale.weight.size
+    return size
 
 
 def _take_in(layer: Any, scale: Any) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.caffe.reading import Flow, Reading, made
-from tapegrad.nn.formats.caffe.writing import Writing
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.activation import (
     Abs,
@@ -24,9 +23,12 @@ from tapegrad.nn.layers.activation import (
 )
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.pointwise import AddConstant, MulConstant
-from tapegrad.nn.layers.rectifiers import BinaryThreshold, ELU, LeakyReLU, PReLU, ReLU, ReLU6
+from tapegrad.nn.layers.rectifiers import ELU, BinaryThreshold, LeakyReLU, PReLU, ReLU, ReLU6
 from tapegrad.nn.layers.softmax import LogSoftMax, SoftMax, SpatialLogSoftMax, SpatialSoftMax
 from tapegrad.nn.layers.table import CAddTable, CMaxTable, CMulTable, CSubTable
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.caffe.writing import Writing
 
 __all__ = ["OPERATORS"]
 
@@ -71,8 +73,9 @@ def read_prelu(r: Reading) -> list[Flow]:
 
 
 def write_prelu(w: Writing, layer: Any) -> list[str]:
-    p = {"prelu_param": {"channel_shared": True}} if layer.nOutputPlane == 0 else {}
-    return w.put("PReLU", blobs=[layer.weight], **p)
+    if layer.nOutputPlane == 0:
+        return w.put("PReLU", blobs=[layer.weight], prelu_param={"channel_shared": True})
+    return w.put("PReLU", blobs=[layer.weight])
 
 
 def read_elu(r: Reading) -> list[Flow]:
@@ -146,7 +149,7 @@ def _write_fixed(power: float) -> Callable[[Writing, Any], list[str]]:
     return write
 
 
-def _scaled(r: Reading, p: Any, factor: float, middle: Any) -> list[Any]:
+def _scaled(p: Any, factor: float, middle: Any) -> list[Any]:
     """Layers of middle((shift + scale · x) · factor)."""
     scale, shift = p.scale * factor, p.shift * factor
     layers: list[Any] = [] if scale == 1 else [MulConstant(scale)]
@@ -164,13 +167,13 @@ def _logarithm(r: Reading, base: float) -> float:
 def read_exp(r: Reading) -> list[Flow]:
     r.needs(1, 1)
     p = r.param("exp_param")
-    return r.chain(*_scaled(r, p, _logarithm(r, p.base), Exp()), shape=r.shape)
+    return r.chain(*_scaled(p, _logarithm(r, p.base), Exp()), shape=r.shape)
 
 
 def read_log(r: Reading) -> list[Flow]:
     r.needs(1, 1)
     p = r.param("log_param")
-    layers, base = _scaled(r, p, 1.0, Log()), _logarithm(r, p.base)
+    layers, base = _scaled(p, 1.0, Log()), _logarithm(r, p.base)
     if base != 1:
         layers.append(MulConstant(1 / base))
     return r.chain(*layers, shape=r.shape)
@@ -243,10 +246,10 @@ def write_softmax(w: Writing, layer: Any) -> list[str]:
             raise w.refusal("a batch", "a single sample")
         axis = 1
     axis = w.axis(axis)
-    return w.put("Softmax", **({} if axis == 1 else {"softmax_param": {"axis": axis}}))
+    return w.put("Softmax") if axis == 1 else w.put("Softmax", softmax_param={"axis": axis})
 
 
-def write_log_softmax(w: Writing, layer: Any) -> list[str]:
+def write_log_softmax(w: Writing, _: Any) -> list[str]:
     if w.ndim() in (1, 3):
         raise w.refusal("a batch", "a single sample")
     return w.put("Log", reads=w.put("Softmax", ending="_softmax"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,17 +17,21 @@ from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.initialization import uniform_
 from tapegrad.nn.formats.caffe.blobs import array_of_blob, shape_of_blob
+from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsupportedError
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
-from tapegrad.nn.formats.common.protobuf import Record
+from tapegrad.nn.formats.common.pages import give_back
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Flow", "LayerText", "Lengths", "Reading", "Session", "made"]
 
 Lengths: TypeAlias = "tuple[int | None, ...] | None"  # a shape, as far as it is known
 
 NO_ROOM = (
-    "a model that can be made without a .caffemodel: its layers' weights would need {size:,} bytes, "
-    "and Limits allow {limit:,} (pass limits=Limits(max_expanded=…), or the file with the weights)"
+    "a model that can be made without a .caffemodel: the weights of its layers would need {size:,} "
+    "bytes, and Limits allow {limit:,} (limits=Limits(max_expanded=…), or pass the .caffemodel)"
 )
 
 
@@ -71,11 +75,9 @@ class Reading:
     # What the file says ---------------------------------------------------------------------------
 
     def param(self, name: str) -> Record:
-        """The parameters called `name`, with Caffe's defaults."""
-        found: Record = getattr(self.layer.record, name, None)
-        if found is None:
-            raise self.refusal(f"a layer of Caffe's second format, which has {name}", "the first")
-        return found
+        """The parameters called `name`, with Caffe's defaults; the first format lacks some."""
+        found: Record | None = getattr(self.layer.record, name, None)
+        return SCHEMA.new(PARAMETERS[name][0]) if found is None else found
 
     def refusal(self, expected: str, found: Any = None) -> UnsupportedError:
         """The error for what this layer says and nn does not have."""
@@ -135,12 +137,16 @@ class Reading:
         if index < len(self.layer.blobs):
             blob = self.layer.blobs[index]
             found = array_of_blob(blob, shape, self._blob(index), self.session.file)
-            return np.array(found, found.dtype.newbyteorder("="), order="C")
+            copied = np.array(found, found.dtype.newbyteorder("="), order="C")
+            give_back(found)
+            return copied
         if self.session.has_weights:
             raise FormatError(
-                f"blob {index} of the layer", f"{len(self.layer.blobs)} blobs in the file of weights",
-                path=self.path, file=self.session.file,
-            )  # fmt: skip
+                f"blob {index} of the layer in the file of weights",
+                f"{len(self.layer.blobs)} blobs",
+                path=self.path,
+                file=self.session.file,
+            )
         size = 4 * math.prod(shape)
         self.session.fresh -= size
         if self.session.fresh < 0:
@@ -216,8 +222,9 @@ class Reading:
 
 def made(cls: type, **attributes: Any) -> Any:
     """A module of a class with these attributes, without its constructor, which would draw weights
-    that the file's replace."""
-    module = cls.__new__(cls)
+    that the file's replace.
+    """
+    module: Any = object.__new__(cls)
     for name, value in attributes.items():
         setattr(module, name, value)
     return module

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.caffe.fields import SCHEMA
 from tapegrad.nn.formats.caffe.reading import Flow, Lengths, Reading
-from tapegrad.nn.formats.caffe.writing import Writing
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.activation import Abs, Square
 from tapegrad.nn.layers.indexing import Narrow, Select
@@ -26,6 +25,9 @@ from tapegrad.nn.layers.shape import (
     View,
 )
 from tapegrad.nn.layers.table import JoinTable, SplitTable
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.caffe.writing import Writing
 
 __all__ = ["OPERATORS"]
 
@@ -101,7 +103,7 @@ def write_narrow(w: Writing, layer: Any) -> list[str]:
         raise w.refusal("an example input, which says how long the axis is")
     axis = w.axis(layer.dimension)
     length = kind.shape[axis]
-    start = layer.offset if layer.offset >= 0 else 0
+    start = max(layer.offset, 0)
     stop = start + layer.length if layer.length >= 0 else length + 1 + layer.length
     if layer.offset < 0:
         stop = length - layer.length
@@ -156,7 +158,7 @@ def read_split(r: Reading) -> list[Flow]:
     return r.bottoms * max(len(r.layer.tops), 1)
 
 
-def read_silence(r: Reading) -> list[Flow]:
+def read_silence(_: Reading) -> list[Flow]:
     return []
 
 
@@ -327,7 +329,8 @@ def read_reduction(r: Reading) -> list[Flow]:
     p = r.param("reduction_param")
     r.needs(1, 1)
     axis = r.axis(p.axis)
-    before = {2: [Abs()], 3: [Square()]}.get(p.operation, [])
+    first: dict[int, list[Any]] = {2: [Abs()], 3: [Square()]}
+    before = first.get(p.operation, [])
     if r.ndim is None or r.ndim - axis > 1:
         before.append(Flatten(axis, -1))
     layers = [*before, Mean(axis) if p.operation == 4 else Sum(axis)]
@@ -343,7 +346,8 @@ def write_same(w: Writing, _: Any) -> list[str]:
 
 OPERATORS = [
     Operator("Concat", read_concat, {JoinTable: write_join}),
-    Operator("Slice", read_slice, {Narrow: write_narrow, Select: write_select, SplitTable: write_split_table},
+    Operator("Slice", read_slice,
+             {Narrow: write_narrow, Select: write_select, SplitTable: write_split_table},
              note="each top is a Narrow"),
     Operator("Split", read_split, {Contiguous: write_same}, note="the same blob under more names"),
     Operator("Silence", read_silence, note="left out"),

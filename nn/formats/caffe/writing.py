@@ -1,4 +1,4 @@
-"""What the entries of the table write to: the records of a file's layers, for one node at a time."""
+"""What the entries of the table write to: the records of a file's layers, node by node."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Output:
         self.layers: list[Record] = []
         self.names = {each.name for each in network.nodes} | set(network.inputs)
         uses: dict[int, int] = {}
-        for each in {id(node.layer): node.layer for node in network.nodes}.values():
-            for _, parameter in each.named_parameters():
+        for layer in {id(node.layer): node.layer for node in network.nodes}.values():
+            for _, parameter in layer.named_parameters():
                 uses[id(parameter)] = uses.get(id(parameter), 0) + 1
         layers = [id(node.layer) for node in network.nodes]
         self.shared: dict[int, str] = {}  # parameters that several layers of the file use
@@ -76,7 +76,8 @@ class Output:
 
 def blob_of(values: Any) -> Record:
     """A BlobProto of an array, Parameter or Buffer, whose numbers are not copied where they lie in
-    one piece."""
+    one piece.
+    """
     array = devices.to_numpy(array_of(values.detach())) if hasattr(values, "detach") else values
     array = np.asarray(array)
     shape = SCHEMA.new("BlobShape", dim=list(array.shape))
