@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["array_of_blob", "shape_of_blob"]
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+LEGACY = ("num", "channels", "height", "width")
 
 
 def shape_of_blob(blob: Record, path: str, file: str | None) -> tuple[int, ...]:
     """The shape that a blob states.  Raises FormatError for negative lengths, LimitError."""
     if "shape" in blob:
         dims = tuple(int(n) for n in blob.shape.dim)
-    elif any(name in blob for name in ("num", "channels", "height", "width")):
+    elif any(name in blob for name in LEGACY):
         dims = (blob.num, blob.channels, blob.height, blob.width)
     else:
         dims = (max(blob.data.size, blob.double_data.size),)
@@ -48,6 +48,8 @@ def array_of_blob(
     """
     shape = shape_of_blob(blob, path, file)
     data = blob.data if blob.data.size else blob.double_data
+    if "shape" not in blob and not all(name in blob for name in LEGACY):
+        shape = wanted
     count = math.prod(shape)
     if data.size != count:
         kind = TruncatedError if data.size < count else FormatError

@@ -307,9 +307,10 @@ def _write_floor(w: Writing, p: dict[str, Any], shape: tuple[int, ...]) -> list[
         down, _ = sides[axis - 2]
         ending = "_rows" if axis == 2 else "_columns"
         slicing = {"axis": axis, "slice_point": [down]}
-        tops = w.put("Slice", reads=tops, ending=ending, tops=2, slice_param=slicing)
-        w.put("Silence", reads=tops[1:], ending=f"{ending}_unused", tops=0)
-    return tops[:1]
+        kept, rest = w.put("Slice", reads=tops, ending=ending, tops=2, slice_param=slicing)
+        w.put("Silence", reads=[rest], ending=f"{ending}_unused", tops=0)
+        tops = [kept]
+    return tops
 
 
 def write_adaptive(w: Writing, layer: Any) -> list[str]:
