@@ -91,7 +91,7 @@ def load_caffe_model(
 
     defPath:   the definition, a text; None: that in the model
     modelPath: the weights, found by the layers' names; None: drawn ones, at most
-               limits.max_expanded bytes of them
+               a quarter of limits.max_expanded bytes of them
     train, stages: the phase and the stages by whose rules layers are in or out; without `train` it
                is TEST, and the module is in evaluate mode
     Inputs are those of the definition: Input and data layers, of which nothing is opened, and
@@ -129,7 +129,8 @@ def _read(
         found = blobs_by_name(weights, places.name_of(model or b""))
         for layer in layers:
             layer.blobs = found.get(layer.name, [])
-    session = Session(file, limits.max_expanded, weights is not None)
+    # drawing takes four times the memory of what is drawn, for a moment
+    session = Session(file, limits.max_expanded // 4, weights is not None)
     return network_of_layers(layers, net_inputs(net, file), session)
 
 

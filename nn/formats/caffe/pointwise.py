@@ -274,7 +274,7 @@ OPERATORS = [
     Operator("Swish", read_swish, {SiLU: _named("Swish")}, note="beta 1"),
     Operator("Clip", read_clip, note="read only"),
     Operator("Sigmoid", _plain(Sigmoid), {Sigmoid: _named("Sigmoid")}),
-    Operator("TanH", _plain(Tanh), {Tanh: _named("TanH")}, aliases=("Tanh",)),
+    Operator("TanH", _plain(Tanh), {Tanh: _named("TanH")}),
     Operator("AbsVal", _plain(Abs), {Abs: _named("AbsVal")}),
     Operator("BNLL", _plain(SoftPlus), note="read only: log(1 + exp(x))"),
     Operator("Threshold", read_threshold, {BinaryThreshold: write_threshold}),
@@ -296,8 +296,6 @@ OPERATORS = [
             CMulTable: _eltwise(0, []), CAddTable: _eltwise(1, []), CMaxTable: _eltwise(2, []),
             CSubTable: _eltwise(1, [1.0, -1.0]),
         },
-        aliases=("EltWise",),
-        note="BigDL writes EltWise",
     ),
     Operator(
         "Softmax",
