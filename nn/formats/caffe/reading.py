@@ -20,7 +20,7 @@ from tapegrad.nn.formats.caffe.blobs import array_of_blob, shape_of_blob
 from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsupportedError
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
-from tapegrad.nn.formats.common.pages import give_back
+from tapegrad.nn.formats.common.pages import copied
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
@@ -137,9 +137,7 @@ class Reading:
         if index < len(self.layer.blobs):
             blob = self.layer.blobs[index]
             found = array_of_blob(blob, shape, self._blob(index), self.session.file)
-            copied = np.array(found, found.dtype.newbyteorder("="), order="C")
-            give_back(found)
-            return copied
+            return copied(found)
         if self.session.has_weights:
             raise FormatError(
                 f"blob {index} of the layer in the file of weights",
