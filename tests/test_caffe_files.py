@@ -17,6 +17,8 @@ V1_LACKS = "BatchNorm|PReLU|ELU|Reshape"  # layers that the first format has no 
 
 def saved(module, shape, folder, v2=True):
     files = folder / "net.prototxt", folder / "net.caffemodel"
+    if shape is None:
+        module = module.toGraph()
     module.saveCaffe(*files, v2, inputs=shape)
     return files
 
@@ -61,7 +63,7 @@ def test_what_is_written_is_read_back_with_equal_bits(name, tmp_path):
 def test_names_of_layers_are_kept(tmp_path):
     module = nn.Sequential(nn.Linear(3, 2).setName("fc1"), nn.Tanh().setName("act"))
     definition, model = saved(module, (1, 3), tmp_path)
-    again = caffe.load_caffe_model(definition, model)
+    again = nn.Module.loadCaffeModel(definition, model)
     assert [each.getName() for each in again.modules] == ["fc1", "act"]
 
 
@@ -180,9 +182,9 @@ def test_match_all_means_every_layer_of_the_model(tmp_path):
                            nn.SpatialConvolution(4, 2, 1, 1).setName("mine"))  # fmt: skip
     before = target[0].weight.numpy().copy()
     with pytest.raises(KeyError, match="mine"):
-        caffe.load_caffe(target, *files)
+        nn.Module.loadCaffe(target, *files)
     assert np.array_equal(target[0].weight.numpy(), before)
-    caffe.load_caffe(target, *files, matchAll=False)
+    nn.Module.load_caffe(target, *files, matchAll=False)
     assert not np.array_equal(target[0].weight.numpy(), before)
 
 
@@ -222,8 +224,8 @@ def test_files_that_exist_are_kept(tmp_path):
     module = nn.Linear(2, 2)
     files = saved(module, (1, 2), tmp_path)
     with pytest.raises(FileExistsError):
-        module.saveCaffe(*files)
-    module.saveCaffe(*files, overwrite=True)
+        module.saveCaffe(*files, inputs=(1, 2))
+    module.saveCaffe(*files, overwrite=True, inputs=(1, 2))
 
 
 @needs_caffe

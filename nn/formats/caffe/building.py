@@ -32,6 +32,7 @@ class _Blobs:
         self.inputs: dict[str, str] = {}  # names of the network's inputs, by their tops
         self.optional: set[str] = set()  # tops of data layers: an input where something reads it
         self.unread: dict[str, None] = {}  # tops that nothing has read, in order
+        self.kept: set[str] = set()  # tops that a layer reads, other than a loss as its labels
         self.edges = 0
         for name, shape in inputs:
             self.enter(name, shape)
@@ -58,7 +59,7 @@ class _Blobs:
             raise LimitError(f"at most {MOST_TOPS} bottoms and tops", path=layer.path,
                              file=self.session.file)  # fmt: skip
         found = []
-        for name in layer.bottoms or [self._first_input()]:
+        for number, name in enumerate(layer.bottoms or [self._first_input()]):
             if name not in self.flows:
                 expected = "a bottom that an earlier layer has as top"
                 raise FormatError(
@@ -66,6 +67,8 @@ class _Blobs:
                 )
             found.append(self.flows[name])
             self.unread.pop(name, None)
+            if not number or not layer.kind.endswith("Loss"):
+                self.kept.add(name)
         return found
 
     def _first_input(self) -> str:
@@ -153,9 +156,8 @@ def _finished(blobs: _Blobs, session: Session) -> Network:
     nodes = [each for each in session.nodes if each.name in needed]
     read = {value.name for each in nodes for value in each.inputs}
     read |= {value.name for value in outputs}
-    optional = {blobs.inputs[top] for top in blobs.optional if top in blobs.inputs}
-    unread = {blobs.inputs[top] for top in blobs.unread if top in blobs.inputs}
-    names = [n for n in blobs.inputs.values() if n in read or n not in optional | unread]
+    kept = blobs.kept - blobs.optional
+    names = [name for top, name in blobs.inputs.items() if name in read or top in kept]
     network = Network(nodes, tuple(names), tuple(outputs))
     return _with_log_softmax(fused(network, session.scales))
 

@@ -97,7 +97,10 @@ def blobs_by_name(net: Record, file: str | None) -> dict[str, list[Record]]:
 
 
 def net_inputs(net: Record, file: str | None) -> list[tuple[str, tuple[int, ...] | None]]:
-    """The inputs that a file states outside its layers, and their shapes where it says them."""
+    """The inputs that a file states outside its layers, and their shapes where it says them.
+
+    Raises FormatError for shapes that are not as many as inputs.
+    """
     names = list(net.input)
     shapes: list[tuple[int, ...] | None] = [tuple(s.dim) for s in net.input_shape]
     dims = list(net.input_dim)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core import files, places
 from tapegrad.nn.core.part import named_fields
 from tapegrad.nn.core.services import register_service
@@ -35,6 +36,10 @@ __all__ = ["load", "load_caffe", "load_caffe_model", "save", "save_caffe"]
 Source = str | os.PathLike[str] | bytes
 ROOT = "NetParameter"
 TEXT = (".prototxt", ".pbtxt")
+NO_EXAMPLE = (
+    "inputs=, an example of the input or its shape, which Caffe's files state; or a graph, as "
+    "module.toGraph() makes it, whose files then state none"
+)
 UNKNOWN = "settings that tapegrad knows; what this one means is not known, so nothing is guessed"
 
 # Fields of these messages change what a layer computes: one that the tables lack is an error
@@ -79,6 +84,7 @@ def _is_text(path: Source) -> bool:
     return places.suffix_of(path) in TEXT
 
 
+@register_service("load_caffe_model")
 def load_caffe_model(
     defPath: Source | None,
     modelPath: Source | None,
@@ -163,11 +169,6 @@ def _check_skipped(skipped: Counter[str], file: str | None) -> None:
             raise UnsupportedError(UNKNOWN, name[:80], path="net", file=file)
 
 
-@register_service("load_caffe_model")
-def _service(defPath: Source, modelPath: Source) -> Module:
-    return load_caffe_model(defPath, modelPath)
-
-
 @register_service("load_caffe")
 def load_caffe(
     model: Module,
@@ -210,6 +211,13 @@ _ENTRIES = {"running_mean": "runningMean", "running_var": "runningVar"}
 
 
 @register_service("save_caffe")
+def _save_of_method(module: Module, *paths: Any) -> None:
+    """`module.saveCaffe`, which without an example takes graphs alone, as BigDL's does."""
+    if len(paths) < 4 and not isinstance(module, gModule):
+        raise UnsupportedError(NO_EXAMPLE, f"nn.{type(module).__name__}", path="model")
+    save_caffe(module, *paths)
+
+
 def save_caffe(
     module: Module,
     prototxtPath: str | os.PathLike[str],

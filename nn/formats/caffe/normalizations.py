@@ -300,6 +300,6 @@ OPERATORS = [
         "LRN", read_lrn,
         dict.fromkeys((SpatialCrossMapLRN, SpatialWithinChannelLRN), write_lrn),
     ),
-    Operator("MVN", read_mvn, note="of images; the variance too"),
+    Operator("MVN", read_mvn, note="of images, the variance too; read only"),
     Operator("Normalize", read_normalize, {NormalizeScale: write_normalize}, note="SSD's"),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from tapegrad.nn.layers.activation import (
     Abs,
     Clamp,
     Exp,
+    HardTanh,
     Log,
     Power,
     Sigmoid,
@@ -103,13 +104,23 @@ def read_clip(r: Reading) -> list[Flow]:
     return [r.then(Clamp(p.min, p.max), r.shape)]
 
 
+def write_clip(w: Writing, layer: Any) -> list[str]:
+    return w.put("Clip", clip_param={"min": layer.min_val, "max": layer.max_val})
+
+
+def write_softplus(w: Writing, layer: Any) -> list[str]:
+    if layer.beta != 1:
+        raise w.refusal("beta 1", layer.beta)
+    return w.put("BNLL")
+
+
 def read_threshold(r: Reading) -> list[Flow]:
     r.needs(1, 1)
     return [r.then(BinaryThreshold(r.param("threshold_param").threshold), r.shape)]
 
 
 def write_threshold(w: Writing, layer: Any) -> list[str]:
-    return w.put("Threshold", threshold_param={"threshold": layer.th})
+    return w.put("Threshold", threshold_param={"threshold": layer.threshold})
 
 
 def read_power(r: Reading) -> list[Flow]:
@@ -272,11 +283,11 @@ OPERATORS = [
     Operator("PReLU", read_prelu, {PReLU: write_prelu}),
     Operator("ELU", read_elu, {ELU: write_elu}),
     Operator("Swish", read_swish, {SiLU: _named("Swish")}, note="beta 1"),
-    Operator("Clip", read_clip, note="read only"),
+    Operator("Clip", read_clip, dict.fromkeys((Clamp, HardTanh), write_clip)),
     Operator("Sigmoid", _plain(Sigmoid), {Sigmoid: _named("Sigmoid")}),
     Operator("TanH", _plain(Tanh), {Tanh: _named("TanH")}),
     Operator("AbsVal", _plain(Abs), {Abs: _named("AbsVal")}),
-    Operator("BNLL", _plain(SoftPlus), note="read only: log(1 + exp(x))"),
+    Operator("BNLL", _plain(SoftPlus), {SoftPlus: write_softplus}, note="beta 1"),
     Operator("Threshold", read_threshold, {BinaryThreshold: write_threshold}),
     Operator(
         "Power",

@@ -103,10 +103,11 @@ def write_narrow(w: Writing, layer: Any) -> list[str]:
         raise w.refusal("an example input, which says how long the axis is")
     axis = w.axis(layer.dimension)
     length = kind.shape[axis]
-    start = max(layer.offset, 0)
-    stop = start + layer.length if layer.length >= 0 else length + 1 + layer.length
-    if layer.offset < 0:
-        stop = length - layer.length
+    start, stop = layer.index, layer.index + layer.length
+    if layer.index < 0:
+        start, stop = 0, length - layer.length
+    elif layer.length < 0:
+        stop = length + 1 + layer.length
     return _write_cut(w, axis, start, stop, length)
 
 
@@ -336,8 +337,22 @@ def read_reduction(r: Reading) -> list[Flow]:
     layers = [*before, Mean(axis) if p.operation == 4 else Sum(axis)]
     if p.coeff != 1:
         layers.append(MulConstant(p.coeff))
-    shape = None if r.shape is None else r.shape[:axis]
+    shape = None if r.shape is None else r.shape[:axis] or (1,)
     return r.chain(*layers, shape=shape)
+
+
+def write_reduction(w: Writing, layer: Any) -> list[str]:
+    ndim = w.ndim()
+    if ndim is None:
+        raise w.refusal("an example input, which says how many axes there are")
+    axis = layer.dimension
+    axis += ndim if axis < 0 else ndim == (layer.nInputDims or -1) + 1
+    if axis != ndim - 1 or ndim < 2:
+        raise w.refusal("a reduction of the last axis", f"axis {axis} of {ndim}")
+    if not layer.squeeze:
+        raise w.refusal("a reduction that drops the axis")
+    operation = 4 if layer.sizeAverage else 1
+    return w.put("Reduction", reduction_param={"operation": operation, "axis": axis})
 
 
 def write_same(w: Writing, _: Any) -> list[str]:
@@ -361,5 +376,6 @@ OPERATORS = [
     Operator("Permute", read_permute, {Transpose: write_transpose}, note="SSD's"),
     Operator("Tile", read_tile, {Tile: write_tile}),
     Operator("Crop", read_crop, note="of known sizes; read only"),
-    Operator("Reduction", read_reduction, note="read only"),
+    Operator("Reduction", read_reduction, dict.fromkeys((Sum, Mean), write_reduction),
+             note="of the last axes; one axis is written"),
 ]  # fmt: skip

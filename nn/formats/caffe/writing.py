@@ -51,7 +51,10 @@ class Output:
         blobs: Sequence[Any] = (),
         **parameters: dict[str, Any],
     ) -> None:
-        """Add a layer: its parameters by the names of their fields, its blobs as arrays."""
+        """Add a layer: its parameters by the names of their fields, its blobs as arrays.
+
+        Raises UnsupportedError for a layer that the first format does not have.
+        """
         if self.v2:
             record = SCHEMA.new("LayerParameter", name=name, type=kind)
             numbered = 1
