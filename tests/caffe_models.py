@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+
 from tapegrad import no_grad
 from tapegrad.nn.formats import caffe
 from tapegrad.nn.formats.caffe.fields import SCHEMA

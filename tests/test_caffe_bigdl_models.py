@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caffe_models import ours
+
 from tapegrad.nn.formats import caffe
 
 HERE = Path(__file__).parent / "data" / "bigdl_models"

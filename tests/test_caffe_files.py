@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from architectures import ARCHITECTURES
 from caffe_models import DATA, drawn, filled, opencv, ours
+
 from tapegrad import nn
 from tapegrad.nn.formats import FormatError, Limits, UnsupportedError, caffe
 

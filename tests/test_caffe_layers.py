@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 from caffe_models import drawn, ours
+
 from tapegrad.nn.formats import UnsupportedError, caffe
 from tapegrad.nn.formats.caffe.fields import SCHEMA
 from tapegrad.nn.formats.caffe.table import TABLE

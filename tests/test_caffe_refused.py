@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from caffe_models import DATA, filled, ours
+
 from tapegrad import nn
 from tapegrad.nn.formats import (
     FormatError,

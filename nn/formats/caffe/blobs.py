@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, TruncatedError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["array_of_blob", "shape_of_blob"]

@@ -18,7 +18,8 @@ _PIECE = 1 << 22  # bytes that are copied at once
 
 def copied(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy in row-major order and this machine's byte order; where `view` is one of a mapped
-    file, the map's pages are let go piece by piece (they come back when they are read again)."""
+    file, the map's pages are let go piece by piece (they come back when they are read again).
+    """
     dtype = view.dtype.newbyteorder("=")
     owner = _map_of(view) if view.nbytes > _PIECE and view.flags.c_contiguous else None
     if owner is None:
