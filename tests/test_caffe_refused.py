@@ -103,7 +103,9 @@ REFUSED = {
         text(layer("Pooling", more="pooling_param { pool: STOCHASTIC kernel_size: 2 }")),
         UnsupportedError, "stochastic",
     ),
-    "a base of 0": (text(layer("Log", more="log_param { base: 0 }")), FormatError, "a base above 0"),
+    "a base of 0": (
+        text(layer("Log", more="log_param { base: 0 }")), FormatError, "a base above 0",
+    ),
     "a dropout of everything": (
         text(layer("Dropout", more="dropout_param { dropout_ratio: 1.5 }")),
         FormatError, "dropout_ratio",
@@ -234,16 +236,12 @@ def test_two_layers_with_weights_under_one_name_are_refused():
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet", "ssd"])
-def test_a_model_cut_at_every_byte_is_refused_or_lacks_layers(name, tmp_path):
+def test_a_model_cut_at_every_byte_is_refused(name, tmp_path):
     data = filled(DATA / f"{name}.prototxt", tmp_path).read_bytes()
     step = 1 + len(data) // 400
     for at in range(0, len(data), step):
-        try:
+        with pytest.raises(FormatError):
             caffe.load_caffe_model(DATA / f"{name}.prototxt", data[:at])
-        except FormatError as error:
-            assert str(error)
-        else:
-            pytest.fail(f"a file cut at byte {at} of {len(data)} was read")
 
 
 def test_limits_hold():

@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import caffe, mxnet, native, torch7
+from tapegrad.nn.formats import bigdl, caffe, mxnet, native, torch7
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -28,6 +28,7 @@ __all__ = [
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",
+    "bigdl",
     "caffe",
     "mxnet",
     "native",

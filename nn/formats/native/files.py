@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core import files
+from tapegrad.nn.core.places import replaced
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
@@ -58,7 +58,7 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
     described = Description(module)
     text = json.dumps(described.header(), separators=(",", ":"), allow_nan=False)
     metadata = {"format": "tapegrad", "tapegrad": text}
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         safetensors_file.write(stream, described.arrays, metadata)
 
 
@@ -146,7 +146,7 @@ def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathL
         for name, tensor in entries.items()
         if not name.startswith("grad")
     }
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         safetensors_file.write(stream, arrays, {"format": "tapegrad weights"})
 
 

@@ -6,11 +6,11 @@ The work is done in rooms above the modules; these methods ask for it by name (`
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Self
 
 from tapegrad.nn.core import files
 from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.places import exists
 from tapegrad.nn.core.services import service
 from tapegrad.nn.methods.bigdl.weights import copy_named_weights
 
@@ -220,5 +220,5 @@ def _check_free(module: Any, method: str, path: Any, overwrite: Any) -> None:
     name = type(module).__name__
     if not isinstance(overwrite, bool):
         raise TypeError(NO_FLAG.format(name=name, method=method, found=overwrite))
-    if not overwrite and isinstance(path, (str, os.PathLike)) and Path(path).exists():
+    if not overwrite and isinstance(path, (str, os.PathLike)) and exists(path):
         raise FileExistsError(EXISTS.format(name=name, method=method, path=os.fspath(path)))
