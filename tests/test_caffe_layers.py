@@ -2,6 +2,7 @@
 PyTorch gives; a test demands a case for every entry of the table."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from caffe_models import drawn, ours
 
 from tapegrad.nn.formats import UnsupportedError, caffe
 from tapegrad.nn.formats.caffe.fields import SCHEMA
-from tapegrad.nn.formats.caffe.table import TABLE
+from tapegrad.nn.formats.caffe.table import TABLE, rows
 
 torch = pytest.importorskip("torch", reason="PyTorch judges convolutions and pooling")
 F = torch.nn.functional
@@ -419,3 +420,8 @@ NOT_WRITTEN = {
 def test_every_entry_of_the_table_is_judged():
     judged_ones = {kind for kind, *_ in CASES.values()} | JUDGED_BY_MODELS.keys()
     assert judged_ones == {entry.name for entry in TABLE}
+
+
+def test_the_page_has_the_table():
+    page = Path(__file__).parents[1] / "docs" / "formats_caffe.md"
+    assert "\n".join(rows()) in page.read_text(encoding="utf-8")

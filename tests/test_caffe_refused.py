@@ -133,7 +133,8 @@ REFUSED = {
     "no layers": (IMAGE.encode().replace(b"layer", b"input_shape") + b"", FormatError, None),
     "no output": (text(layer("Silence", top="")), FormatError, "a layer that gives something"),
     "a definition of BigDL": (
-        b'name: "m" moduleType: "com.intel.analytics.bigdl.nn.Linear"', FormatError, None,
+        b'name: "m" moduleType: "com.intel.analytics.bigdl.nn.Linear"',
+        FormatError, "one of BigDL's",
     ),
     "code: 5 of SSD": (
         text(layer("DetectionOutput", "data data data",

@@ -154,8 +154,10 @@ def _text(path: Source, limits: Limits) -> Record:
     skipped: Counter[str] = Counter()
     net = SCHEMA.read_text(path, ROOT, limits, skipped=skipped)
     if not net.layer and not net.layers:
+        of_bigdl = {"NetParameter.moduleType", "NetParameter.subModules"} & skipped.keys()
+        found = "one of BigDL's, for nn.formats.bigdl.load_definition" if of_bigdl else "none"
         expected = "a Caffe definition, with layers"
-        raise FormatError(expected, "none", path="net", file=places.name_of(path))
+        raise FormatError(expected, found, path="net", file=places.name_of(path))
     _check_skipped(skipped, places.name_of(path))
     return net
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tapegrad.nn.formats.caffe import convolutions, detection, normalizations, pointwise, shapes
 from tapegrad.nn.formats.common.operators import Operators
 
-__all__ = ["DATA", "LEFT_OUT", "TABLE", "canonical"]
+__all__ = ["DATA", "LEFT_OUT", "TABLE", "canonical", "rows"]
 
 UNSAFE = {"Python": "it names a module and a class that Caffe imports and calls"}
 
@@ -26,7 +26,7 @@ DATA = (
 )  # fmt: skip
 
 # Layers that give nothing which a network in use needs
-LEFT_OUT = ("Accuracy", "HDF5Output", "DetectionEvaluate", "SilenceLoss")
+LEFT_OUT = ("Accuracy", "HDF5Output", "DetectionEvaluate")
 
 _KNOWN = {
     name.upper(): name
@@ -38,3 +38,16 @@ _KNOWN = {
 def canonical(kind: str) -> str:
     """A type as the table has it, whose letters' case does not matter (as in BigDL)."""
     return _KNOWN.get(kind.upper(), kind)
+
+
+def rows() -> list[str]:
+    """The table of docs/formats_caffe.md: each layer, what is written as it, what to know."""
+    lines = ["| Caffe | written from | |", "|---|---|---|"]
+    for entry in sorted(TABLE, key=lambda entry: entry.name.lower()):
+        classes = ", ".join(f"`nn.{cls.__name__}`" for cls in entry.write)
+        names = ", ".join(f"`{name}`" for name in (entry.name, *entry.aliases))
+        lines.append(f"| {names} | {classes} | {entry.note} |")
+    lines.append(f"| {', '.join(f'`{name}`' for name in DATA)} | | inputs; nothing is opened |")
+    lines.append(f"| {', '.join(f'`{name}`' for name in LEFT_OUT)} | | left out |")
+    lines += [f"| `{name}` | | refused: {reason} |" for name, reason in UNSAFE.items()]
+    return lines
