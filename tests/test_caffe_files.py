@@ -93,6 +93,25 @@ def test_batch_normalization_is_one_layer_here_and_two_there(tmp_path):
     assert not [m for m in again.listModules() if isinstance(m, nn.Scale)]
 
 
+def test_a_model_in_double_precision_keeps_all_its_bits(tmp_path):
+    module = nn.Sequential(nn.SpatialConvolution(2, 3, 3, 3), nn.SpatialBatchNormalization(3),
+                           nn.SpatialCrossMapLRN(3, 1e-4, 0.75), nn.ELU(0.3)).double()  # fmt: skip
+    files = saved(module.evaluate(), (1, 2, 6, 6), tmp_path)
+    again = caffe.load_caffe_model(*files)
+    x = np.random.default_rng(0).normal(size=(1, 2, 6, 6))
+    assert ours(again, x)[0].dtype == np.float64
+    assert np.array_equal(ours(again, x)[0], ours(module, x)[0])
+
+
+def test_three_thousand_layers_take_no_recursion_and_little_time():
+    lines = ['input: "b0" input_shape { dim: 1 dim: 2 }']
+    lines += [
+        f'layer {{ name: "l{i}" type: "ReLU" bottom: "b{i}" top: "b{i + 1}" }}' for i in range(3000)
+    ]
+    module = caffe.load("\n".join(lines).encode())
+    assert len(module.modules) == 3000
+
+
 def test_a_shared_layer_is_shared_again(tmp_path):
     layer = nn.Linear(3, 3).setName("fc")
     module = nn.Sequential(layer, nn.Tanh(), layer)

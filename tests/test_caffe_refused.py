@@ -53,6 +53,14 @@ REFUSED = {
         text(layer("Eltwise", "data b", "a", "a"), layer("ReLU", "a", "b", "b")),
         FormatError, "an earlier layer.*'b'",
     ),
+    "a top of two layers": (
+        text(layer("ReLU", "data", "a", "a"), layer("TanH", "data", "a", "b")),
+        FormatError, r"net\.layer\[2\] \(b\).*one layer.*'a'",
+    ),
+    "an input of two layers": (
+        text(layer("ReLU"), head=IMAGE + IMAGE.replace('name: "data"', 'name: "other"')),
+        FormatError, "one top of a name",
+    ),
     "a layer that reads itself": (
         text(layer("Eltwise", "data y", "y", "y")), FormatError, "earlier layer",
     ),

@@ -38,7 +38,13 @@ class _Blobs:
             self.enter(name, shape)
 
     def enter(self, top: str, shape: Any, *, optional: bool = False) -> None:
-        """An input of the network."""
+        """An input of the network.
+
+        Raises FormatError for the name of another, and for lengths below 1.
+        """
+        if top in self.flows:
+            raise FormatError("one top of a name", repr(top[:60]), path="the inputs",
+                              file=self.session.file)  # fmt: skip
         name = unused_name(top or "data", self.session.names)
         dims = [int(n) for n in shape or ()]
         if len(dims) > 32 or min(dims, default=1) < 1:
@@ -82,6 +88,10 @@ class _Blobs:
             expected = f"{len(flows)} tops"
             raise FormatError(expected, len(layer.tops), path=layer.path, file=self.session.file)
         # a layer of BigDL has the same blob under a top for each reader
+        for top in layer.tops:
+            if top in self.flows and top not in layer.bottoms:
+                expected = "a top of one layer, or of one that works in place"
+                raise FormatError(expected, repr(top[:60]), path=layer.path, file=self.session.file)
         for top, flow in zip(layer.tops, flows if len(flows) > 1 else flows * len(layer.tops),
                              strict=True):  # fmt: skip
             self.flows[top] = flow

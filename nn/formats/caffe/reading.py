@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsupportedError
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
 from tapegrad.nn.formats.common.pages import copied
-
-if TYPE_CHECKING:
-    from tapegrad.nn.formats.common.protobuf import Record
+from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Flow", "LayerText", "Lengths", "Reading", "Session", "made"]
 
@@ -65,19 +63,43 @@ class Session:
         self.scales: set[str] = set()  # nodes that a BatchNorm before them may take in
 
 
+class Settings:
+    """A message of settings, whose numbers in single precision are the shortest that mean them:
+    0.1 and not 0.10000000149.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._record, name)
+        if isinstance(value, float):
+            return _shortest(value)
+        if isinstance(value, list) and value and isinstance(value[0], float):
+            return [_shortest(each) for each in value]
+        return Settings(value) if isinstance(value, Record) else value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._record
+
+
+def _shortest(value: float) -> float:
+    return float(str(np.float32(value))) if math.isfinite(value) else value
+
+
 class Reading:
     """One layer that is being read, and its bottoms."""
 
     def __init__(self, session: Session, layer: LayerText, bottoms: Sequence[Flow]) -> None:
         self.session, self.layer, self.bottoms = session, layer, list(bottoms)
-        self.name, self.path = layer.name, layer.path
+        self.name, self.path = layer.name or layer.kind, layer.path
 
     # What the file says ---------------------------------------------------------------------------
 
-    def param(self, name: str) -> Record:
+    def param(self, name: str) -> Settings:
         """The parameters called `name`, with Caffe's defaults; the first format lacks some."""
         found: Record | None = getattr(self.layer.record, name, None)
-        return SCHEMA.new(PARAMETERS[name][0]) if found is None else found
+        return Settings(SCHEMA.new(PARAMETERS[name][0]) if found is None else found)
 
     def refusal(self, expected: str, found: Any = None) -> UnsupportedError:
         """The error for what this layer says and nn does not have."""
