@@ -112,6 +112,31 @@ def test_three_thousand_layers_take_no_recursion_and_little_time():
     assert len(module.modules) == 3000
 
 
+def test_large_arrays_are_copied_piece_by_piece(tmp_path):
+    module = nn.Sequential(nn.Linear(1203, 1207), nn.Linear(1207, 2))
+    definition, model = saved(module, (1, 1203), tmp_path)
+    again = caffe.load_caffe_model(definition, model)
+    assert module[0].weight.nbytes > 1 << 22
+    assert np.array_equal(again[0].weight.numpy(), module[0].weight.numpy())
+    model.unlink()  # a module does not need its file
+    again[0].weight.numpy()[...] = 0
+
+
+def test_a_batch_normalization_that_others_read_too_stays_alone(tmp_path):
+    text = """input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }
+    layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }
+    layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true } }
+    layer { name: "sum" type: "Eltwise" bottom: "bn" bottom: "scale" top: "sum" }"""
+    definition = tmp_path / "net.prototxt"
+    definition.write_text(text, encoding="utf-8")
+    module = caffe.load_caffe_model(definition, filled(definition, tmp_path))
+    bn, scale = (module.apply(name) for name in ("bn", "scale"))
+    x = drawn((2, 3, 4, 4))
+    normal = ours(bn, x)[0]
+    assert bn.weight is None
+    assert np.array_equal(ours(module, x)[0], normal + ours(scale, normal)[0])
+
+
 def test_a_shared_layer_is_shared_again(tmp_path):
     layer = nn.Linear(3, 3).setName("fc")
     module = nn.Sequential(layer, nn.Tanh(), layer)
@@ -164,6 +189,56 @@ def test_a_training_definition_is_read_by_phase(tmp_path):
     assert trained.train
     assert np.array_equal(ours(tested, x)[0], ours(deploy, x)[0])
     assert np.array_equal(ours(trained.evaluate(), x)[0], ours(deploy, x)[0])
+
+
+RULES = """input: "data" input_shape { dim: 1 dim: 2 }
+layer { name: "a" type: "ReLU" bottom: "data" top: "a" %s }
+layer { name: "b" type: "TanH" bottom: "data" top: "b" }"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "tested", "trained", "deployed"),
+    [
+        ("", True, True, True),
+        ("include { phase: TRAIN }", False, True, False),
+        ("include { phase: TEST }", True, False, True),
+        ("exclude { phase: TEST }", False, True, False),
+        ("exclude { phase: TRAIN } exclude { stage: 'deploy' }", True, False, False),
+        ("include { phase: TEST stage: 'deploy' }", False, False, True),
+        ("include { phase: TEST not_stage: 'deploy' } include { phase: TRAIN }", True, True, False),
+        ("include { min_level: 1 }", False, False, False),
+    ],
+)
+def test_layers_are_in_or_out_by_rules(rule, tested, trained, deployed):
+    text = (RULES % rule).encode()
+    kinds = {"train": True}, {"train": False}, {"stages": ("deploy",)}
+    found = [
+        nn.ReLU in [type(m) for m in caffe.load_caffe_model(text, None, **kind).listModules()]
+        for kind in kinds
+    ]
+    assert found == [trained, tested, deployed]
+
+
+@pytest.mark.parametrize("side", range(3, 9))
+def test_the_size_of_pooled_images_is_known_before_they_are(side):
+    text = f"""input: "data" input_shape {{ dim: 1 dim: 1 dim: {side} dim: {side} }}
+    layer {{ name: "p" type: "Pooling" bottom: "data" top: "p"
+             pooling_param {{ kernel_size: 2 stride: 2 pad: 1 }} }}
+    layer {{ name: "fc" type: "InnerProduct" bottom: "p" top: "fc"
+             inner_product_param {{ num_output: 2 }} }}"""
+    module = caffe.load(text.encode())
+    assert ours(module, drawn((3, 1, side, side)))[0].shape == (3, 2)
+
+
+def test_outputs_that_others_read_or_in_another_order_are_outputs_again(tmp_path):
+    data = nn.Input("data")
+    first = nn.Linear(3, 4).setName("first")(data)
+    second = nn.Linear(4, 2).setName("second")(first)
+    module = nn.gModule(data, [second, first, data, second])
+    again = caffe.load_caffe_model(*saved(module, (2, 3), tmp_path))
+    x = drawn((2, 3))
+    for mine, theirs in zip(ours(again, x), ours(module, x), strict=True):
+        assert np.array_equal(mine, theirs)
 
 
 def test_a_definition_alone_gives_drawn_weights():
