@@ -37,13 +37,14 @@ from typing import Any
 
 import caffe_seeds
 import mxnet_seeds
+import protobuf_seeds
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
 # formats whose seeds, and what loads them, are in a module of their own
-OF_MODULES = {"mxnet": mxnet_seeds, "caffe": caffe_seeds}
+OF_MODULES = {"mxnet": mxnet_seeds, "bigdl": protobuf_seeds, "caffe": caffe_seeds}
 KINDS = ("torch7", "native", *OF_MODULES)
 PARTS = 4  # of a nightly run, for machines with several processors
 
@@ -201,6 +202,9 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith((".bigdl", ".caffemodel")) and data[:1] == b"m" and rng.random() < 0.4:
+        kind = "bigdl" if name.endswith(".bigdl") else "caffe"
+        return protobuf_seeds.with_other_values(rng, data, BOUNDARIES, kind)
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if fields and rng.random() < 0.6:
@@ -285,12 +289,21 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad.nn import formats
 
     if kind in OF_MODULES:
+        if show and kind == "bigdl":
+            return lambda data: list(bigdl_lines(data[1:]))
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))
         return OF_MODULES[kind].load
     if show:
         return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
+
+
+def bigdl_lines(data: bytes) -> Iterator[Any]:
+    """What `tapegrad show` prints of a model of BigDL."""
+    from tapegrad.nn.formats.bigdl import showing
+
+    return showing.describe(data)
 
 
 def confine(extra: int) -> None:

@@ -73,7 +73,7 @@ def many(count: int) -> Any:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and timers of Linux")
 class TestMutants:
-    @pytest.mark.parametrize("kind", ["torch7", "native"])
+    @pytest.mark.parametrize("kind", ["torch7", "native", "bigdl"])
     @pytest.mark.parametrize("count", [2_000, many(20_000)])
     def test_mutants_raise_format_errors_or_load(self, kind: str, count: int) -> None:
         report = run(kind, "--count", str(count))

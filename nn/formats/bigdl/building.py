@@ -94,7 +94,8 @@ class Builder:
         if not record.train:
             module._training = False
         numeric = record.attr.get("module_numerics")
-        if numeric is not None and value_of(numeric) == ["Double"]:
+        kinds: Any = NULL if numeric is None else value_of(numeric)
+        if isinstance(kinds, list) and kinds[:1] == ["Double"]:
             module.__dict__["_type"] = np.dtype(np.float64)
         return module
 
@@ -139,7 +140,9 @@ class Builder:
     def set_arrays(self, module: Any, entry: Entry, record: Record, path: str) -> None:
         """Set the parameters of a module that has no constructor's; a last one may be missing."""
         tensors = self.tensors_of(record)
-        least = len(entry.arrays) - (entry.arrays[-1][0] == "bias" and len(entry.arrays) > 1)
+        least = entry.least
+        if least is None:
+            least = len(entry.arrays) - (entry.arrays[-1][0] == "bias" and len(entry.arrays) > 1)
         if not least <= len(tensors) <= len(entry.arrays):
             raise self.error(f"{least} to {len(entry.arrays)} arrays", len(tensors), path)
         for number, (field, rule) in enumerate(entry.arrays):

@@ -12,9 +12,10 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.formats.bigdl.attributes import array_attr, attr, null_attr
 from tapegrad.nn.formats.bigdl.building import PREFIXES
-from tapegrad.nn.formats.bigdl.fields import SCHEMA
+from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.kept import Kept, copied
 from tapegrad.nn.formats.bigdl.layouts import RULES
+from tapegrad.nn.formats.bigdl.reasons import NOT_WRITTEN
 from tapegrad.nn.formats.bigdl.tensors import TensorWriter
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.wire_reading import MAX_DEPTH
@@ -60,8 +61,11 @@ class Describer:
         entry = self.entries.get(type(module))
         own = self.names.get(type(module))
         if entry is None and own is None:
-            raise UnsupportedError(NO_CLASS, type(module).__name__, path=path)
-        record = self.frame(module, PREFIXES[0] + entry.name if entry is not None else str(own))
+            name = type(module).__name__
+            reason = NOT_WRITTEN.get(name)
+            raise UnsupportedError(NO_CLASS if reason is None else reason, name, path=path)
+        name = PREFIXES[0] + entry.name if entry is not None else str(own)
+        record = self.frame(module, name, 1 if entry is None else entry.types)
         if entry is None:
             for child in getattr(module, "modules", ()):
                 record.subModules.append(self.describe(child, f"{path}.{child}"))
@@ -83,11 +87,11 @@ class Describer:
                 record.attr[param.name] = param.write(module, path)
         return record
 
-    def frame(self, module: Any, name: str) -> Record:
+    def frame(self, module: Any, name: str, types: int) -> Record:
         """The record of a module without attributes of its own."""
         number = self.tensors.next_id()
         double = module.type() == np.float64
-        kind = array_attr("STRING", ["Double" if double else "Float"])
+        kind = array_attr("STRING", ["Double" if double else "Float"] * types)
         return SCHEMA.new(
             "BigDLModule",
             name=module._name or "",
@@ -125,6 +129,19 @@ class Describer:
         """An attribute that is a tensor."""
         array = tensor if isinstance(tensor, np.ndarray) else array_in(tensor)
         return attr("TENSOR", self.tensors.tensor(array, path))
+
+    def empty_tensor(self) -> Record:
+        """An attribute that is a tensor without entries."""
+        return attr(
+            "TENSOR",
+            SCHEMA.new(
+                "BigDLTensor",
+                datatype=DATA_TYPE["FLOAT"],
+                offset=1,
+                storage=SCHEMA.new("TensorStorage", datatype=DATA_TYPE["FLOAT"], id=-1),
+                id=self.tensors.next_id(),
+            ),
+        )
 
     def null_tensor(self) -> Record:
         """An attribute that is a tensor, null."""

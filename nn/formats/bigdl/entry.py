@@ -223,6 +223,8 @@ class Entry:
     write:     (writer, module, record, path) sets what the table can't say
     options:   our attributes that BigDL lacks, with the value that means what BigDL does; another
                can't be written
+    least:     how many of the arrays a file must have; None: all, but for a bias behind others
+    types:     how many types the Scala class has; BigDL's loader counts them
     more:      further attributes of a layer that is made without its constructor
     """
 
@@ -235,6 +237,8 @@ class Entry:
     read: Callable[[Any, Record, str, Any], Any] | None = None
     write: Callable[[Any, Any, Record, str], None] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    least: int | None = None
+    types: int = 1
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self, attrs: Mapping[str, Record], file: str | None, path: str) -> dict[str, Any]:

@@ -36,7 +36,6 @@ ActivityRegularization(l1:d, l2:d)
 AddConstant(constant_scalar:d, inplace:b=false)
 BifurcateSplitTable(dimension:a)
 BinaryThreshold(th:d>threshold, ip:b>inplace=false)
-CAddTable(inplace:b=false)
 CAveTable(inplace:b=false)
 CDivTable
 CMaxTable
@@ -183,7 +182,7 @@ def _dropout(values: dict[str, Any]) -> dict[str, Any]:
 
 def _write_pooling(writer: Any, module: Any, record: Record, path: str) -> None:
     record.attr["ceilMode"] = attr("BOOL", bool(module.ceil_mode))
-    record.attr["indices"] = writer.null_tensor()
+    record.attr["indices"] = writer.empty_tensor()
 
 
 BATCH_MODES = (None, False, True)
@@ -264,18 +263,16 @@ def _write_transpose(writer: Any, module: Any, record: Record, path: str) -> Non
 
 
 def _read_softmax(reader: Any, record: Record, path: str, entry: Entry) -> Any:
-    pos = value_of(record.attr["pos"]) if "pos" in record.attr else 1
-    if pos in (1, NULL):  # what BigDL makes of it is the axis of classes of our SoftMax
-        return entry.cls()
-    return entry.cls(pos - 1 if pos > 0 else pos)
+    """BigDL computes along the last axis, whatever `pos` says; `classes` is ours."""
+    return entry.cls() if "classes" in record.attr else entry.cls(-1)
 
 
 def _write_softmax(writer: Any, module: Any, record: Record, path: str) -> None:
-    axis = module.axis
-    if axis is None:
-        record.attr["pos"] = attr("INT32", 1)
-    else:
-        record.attr["pos"] = attr("INT32", axis + 1 if axis >= 0 else axis)
+    if module.axis not in {None, -1}:
+        raise UnsupportedError("SoftMax(axis=-1), the last axis", module.axis, path=path)
+    record.attr["pos"] = attr("INT32", 1)
+    if module.axis is None:  # the axis of the classes is the last one of a batch of vectors
+        record.attr["classes"] = attr("BOOL", True)
 
 
 def _lookup(values: dict[str, Any]) -> dict[str, Any]:
@@ -344,6 +341,7 @@ def _read_means(reader: Any, record: Record, path: str, entry: Entry) -> Any:
 
 
 SPECIAL: list[Entry] = [
+    declared("CAddTable(inplace:b=false)", OURS, types=2),
     declared(
         "Add(inputSize:i#bias.0) bias",
         OURS,

@@ -95,7 +95,10 @@ def _cell_reader(make: Maker) -> Any:
         called, expected = make(reader, record, path)
         if expected != _entries(tensors):
             raise reader.error(f"{expected} entries of arrays", _entries(tensors), path)
-        return _fill(reader, called(), tensors, path)
+        cell = _fill(reader, called(), tensors, path)
+        for child in cell.modules:
+            child._training = record.train
+        return cell
 
     return read
 
@@ -274,6 +277,8 @@ def write_recurrent(writer: Any, module: Any, record: Record, path: str) -> None
         before = TimeDistributed(cell.modules[0], module.maskZero)
         if len(module.modules) > 1:
             before = Sequential(before, TimeDistributed(module.modules[1]))
+        for layer in (before, *(before.modules if isinstance(before, Sequential) else ())):
+            layer._training = module.train
     record.attr["preTopology"] = writer.module_attr(before, f"{path}.preTopology")
     records = [inner]
     if before is not None:
@@ -409,6 +414,7 @@ def _normalization(name: str, extra: str) -> Entry:
         layers,
         read=_read_normalization,
         write=_write_normalization_layer,
+        least=0,
     )
 
 
