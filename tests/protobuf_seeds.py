@@ -160,7 +160,8 @@ def with_other_values(
         elif isinstance(value, (int, float)):
             values[field.name] = rng.choice(choices)
         elif isinstance(value, str):
-            words = [r.moduleType for r in records if r._message is root._message]
+            named = "moduleType" if kind_of_file == "bigdl" else field.name
+            words = [str(values_of(r).get(named, "x")) for r in records]
             values[field.name] = rng.choice([*words, "", "x", value[1:]])
     out = io.BytesIO()
     try:
