@@ -7,6 +7,7 @@ from caffe_models import DATA, drawn, filled, opencv, ours
 
 from tapegrad import nn
 from tapegrad.nn.formats import FormatError, Limits, UnsupportedError, caffe
+from tapegrad.nn.formats.caffe import showing
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV judges Caffe's files: pip install opencv-python<5")
 needs_caffe = pytest.mark.skipif(
@@ -240,6 +241,17 @@ def test_outputs_that_others_read_or_in_another_order_are_outputs_again(order, t
     x = drawn((2, 3))
     for mine, theirs in zip(ours(again, x), ours(module, x), strict=True):
         assert np.array_equal(mine, theirs)
+
+
+def test_files_are_shown_layer_by_layer(tmp_path):
+    text = (DATA / "alexnet_train.prototxt").read_bytes().replace(b'"LRN"', b'"Magic"')
+    lines = list(showing.describe(text))
+    assert lines[0] == (0, "SmallAlexNet", "Caffe network", {})
+    assert (1, "norm1", "Magic [conv1] -> [norm1]", {}) in lines
+    lines = list(showing.describe(filled(DATA / "vgg.prototxt", tmp_path)))
+    assert lines[0][2] == "Caffe network (inputs data)"
+    [arrays] = [arrays for _, name, _, arrays in lines if name == "fc8"]
+    assert {name: array.shape for name, array in arrays.items()} == {"[0]": (7, 12), "[1]": (7,)}
 
 
 def test_a_definition_alone_gives_drawn_weights():

@@ -13,7 +13,7 @@ from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["blobs_by_name", "layers_of", "net_inputs"]
+__all__ = ["blobs_by_name", "every_layer", "layers_of", "net_inputs"]
 
 OF_2013 = (
     "layers of Caffe's first or second format; those of 2013 (layers { layer { … } }) are turned "
@@ -49,6 +49,15 @@ def layers_of(net: Record, file: str | None, *, train: bool, stages: Sequence[st
             names[layer.name] = path
         found.append(layer)
     return found
+
+
+def every_layer(net: Record) -> list[LayerText]:
+    """All layers of a file, of both formats and in whatever phase, known or not."""
+    return [
+        LayerText(record, record.name, _type(record, v1=field == "layers"), f"net.{field}[{i}]")
+        for field in ("layers", "layer")
+        for i, record in enumerate(getattr(net, field))
+    ]
 
 
 def _short(name: str) -> str:

@@ -31,7 +31,7 @@ from tapegrad.nn.module import Module
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["load", "load_caffe", "load_caffe_model", "save", "save_caffe"]
+__all__ = ["load", "load_caffe", "load_caffe_model", "read_record", "save", "save_caffe"]
 
 Source = str | os.PathLike[str] | bytes
 ROOT = "NetParameter"
@@ -76,6 +76,14 @@ def load(
     if _is_text(path):
         return load_caffe_model(path, None, limits=limits)
     return load_caffe_model(None, path, limits=limits)
+
+
+def read_record(path: Source, limits: Limits) -> Record:
+    """The NetParameter of a definition or a model, as `load` tells them apart.
+
+    Raises FormatError or one of its children for the content, OSError for the file itself.
+    """
+    return (_text if _is_text(path) else _binary)(path, limits)
 
 
 def _is_text(path: Source) -> bool:
