@@ -348,6 +348,11 @@ def test_pooling_that_rounds_down_is_cut_for_programs_that_round_up(tmp_path):
     [mine], [theirs] = ours(module, x), opencv(cv2, *files, x)
     assert mine.shape == theirs.shape == (1, 2, 4, 4)
     assert np.array_equal(mine, theirs)
+    again = caffe.load_caffe_model(*files)  # one layer again
+    assert [each.getName() for each in again.modules] == ["SpatialMaxPooling1", "ReLU1"]
+    assert not again[0].ceil_mode
+    larger = drawn((1, 2, 13, 9))
+    assert np.array_equal(ours(again, larger)[0], ours(module, larger)[0])
     plain = tmp_path / "plain"
     plain.mkdir()
     text = saved(module, None, plain)[0].read_text(encoding="utf-8")

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tapegrad.nn.formats.caffe.normalizations import fused
+from tapegrad.nn.formats.caffe.joining import joined
 from tapegrad.nn.formats.caffe.reading import Flow, LayerText, Lengths, Reading, Session
 from tapegrad.nn.formats.caffe.table import DATA, TABLE
 from tapegrad.nn.formats.common.errors import FormatError, LimitError
 from tapegrad.nn.formats.common.network import Network, Node, Value, unused_name
-from tapegrad.nn.layers.activation import Log
-from tapegrad.nn.layers.softmax import LogSoftMax, SoftMax
 
 __all__ = ["network_of_layers"]
 
@@ -169,7 +167,7 @@ def _finished(blobs: _Blobs, session: Session) -> Network:
     kept = blobs.kept - blobs.optional
     names = [name for top, name in blobs.inputs.items() if name in read or top in kept]
     network = Network(nodes, tuple(names), tuple(outputs))
-    return _with_log_softmax(fused(network, session.scales))
+    return joined(network, session)
 
 
 def _needed(nodes: list[Node], outputs: list[Value]) -> set[str]:
@@ -184,19 +182,3 @@ def _needed(nodes: list[Node], outputs: list[Value]) -> set[str]:
             if name in by_name:
                 waiting += [value.name for value in by_name[name].inputs]
     return found
-
-
-def _with_log_softmax(network: Network) -> Network:
-    """The network, with a Softmax and the Log that alone reads it as one layer of nn."""
-    readers, by_name = network.readers_of(), network.by_name()
-    gone: set[str] = set()
-    for each in network.nodes:
-        before = by_name.get(each.inputs[0].name) if type(each.layer) is Log else None
-        if before is None or type(before.layer) is not SoftMax or before.layer.axis is not None:
-            continue
-        value = Value(before.name)
-        if len(readers[value]) == 1 and value not in network.outputs:
-            each.layer, each.inputs = LogSoftMax(), before.inputs
-            gone.add(before.name)
-    nodes = [each for each in network.nodes if each.name not in gone]
-    return Network(nodes, network.inputs, network.outputs)

@@ -259,7 +259,12 @@ def read_pooling(r: Reading) -> list[Flow]:
         _pooled(r, height, kh, dh, ph, ceil=ceil),
         _pooled(r, width, kw, dw, pw, ceil=ceil),
     )
-    return [r.then(layer, (batch, planes, *sides))]
+    flow = r.then(layer, (batch, planes, *sides))
+    down = _size(r, height, kh, dh, ph), _size(r, width, kw, dw, pw)
+    cut = {i: n for i, n in enumerate(down, 2) if n is not None and n != sides[i - 2]}
+    if cut:
+        r.session.floors[flow.value.name] = cut
+    return [flow]
 
 
 def _pooled(r: Reading, n: int | None, k: int, s: int, p: int, *, ceil: bool) -> int | None:

@@ -1,7 +1,7 @@
 """BatchNorm, Scale, Bias, LRN, MVN and Normalize, read and written.
 
 Caffe's BatchNorm has no weight and bias: a Scale behind it does.  Reading, the two become one layer
-of nn where the second alone reads the first (`fused`, after all layers are there); writing, one
+of nn where the second alone reads the first (`joining`); writing, one
 layer becomes two.
 """
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.caffe.reading import Flow, Reading, made
-from tapegrad.nn.formats.common.network import Network, Node, Value
 from tapegrad.nn.formats.common.operators import Operator
 from tapegrad.nn.layers.distance import Normalize
 from tapegrad.nn.layers.normalization.batch import (
@@ -30,7 +29,7 @@ from tapegrad.nn.layers.shape import Flatten
 if TYPE_CHECKING:
     from tapegrad.nn.formats.caffe.writing import Writing
 
-__all__ = ["OPERATORS", "fused"]
+__all__ = ["NORMALIZATIONS", "OPERATORS"]
 
 NORMALIZATIONS = {
     2: BatchNormalization,
@@ -238,52 +237,6 @@ def write_normalize(w: Writing, layer: Any) -> list[str]:
         raise w.refusal("a norm with p = 2 and a weight for each plane")
     p = {"across_spatial": False, "channel_shared": layer.weight.size == 1, "eps": layer.eps}
     return w.put("Normalize", blobs=[layer.weight.detach().reshape((-1,))], norm_param=p)
-
-
-def fused(network: Network, scales: set[str]) -> Network:
-    """The network, with each BatchNorm and the Scale that alone reads it as one layer.
-
-    scales: the nodes that a Scale of one weight for each plane became
-    """
-    readers = network.readers_of()
-    gone: dict[Value, Value] = {}
-    kept: list[Node] = []
-    by_name = network.by_name()
-    for each in network.nodes:
-        before = by_name.get(each.inputs[0].name) if each.name in scales else None
-        layer: Any = None if before is None else before.layer
-        if (
-            before is None
-            or type(layer) not in NORMALIZATIONS.values()
-            or layer.affine
-            or len(readers[Value(before.name)]) > 1
-            or Value(before.name) in network.outputs
-            or _size_of(each) != layer.running_mean.size
-        ):
-            kept.append(each)
-            continue
-        _take_in(layer, each.layer)
-        gone[Value(each.name)] = Value(before.name)
-    for each in kept:
-        each.inputs = tuple(gone.get(value, value) for value in each.inputs)
-    outputs = tuple(gone.get(value, value) for value in network.outputs)
-    return Network(kept, network.inputs, outputs)
-
-
-def _size_of(node: Node) -> int:
-    scale: Any = node.layer
-    size: int = scale.weight.size
-    return size
-
-
-def _take_in(layer: Any, scale: Any) -> None:
-    weight = scale.weight
-    layer.affine = True
-    kind, size = type(weight), weight.size
-    layer.weight = kind(weight.numpy().reshape(size))
-    bias = getattr(scale, "bias", None)
-    values = np.zeros(size, weight.dtype) if bias is None else bias.numpy().reshape(size)
-    layer.bias = kind(values)
 
 
 OPERATORS = [

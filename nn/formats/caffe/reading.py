@@ -60,6 +60,7 @@ class Session:
         self.nodes: list[Node] = []
         self.names: set[str] = set()
         self.shared: dict[str, Parameter] = {}
+        self.floors: dict[str, dict[int, int]] = {}  # of pooling: sides that rounding down gives
         self.scales: set[str] = set()  # nodes that a BatchNorm before them may take in
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.formats.caffe.blobs import array_of_blob, shape_of_blob
 from tapegrad.nn.formats.caffe.definition import every_layer
 from tapegrad.nn.formats.caffe.files import read_record
 from tapegrad.nn.formats.common.errors import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["describe"]
 
