@@ -1,8 +1,7 @@
 """BatchNorm, Scale, Bias, LRN, MVN and Normalize, read and written.
 
 Caffe's BatchNorm has no weight and bias: a Scale behind it does.  Reading, the two become one layer
-of nn where the second alone reads the first (`joining`); writing, one
-layer becomes two.
+of nn where the second alone reads the first (`joining`); writing, one layer becomes two.
 """
 
 from __future__ import annotations
