@@ -1,11 +1,14 @@
 """Caffe's files: what we write is run by OpenCV and read back; definitions, phases and names."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from architectures import ARCHITECTURES
 from caffe_models import DATA, drawn, filled, opencv, ours
 
-from tapegrad import nn
+from tapegrad import nn, no_grad
 from tapegrad.nn.formats import FormatError, Limits, UnsupportedError, caffe
 from tapegrad.nn.formats.caffe import showing
 
@@ -358,3 +361,27 @@ def test_pooling_that_rounds_down_is_cut_for_programs_that_round_up(tmp_path):
     text = saved(module, None, plain)[0].read_text(encoding="utf-8")
     assert "round_mode: FLOOR" in text
     assert "Slice" not in text
+
+
+MEASURED = """
+import resource, sys
+from tapegrad.nn.formats import caffe
+caffe.load(b'input: "d" input_shape { dim: 1 dim: 2 } layer { type: "ReLU" bottom: "d" top: "y" }')
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+module = caffe.load_caffe_model(None, sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+assert module[0].weight.numpy()[0, 0] == 0.5
+"""
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory as Linux counts it")
+def test_a_large_model_needs_its_size_in_memory(tmp_path):
+    module = nn.Sequential(nn.Linear(5000, 5000))
+    with no_grad():
+        module[0].weight[...] = np.float32(0.5)
+    _, model = saved(module, (1, 5000), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(model)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 1.25 * model.stat().st_size + 10_000_000
