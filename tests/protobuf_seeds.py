@@ -25,14 +25,14 @@ Seed = tuple[bytes, list[tuple[int, int, bool]], str]
 def load(data: bytes) -> Any:
     """What the reader of the first letter makes of the rest."""
     from tapegrad.nn.formats import FormatError, Limits, bigdl
-    from tapegrad.nn.formats.bigdl.weight_file import read_weights
+    from tapegrad.nn.formats.bigdl.weight_file import read_storages
 
     kind, rest = data[:1], data[1:]
     if kind == b"m":
         bigdl.load(rest, missing="keep")
         return bigdl.load(rest)
     if kind == b"w":
-        return read_weights(rest, Limits())
+        return read_storages(rest, Limits())
     if kind == b"t":
         return bigdl.load_definition(rest)
     raise FormatError("a letter that says which reader it is for")
@@ -109,7 +109,7 @@ def with_other_values(
     from tapegrad.nn.formats import FormatError
     from tapegrad.nn.formats.bigdl import fields as bigdl
     from tapegrad.nn.formats.caffe import fields as caffe
-    from tapegrad.nn.formats.common.records import Record, values_of
+    from tapegrad.nn.formats.common.records import Record, set_values
 
     schemas = {"bigdl": (bigdl.SCHEMA, "BigDLModule"), "caffe": (caffe.SCHEMA, "NetParameter")}
     schema, message = schemas[kind_of_file]
@@ -128,7 +128,7 @@ def with_other_values(
         if not fields:
             continue
         field = rng.choice(fields)
-        values = values_of(record)
+        values = set_values(record)
         other = rng.choice(records)
         value = values[field.name]
         kind = rng.randrange(5)
@@ -153,7 +153,7 @@ def with_other_values(
             values[field.name] = value[: rng.randrange(value.size + 1)]
         elif field.repeated and value:
             at = rng.randrange(len(value))
-            new = values_of(other).get(field.name) or [rng.choice(choices)]
+            new = set_values(other).get(field.name) or [rng.choice(choices)]
             value[at] = rng.choice(list(new)) if field.kind == "string" else rng.choice(choices)
         elif isinstance(value, bool):
             values[field.name] = not value
@@ -161,7 +161,7 @@ def with_other_values(
             values[field.name] = rng.choice(choices)
         elif isinstance(value, str):
             named = "moduleType" if kind_of_file == "bigdl" else field.name
-            words = [str(values_of(r).get(named, "x")) for r in records]
+            words = [str(set_values(r).get(named, "x")) for r in records]
             values[field.name] = rng.choice([*words, "", "x", value[1:]])
     out = io.BytesIO()
     try:

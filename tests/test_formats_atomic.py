@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.nn.formats import torch7
+from tapegrad.nn.formats import bigdl, torch7
 
 pytestmark = pytest.mark.extra  # README's command has five minutes
 
@@ -34,11 +34,16 @@ def save_native(path: Path, module: nn.Module) -> None:
     module.save(path)
 
 
+def save_bigdl(path: Path, module: nn.Module) -> None:
+    bigdl.save(module, path)
+
+
 SAVE: dict[str, Callable[[Path, nn.Module], None]] = {
     "Torch7": save_torch7,
     "Torch7, as text": save_text,
     "safetensors": save_native,
 }
+ALL = {**SAVE, "BigDL": save_bigdl}  # which keeps no attributes that somebody set
 
 
 def names(folder: Path) -> list[str]:
@@ -59,22 +64,22 @@ def at_most(size: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of a file")
-@pytest.mark.parametrize("kind", SAVE)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("sizes", [(3, 2), (40, 100)], ids=["every byte", "every 499th"])
 def test_a_disk_that_is_full_after_any_byte_leaves_the_old_file(
     kind: str, sizes: tuple[int, int], tmp_path: Path
 ) -> None:
     path, model = tmp_path / "model", nn.Sequential(nn.Linear(*sizes), nn.Tanh())
-    SAVE[kind](path, model)
+    ALL[kind](path, model)
     size = path.stat().st_size
     path.write_bytes(b"before")
     for k in range(0, size, 1 if sizes == (3, 2) else 499):
         with at_most(k), pytest.raises(OSError, match="too large"):
-            SAVE[kind](path, model)
+            ALL[kind](path, model)
         assert path.read_bytes() == b"before"
         assert names(tmp_path) == ["model"]
     with at_most(size):
-        SAVE[kind](path, model)
+        ALL[kind](path, model)
     assert path.stat().st_size == size
 
 
@@ -127,33 +132,33 @@ def test_a_process_that_is_killed_leaves_one_whole_file(kind: str, tmp_path: Pat
     assert report["others"] in ([], [".part"])
 
 
-@pytest.mark.parametrize("kind", SAVE)
+@pytest.mark.parametrize("kind", ALL)
 def test_a_link_stays_a_link_to_the_new_file(kind: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     target, link = tmp_path / "folder" / "model", tmp_path / "link"
     target.write_bytes(b"before")
     link.symlink_to(target)
-    SAVE[kind](link, nn.Linear(3, 2))
+    ALL[kind](link, nn.Linear(3, 2))
     assert link.is_symlink()
     assert len(target.read_bytes()) > 100
     assert names(tmp_path) == ["folder", "link"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no devices in the file system")
-@pytest.mark.parametrize("kind", SAVE)
+@pytest.mark.parametrize("kind", ALL)
 def test_devices_are_not_replaced(kind: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", *([FULL] if FULL.exists() else [])):
         with pytest.raises(OSError, match="no file that could be replaced"):
-            SAVE[kind](path, nn.Linear(3, 2))
+            ALL[kind](path, nn.Linear(3, 2))
     assert FULL.is_char_device() or not FULL.exists()
     assert names(tmp_path) == ["pipe"]
 
 
-@pytest.mark.parametrize("kind", SAVE)
+@pytest.mark.parametrize("kind", ALL)
 def test_a_folder_that_is_not_there_is_an_error_of_the_file(kind: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        SAVE[kind](tmp_path / "nowhere" / "model", nn.Linear(3, 2))
+        ALL[kind](tmp_path / "nowhere" / "model", nn.Linear(3, 2))
 
 
 def test_what_can_not_be_saved_is_found_before_a_file_is_opened(

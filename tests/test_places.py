@@ -106,9 +106,14 @@ def test_an_address_is_replaced_at_the_end_or_not_at_all(memory: Any) -> None:
     path = "memory://folder/model.t7"
     nn.Linear(3, 2).save(path)
     before = memory.cat(path)
-    with pytest.raises(RuntimeError), places.replaced(path) as stream:
-        stream.write(b"half of it")
-        raise RuntimeError
+
+    def half() -> None:
+        with places.replaced(path) as stream:
+            stream.write(b"half of it")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert memory.cat(path) == before
     failing = nn.Sequential(nn.GELU())
     with pytest.raises(ValueError, match="GELU"):

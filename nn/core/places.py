@@ -22,15 +22,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from tapegrad.autograd.core.atomic_file import replace_file
 
 __all__ = [
     "beside",
+    "copy_of_view",
     "exists",
     "file_name",
     "is_remote",
     "mapped",
-    "name_of",
+    "source_name",
     "names_beside",
     "opened",
     "replaced",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 Place = str | os.PathLike[str]
+Array = np.ndarray[Any, Any]
 
 # Stores that show an object when it is complete, and not before.
 _WHOLE = ("s3", "s3a", "gs", "gcs", "az", "abfs")
@@ -83,7 +87,7 @@ def suffix_of(path: Place) -> str:
     return Path(file_name(path)).suffix.lower()
 
 
-def name_of(source: Place | bytes) -> str | None:
+def source_name(source: Place | bytes) -> str | None:
     """What errors call a file; None for bytes."""
     return None if isinstance(source, bytes) else os.fspath(source)
 
@@ -149,6 +153,29 @@ def mapped(source: Place | bytes) -> tuple[Any, str | None]:
             return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), os.fspath(source)
         except (OSError, ValueError, io.UnsupportedOperation):  # a pipe, a device
             return stream.read(), os.fspath(source)
+
+
+def copy_of_view(view: Array, dtype: Any) -> Array:
+    """A copy of an array that may be a view of a map; the map's pages are given back meanwhile.
+
+    view: (n,).  Both the pages and the copy would be in memory otherwise.
+    """
+    owner: Any = view
+    while isinstance(owner, (np.ndarray, memoryview)):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, mmap.mmap) or not hasattr(owner, "madvise") or view.nbytes < _CHUNK:
+        return np.array(view, dtype)
+    result = np.empty(view.shape, dtype)
+    begin = np.frombuffer(owner, np.uint8, 1).__array_interface__["data"][0]
+    step, page = _CHUNK // view.itemsize, mmap.PAGESIZE
+    done = (view.__array_interface__["data"][0] - begin) // page * page
+    for start in range(0, view.size, step):
+        part = view[start : start + step]
+        result[start : start + step] = part
+        end = (part.__array_interface__["data"][0] - begin + part.nbytes) // page * page
+        owner.madvise(mmap.MADV_DONTNEED, done, end - done)
+        done = end
+    return result
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, KINDS, SCHEMA
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["NULL", "array_attr", "attr", "null_attr", "value_of"]
+__all__ = ["NULL", "array_attr", "attr", "null_attr", "attribute_value"]
 
 NULL = object()  # what an attribute of no value reads as: null
 _FIELD_OF = {kind.field: kind for kind in KINDS.values()}
@@ -17,7 +17,7 @@ _FORMATS = SCHEMA.enums["InputDataFormat"]
 INTEGERS = range(-(2**31), 2**31)
 
 
-def value_of(value: Record) -> Any:
+def attribute_value(value: Record) -> Any:
     """The value of an attribute: numbers, texts, Records, lists of them; NULL for null."""
     name = value.which("value")
     if name is None:

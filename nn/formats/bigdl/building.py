@@ -16,7 +16,7 @@ from tapegrad.nn.core.regularizers import L1L2Regularizer, L1Regularizer, L2Regu
 from tapegrad.nn.core.services import service
 from tapegrad.nn.core.state import kept_names
 from tapegrad.nn.core.transient import transient_state_of
-from tapegrad.nn.formats.bigdl.attributes import NULL, value_of
+from tapegrad.nn.formats.bigdl.attributes import NULL, attribute_value
 from tapegrad.nn.formats.bigdl.kept import Kept
 from tapegrad.nn.formats.bigdl.layouts import RULES
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tapegrad.nn.formats.bigdl.entry import Entry
     from tapegrad.nn.formats.bigdl.tensors import TensorReader
 
-__all__ = ["PREFIXES", "Builder", "short_name"]
+__all__ = ["PREFIXES", "ModuleReader", "short_name"]
 
 # 2.x has the first in front of its classes, 0.x the second.
 PREFIXES = ("com.intel.analytics.bigdl.dllib.nn.", "com.intel.analytics.bigdl.nn.")
@@ -48,7 +48,7 @@ def short_name(name: str) -> str:
     return name
 
 
-class Builder:
+class ModuleReader:
     """Makes the modules of one file.
 
     entries: by BigDL's names without package; classes: the caller's own, by their names in files
@@ -94,7 +94,7 @@ class Builder:
         if not record.train:
             module._training = False
         numeric = record.attr.get("module_numerics")
-        kinds: Any = NULL if numeric is None else value_of(numeric)
+        kinds: Any = NULL if numeric is None else attribute_value(numeric)
         if isinstance(kinds, list) and kinds[:1] == ["Double"]:
             module.__dict__["_type"] = np.dtype(np.float64)
         return module
@@ -164,7 +164,7 @@ class Builder:
 
     def buffer(self, record: Record, name: str, path: str) -> Buffer:
         """The buffer of an attribute that is a tensor."""
-        value = value_of(record.attr[name]) if name in record.attr else NULL
+        value = attribute_value(record.attr[name]) if name in record.attr else NULL
         if not isinstance(value, Record):
             raise self.error("a tensor", "nothing", f"{path}.{name}")
         return Buffer(self.array(value, f"{path}.{name}"))
@@ -173,11 +173,11 @@ class Builder:
         """The value of an attribute; NULL for null.  Raises FormatError where it is missing."""
         if name not in record.attr:
             raise self.error(f"the attribute {name}", None, path)
-        return value_of(record.attr[name])
+        return attribute_value(record.attr[name])
 
     def module_in(self, record: Record, name: str, path: str) -> Module | None:
         """The module of an attribute; None for null."""
-        value = value_of(record.attr[name]) if name in record.attr else NULL
+        value = attribute_value(record.attr[name]) if name in record.attr else NULL
         if value is NULL:
             return None
         if not isinstance(value, Record) or not hasattr(value, "moduleType"):
@@ -198,7 +198,7 @@ class Builder:
 
     def _set_regularizers(self, module: Any, record: Record, path: str) -> None:
         for name, method in _METHODS.items():
-            value = value_of(record.attr[name]) if name in record.attr else NULL
+            value = attribute_value(record.attr[name]) if name in record.attr else NULL
             if value is NULL:
                 continue
             if not isinstance(value, Record) or value.regularizerType >= len(_REGULARIZERS):

@@ -30,8 +30,8 @@ from tapegrad.nn.formats.bigdl.attributes import (
     NULL,
     array_attr,
     attr,
+    attribute_value,
     null_attr,
-    value_of,
 )
 from tapegrad.nn.formats.bigdl.fields import SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
@@ -86,7 +86,7 @@ def _integers(value: Any) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Kind:
+class AttributeKind:
     """A kind of attribute: BigDL's type, whether there is a list, and what the value becomes."""
 
     type: str
@@ -96,14 +96,14 @@ class Kind:
 
 
 KINDS = {
-    "i": Kind("INT32", _integer, _integer),
-    "d": Kind("DOUBLE", _real, float),
-    "b": Kind("BOOL", _truth, bool),
-    "s": Kind("STRING", _text),
-    "F": Kind("DATA_FORMAT", _text),
-    "a": Kind("INT32", lambda v: _from_one(_integer(v)), lambda v: _to_one(_integer(v))),
-    "I": Kind("INT32", _integers, lambda v: [_integer(each) for each in v], True),
-    "A": Kind(
+    "i": AttributeKind("INT32", _integer, _integer),
+    "d": AttributeKind("DOUBLE", _real, float),
+    "b": AttributeKind("BOOL", _truth, bool),
+    "s": AttributeKind("STRING", _text),
+    "F": AttributeKind("DATA_FORMAT", _text),
+    "a": AttributeKind("INT32", lambda v: _from_one(_integer(v)), lambda v: _to_one(_integer(v))),
+    "I": AttributeKind("INT32", _integers, lambda v: [_integer(each) for each in v], True),
+    "A": AttributeKind(
         "INT32",
         lambda v: [_from_one(each) for each in _integers(v)],
         lambda v: [_to_one(_integer(each)) for each in v],
@@ -145,7 +145,7 @@ class Param:
             if self.default is NULL:
                 raise FormatError(f"the attribute {self.name}", file=file, path=path)
             return self.default
-        value, kind = value_of(attrs[self.name]), KINDS[self.kind]
+        value, kind = attribute_value(attrs[self.name]), KINDS[self.kind]
         if value is NULL:
             if self.default is not NULL:
                 return self.default

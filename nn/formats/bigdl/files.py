@@ -14,17 +14,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapegrad.nn.core import files
-from tapegrad.nn.core.places import name_of, replaced
+from tapegrad.nn.core.places import replaced, source_name
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.bigdl.attributes import attr
-from tapegrad.nn.formats.bigdl.building import Builder
+from tapegrad.nn.formats.bigdl.building import ModuleReader
 from tapegrad.nn.formats.bigdl.composite_entries import COMPOSITES, READ_ONLY
 from tapegrad.nn.formats.bigdl.description import Describer
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.layer_entries import LAYERS
 from tapegrad.nn.formats.bigdl.recurrent_entries import RECURRENT
 from tapegrad.nn.formats.bigdl.tensors import GLOBAL, LISTS, TensorReader
-from tapegrad.nn.formats.bigdl.weight_file import read_weights, write_weights
+from tapegrad.nn.formats.bigdl.weight_file import read_storages, write_storages
 from tapegrad.nn.formats.common.errors import FormatError, Limits
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.common.text_writing import write_text
@@ -65,7 +65,7 @@ def records(path: Path | bytes, limits: Limits | None = None) -> Record:
     """
     root = SCHEMA.read(path, ROOT, limits)
     if not root.moduleType:
-        raise FormatError(NOT_BIGDL, file=name_of(path), path="root")
+        raise FormatError(NOT_BIGDL, file=source_name(path), path="root")
     return root
 
 
@@ -92,14 +92,14 @@ def load(
         raise ValueError(f"missing is 'refuse' or 'keep', not {missing!r}")
     limits = limits or Limits()
     root = records(path, limits)
-    separate = None if weightPath is None else read_weights(weightPath, limits)
-    tensors = TensorReader(root, limits, name_of(path), separate)
-    return _built(root, tensors, classes, name_of(path), missing == "keep")
+    separate = None if weightPath is None else read_storages(weightPath, limits)
+    tensors = TensorReader(root, limits, source_name(path), separate)
+    return _built(root, tensors, classes, source_name(path), missing == "keep")
 
 
 def _built(root: Record, tensors: TensorReader, classes: Any, file: Any, keep: bool) -> Module:
     own = names_of_classes(classes)
-    return Builder(tensors, entries(), own, file, keep).build(root, "root")
+    return ModuleReader(tensors, entries(), own, file, keep).build(root, "root")
 
 
 def load_definition(
@@ -115,7 +115,7 @@ def load_definition(
     `limits.max_expanded` bytes; OSError for the file itself.
     """
     limits = limits or Limits()
-    file = name_of(path)
+    file = source_name(path)
     root = SCHEMA.read_text(path, ROOT, limits, skipped=Counter())
     if not root.moduleType:
         raise FormatError(NOT_BIGDL, file=file, path="root")
@@ -147,7 +147,7 @@ def save(
     root, storages = _described(module, classes)
     if weightPath is not None:
         with replaced(weightPath) as stream:
-            write_weights(stream, [(tensor.storage.id, a) for tensor, a in storages])
+            write_storages(stream, [(tensor.storage.id, a) for tensor, a in storages])
     else:
         root.attr[GLOBAL] = _global_storage(storages)
     with replaced(path) as stream:

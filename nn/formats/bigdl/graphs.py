@@ -111,7 +111,10 @@ def _selected(
 
 
 def write_graph(writer: Any, module: Any, record: Record, path: str) -> None:
-    """Describe the steps of a graph as nodes; what selects an entry becomes a SelectTable."""
+    """Describe the steps of a graph as nodes; what selects an entry becomes a SelectTable.
+
+    Raises UnsupportedError for inputs that no step, or several, take.
+    """
     names: list[str] = []
     used: set[str] = set()
     inputs: dict[int, str] = {}

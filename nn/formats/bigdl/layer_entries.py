@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn import containers, layers
-from tapegrad.nn.formats.bigdl.attributes import NULL, array_attr, attr, value_of
+from tapegrad.nn.formats.bigdl.attributes import NULL, array_attr, attr, attribute_value
 from tapegrad.nn.formats.bigdl.entry import Entry, declared
 from tapegrad.nn.formats.common.errors import UnsupportedError
 
@@ -155,7 +155,7 @@ def read_fields(**kinds: str) -> Any:
     def read(reader: Any, record: Record, path: str, entry: Entry) -> Any:
         module = reader.made(entry, record, path)
         for field, name in kinds.items():
-            value = value_of(record.attr[name]) if name in record.attr else NULL
+            value = attribute_value(record.attr[name]) if name in record.attr else NULL
             if value is not NULL:
                 if not isinstance(value, bool):
                     raise reader.error("true or false", f"{value!r:.40}", f"{path}.{name}")
@@ -190,7 +190,7 @@ BATCH_MODES = (None, False, True)
 
 def _read_reshape(reader: Any, record: Record, path: str, entry: Entry) -> Any:
     values = entry.values(record.attr, reader.file, path)
-    mode = value_of(record.attr["batchMode"]) if "batchMode" in record.attr else 0
+    mode = attribute_value(record.attr["batchMode"]) if "batchMode" in record.attr else 0
     if mode is NULL or mode not in (0, 1, 2):
         raise reader.error("0, 1 or 2", f"{mode!r:.40}", f"{path}.batchMode")
     return entry.cls(*values["size"], batchMode=BATCH_MODES[int(mode)])
@@ -209,7 +209,7 @@ def _spread(name: str) -> Any:
 
 
 def _read_squeeze(reader: Any, record: Record, path: str, entry: Entry) -> Any:
-    dims: Any = value_of(record.attr["dims"]) if "dims" in record.attr else NULL
+    dims: Any = attribute_value(record.attr["dims"]) if "dims" in record.attr else NULL
     if dims is NULL:
         return entry.cls()
     if len(dims) != 1 or not isinstance(dims[0], int):
@@ -228,7 +228,7 @@ def _write_squeeze(writer: Any, module: Any, record: Record, path: str) -> None:
 
 
 def _read_unsqueeze(reader: Any, record: Record, path: str, entry: Entry) -> Any:
-    pos = value_of(record.attr["pos"]) if "pos" in record.attr else NULL
+    pos = attribute_value(record.attr["pos"]) if "pos" in record.attr else NULL
     if isinstance(pos, list) and len(pos) == 1:
         [pos] = pos
     if isinstance(pos, bool) or not isinstance(pos, int):
@@ -246,7 +246,7 @@ def _read_transpose(reader: Any, record: Record, path: str, entry: Entry) -> Any
     pairs = []
     for k in range(min(values["size"], len(record.attr))):
         name = f"permutation_{k}"
-        pair = value_of(record.attr[name]) if name in record.attr else NULL
+        pair = attribute_value(record.attr[name]) if name in record.attr else NULL
         if not isinstance(pair, list) or len(pair) != 2:
             raise reader.error("two axes", f"{pair!r:.40}", f"{path}.{name}")
         pairs.append(tuple(n - 1 if n > 0 else n for n in pair))

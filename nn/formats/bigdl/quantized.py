@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.nn.formats.bigdl.attributes import value_of
+from tapegrad.nn.formats.bigdl.attributes import attribute_value
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.protobuf import Record
 
@@ -27,7 +27,7 @@ def read_quantized(reader: Any, record: Record, path: str, entry: Entry) -> Any:
     layer = entry.cls.__new__(entry.cls)
     layer.__dict__.update(values)
     name = "weight" if "weight" in record.attr else "weights"
-    found = value_of(record.attr[name]) if name in record.attr else None
+    found = attribute_value(record.attr[name]) if name in record.attr else None
     tensors = found if isinstance(found, list) else [found]
     if not tensors or not all(isinstance(tensor, Record) for tensor in tensors):
         raise reader.error("tensors of quantized weights", None, f"{path}.{name}")

@@ -7,7 +7,7 @@ __all__ = ["NOT_WRITTEN"]
 _INTERNAL = "private to BigDL's package: a network of its own around graphs, which no user makes"
 
 NOT_WRITTEN = {
-    "BinaryTreeLSTM": "BigDL keeps its leaves and composers as lists of clones, one a node of a tree",
+    "BinaryTreeLSTM": "BigDL keeps its leaves and composers as clones, one for each node of a tree",
     "Echo": "its functions are code, which no file has",
     "FeedForwardNetwork": _INTERNAL,
     "Highway": "BigDL has no class for it: its function of that name makes a graph",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tapegrad.nn.core.places import name_of
-from tapegrad.nn.formats.bigdl.attributes import value_of
+from tapegrad.nn.core.places import source_name
+from tapegrad.nn.formats.bigdl.attributes import attribute_value
 from tapegrad.nn.formats.bigdl.building import short_name
 from tapegrad.nn.formats.bigdl.fields import SCHEMA
 from tapegrad.nn.formats.bigdl.tensors import TensorReader
 from tapegrad.nn.formats.common.errors import FormatError, Limits
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["describe"]
 
@@ -28,14 +29,14 @@ def describe(
     limits = limits or Limits()
     root = SCHEMA.read(path, "BigDLModule", limits)
     if not root.moduleType:
-        raise FormatError("a model of BigDL, whose module has a type", file=name_of(path))
-    tensors = TensorReader(root, limits, name_of(path))
+        raise FormatError("a model of BigDL, whose module has a type", file=source_name(path))
+    tensors = TensorReader(root, limits, source_name(path))
     stack: list[tuple[int, str, Any]] = [(0, "", root)]
     while stack:
         depth, label, record = stack.pop()
         words, inner = [], []
         for key, value in record.attr.items():
-            found = value_of(value)
+            found = attribute_value(value)
             if isinstance(found, (bool, int, float, str)):
                 words.append(f"{key} {found!s:.40}")
             elif hasattr(found, "moduleType"):

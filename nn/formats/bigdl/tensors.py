@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import Parameter
+from tapegrad.nn.core.places import copy_of_view
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 
@@ -137,7 +138,7 @@ class TensorReader:
         if number not in self.arrays:
             if number not in self.found:
                 raise self.error(NO_STORAGE.format(id=number), None, path)
-            self.arrays[number] = np.array(self.found[number], dtype.newbyteorder("="))
+            self.arrays[number] = copy_of_view(self.found[number], dtype.newbyteorder("="))
         whole = self.arrays[number]
         if whole.dtype != dtype:
             raise self.error(f"a storage of {dtype}", str(whole.dtype), path)
@@ -271,11 +272,11 @@ def _whole(group: list[Any], start: int, end: int) -> Array:
             "typestr": first.dtype.str,
             "version": 3,
         }
-        return np.asarray(_Memory(interface, base))
+        return np.asarray(_Stretch(interface, base))
     raise UnsupportedError("arrays whose memory is one array's", "several that overlap")
 
 
-class _Memory:
+class _Stretch:
     """A stretch of memory, which `owner` keeps alive."""
 
     def __init__(self, interface: dict[str, Any], owner: Array) -> None:

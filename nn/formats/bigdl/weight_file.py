@@ -12,7 +12,7 @@ import numpy as np
 from tapegrad.nn.core.places import mapped
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
 
-__all__ = ["MAGIC", "read_weights", "write_weights"]
+__all__ = ["MAGIC", "read_storages", "write_storages"]
 
 MAGIC = 3721
 _MAGIC = struct.pack(">i", MAGIC)
@@ -31,7 +31,7 @@ _NUMBERS = {dtype.newbyteorder("="): number for number, dtype in _TYPES.items()}
 _CHUNK = 1 << 20
 
 
-def read_weights(source: Any, limits: Limits) -> dict[int, np.ndarray[Any, Any]]:
+def read_storages(source: Any, limits: Limits) -> dict[int, np.ndarray[Any, Any]]:
     """{id of the storage: its entries, a view of the file}.
 
     Raises FormatError or one of its children for the content, OSError for the file itself.
@@ -82,7 +82,7 @@ def read_weights(source: Any, limits: Limits) -> dict[int, np.ndarray[Any, Any]]
     return found
 
 
-def write_weights(stream: BinaryIO, storages: Sequence[tuple[int, np.ndarray[Any, Any]]]) -> None:
+def write_storages(stream: BinaryIO, storages: Sequence[tuple[int, np.ndarray[Any, Any]]]) -> None:
     """Write (id, entries) of each storage."""
     digest = hashlib.md5(usedforsecurity=False)
 

@@ -25,7 +25,7 @@ from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits
 from tapegrad.nn.formats.common.records import Record
 from tapegrad.nn.formats.common.tables_of_fields import Enum, Field, Message
 from tapegrad.nn.formats.common.text_reading import read_text
-from tapegrad.nn.formats.common.text_writing import text_of
+from tapegrad.nn.formats.common.text_writing import record_text
 from tapegrad.nn.formats.common.wire_reading import read_message
 from tapegrad.nn.formats.common.wire_writing import write_message
 
@@ -128,4 +128,4 @@ class Schema:
 
     def text(self, record: Record) -> str:
         """A record in protobuf's text format."""
-        return text_of(record)
+        return record_text(record)

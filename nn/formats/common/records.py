@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tapegrad.nn.formats.common.tables_of_fields import Field, Message
 
 
-__all__ = ["Record", "message_of", "values_of"]
+__all__ = ["Record", "message_of", "set_values"]
 
 ABSENT = "{name} is read from a message that is not there; set the message first, then its fields"
 UNKNOWN = "{message} has no field {name!r}; it has {fields}"
@@ -124,7 +124,7 @@ def message_of(record: Record) -> Message:
     return record._message  # noqa: SLF001  # its attributes are the fields
 
 
-def values_of(record: Record) -> MutableMapping[str, Any]:
+def set_values(record: Record) -> MutableMapping[str, Any]:
     """What is set in a record, by the names of fields; for readers, which know what fits."""
     return record._values  # noqa: SLF001
 

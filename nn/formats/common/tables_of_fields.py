@@ -103,7 +103,10 @@ class Field:
         return self.key is not None
 
     def link(self, messages: Mapping[str, Message], enums: Mapping[str, Enum], syntax: str) -> None:
-        """Find the message or the enumeration that `kind` names.  Raises KeyError for neither."""
+        """Find the message or the enumeration that `kind` names.
+
+        Raises KeyError for neither, ValueError for bulk of what has no arrays.
+        """
         if self.kind in VARINTS:
             self.wire, self.dtype = VARINT, VARINTS[self.kind]
         elif self.kind in FIXED:
@@ -156,7 +159,7 @@ class Message:
         self.absent: Record | None = None  # what a field of this kind reads as where it is not set
 
     def link(self, messages: Mapping[str, Message], enums: Mapping[str, Enum], syntax: str) -> None:
-        """Link all fields."""
+        """Link all fields.  Raises ValueError for a kind that is not there."""
         for field in self.fields:
             try:
                 field.link(messages, enums, syntax)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
-from tapegrad.nn.formats.common.records import Record, message_of, values_of
+from tapegrad.nn.formats.common.records import Record, message_of, set_values
 from tapegrad.nn.formats.common.wire_reading import MAX_DEPTH
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_text(
     return _Parser(text, limits, file, skipped).run(message)
 
 
-class _Frame:
+class _TextFrame:
     """A message that is being read; `field` is None in one that the tables do not have."""
 
     __slots__ = ("closing", "entry", "field", "message", "record", "values")
@@ -62,7 +62,7 @@ class _Frame:
     def __init__(self, record: Record | None, closing: str, field: Field | None) -> None:
         self.record, self.closing, self.field = record, closing, field
         self.message = None if record is None else message_of(record)
-        self.values = {} if record is None else values_of(record)
+        self.values = {} if record is None else set_values(record)
         self.entry = field is not None and self.message is not None and self.message is field.entry
 
 
@@ -74,7 +74,7 @@ class _Parser:
         self.at = self.nodes = 0
         self.left = limits.overhead(len(text)) - 4 * len(text)
         self.kind, self.word = "", ""
-        self.stack: list[_Frame] = []
+        self.stack: list[_TextFrame] = []
         self.bulk: list[tuple[Record, Field]] = []
 
     def error(self, kind: type[FormatError], expected: str, found: Any = None) -> FormatError:
@@ -131,17 +131,17 @@ class _Parser:
                 raise self.wrong(f"the name of a field or {frame.closing or 'the end'}")
             self.one_field(frame)
         for record, field in self.bulk:
-            values = values_of(record)
+            values = set_values(record)
             values[field.name] = np.array(values[field.name], field.dtype)
         return root
 
     def enter(self, record: Record | None, closing: str, field: Field | None) -> None:
         if len(self.stack) >= min(MAX_DEPTH, self.limits.max_depth):
             raise self.error(LimitError, f"messages in messages, at most {MAX_DEPTH} deep")
-        self.stack.append(_Frame(record, closing, field))
+        self.stack.append(_TextFrame(record, closing, field))
         self.spend(_RECORD)
 
-    def leave(self, frame: _Frame) -> None:
+    def leave(self, frame: _TextFrame) -> None:
         self.stack.pop()
         if not frame.entry:
             return
@@ -153,7 +153,7 @@ class _Parser:
             value = Record(field.message) if field.message is not None else entry.value
         self.stack[-1].values.setdefault(field.name, {})[entry.key] = value
 
-    def one_field(self, frame: _Frame) -> None:
+    def one_field(self, frame: _TextFrame) -> None:
         name, message = self.word, frame.message
         field = None if message is None else message.by_name.get(name)
         if message is not None and field is None:
@@ -178,7 +178,7 @@ class _Parser:
         while self.kind == "mark" and self.word in ",;":
             self.next()
 
-    def several(self, frame: _Frame, field: Field | None) -> None:
+    def several(self, frame: _TextFrame, field: Field | None) -> None:
         """A list of numbers, texts or messages: its messages are read by a parser of their own."""
         if field is not None and not field.repeated:
             raise self.error(FormatError, f"one value for {field.name}", "a list")
@@ -212,7 +212,7 @@ class _Parser:
             else:
                 raise self.wrong(f"the name of a field or {frame.closing}")
 
-    def child(self, frame: _Frame, field: Field | None) -> None:
+    def child(self, frame: _TextFrame, field: Field | None) -> None:
         closing = _CLOSING[self.word]
         if field is None or frame.record is None:
             self.enter(None, closing, None)
@@ -234,7 +234,7 @@ class _Parser:
 
     # Values
 
-    def scalar(self, frame: _Frame, field: Field | None) -> None:
+    def scalar(self, frame: _TextFrame, field: Field | None) -> None:
         if self.kind not in ("string", "number", "name"):
             raise self.wrong("a value")
         if field is None or frame.record is None:

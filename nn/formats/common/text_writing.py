@@ -12,13 +12,13 @@ from tapegrad.nn.formats.common.records import Record
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.tables_of_fields import Field
 
-__all__ = ["text_of", "write_text"]
+__all__ = ["record_text", "write_text"]
 
 _ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _ESCAPES |= {ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
 
 
-def text_of(record: Record) -> str:
+def record_text(record: Record) -> str:
     """The text of a record: a field a line, messages in braces, texts in ASCII."""
     lines: list[str] = []
     _message(record, lines, "")
@@ -27,7 +27,7 @@ def text_of(record: Record) -> str:
 
 def write_text(record: Record, stream: BinaryIO) -> None:
     """Write the text of a record."""
-    stream.write(text_of(record).encode("ascii"))
+    stream.write(record_text(record).encode("ascii"))
 
 
 def _message(record: Record, lines: list[str], indent: str) -> None:

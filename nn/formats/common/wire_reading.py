@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
-from tapegrad.nn.formats.common.records import Record, message_of, values_of
+from tapegrad.nn.formats.common.records import Record, message_of, set_values
 from tapegrad.nn.formats.common.tables_of_fields import BYTES, FIXED64, VARINT, Field, Message
 from tapegrad.nn.formats.common.varints import decode_varints
 
@@ -57,14 +57,14 @@ _FROM_FIXED = {
 }
 
 
-class _Frame:
+class _WireFrame:
     """A message that is being read: its record, and which field of which parent it is."""
 
     __slots__ = ("end", "entry", "field", "index", "message", "record", "values")
 
     def __init__(self, record: Record, end: int, field: Field | None, index: int | None) -> None:
         self.record, self.end, self.field, self.index = record, end, field, index
-        self.message, self.values = message_of(record), values_of(record)
+        self.message, self.values = message_of(record), set_values(record)
         self.entry = field is not None and self.message is field.entry
 
 
@@ -89,7 +89,7 @@ class _Walker:
         self, data: Any, limits: Limits, file: str | None, skipped: Counter[str] | None, at: int
     ) -> None:
         self.data, self.limits, self.file, self.skipped, self.at = data, limits, file, skipped, at
-        self.stack: list[_Frame] = []
+        self.stack: list[_WireFrame] = []
         self.nodes = 0
         self.left = limits.overhead(len(data))
         # (record, field) with a list of arrays, which are joined at the end
@@ -203,16 +203,16 @@ class _Walker:
         self.join()
         return root.record
 
-    def enter(self, record: Record, end: int, field: Field | None, index: int | None) -> _Frame:
+    def enter(self, record: Record, end: int, field: Field | None, index: int | None) -> _WireFrame:
         if len(self.stack) >= min(MAX_DEPTH, self.limits.max_depth):
             most = min(MAX_DEPTH, self.limits.max_depth)
             raise self.error(LimitError, f"messages in messages, at most {most} deep")
-        frame = _Frame(record, end, field, index)
+        frame = _WireFrame(record, end, field, index)
         self.stack.append(frame)
         self.spend(_RECORD)
         return frame
 
-    def child(self, frame: _Frame, field: Field, end: int) -> _Frame:
+    def child(self, frame: _WireFrame, field: Field, end: int) -> _WireFrame:
         size = self.varint(end)
         start = self.take(size, end)
         self.at = start
@@ -231,7 +231,7 @@ class _Walker:
             setattr(frame.record, field.name, whole)
         return self.enter(whole, start + size, field, None)
 
-    def leave_entry(self, frame: _Frame) -> None:
+    def leave_entry(self, frame: _WireFrame) -> None:
         """Enter a key and its value into the map of the parent."""
         entry, field = frame.record, frame.field
         assert field is not None
@@ -240,7 +240,7 @@ class _Walker:
             value = Record(field.message) if field.message is not None else entry.value
         self.stack[-2].values.setdefault(field.name, {})[entry.key] = value
 
-    def put(self, frame: _Frame, field: Field, value: Any, price: int) -> None:
+    def put(self, frame: _WireFrame, field: Field, value: Any, price: int) -> None:
         self.spend(price)
         if field.repeated:
             frame.values.setdefault(field.name, []).append(value)
@@ -249,7 +249,7 @@ class _Walker:
         else:
             frame.values[field.name] = value
 
-    def text(self, frame: _Frame, field: Field, end: int) -> None:
+    def text(self, frame: _WireFrame, field: Field, end: int) -> None:
         size = self.varint(end)
         start = self.take(size, end)
         if field.bulk:
@@ -272,7 +272,7 @@ class _Walker:
 
     # Arrays
 
-    def packed(self, frame: _Frame, field: Field, end: int) -> None:
+    def packed(self, frame: _WireFrame, field: Field, end: int) -> None:
         size = self.varint(end)
         start = self.take(size, end)
         assert field.dtype is not None
@@ -308,7 +308,7 @@ class _Walker:
             self.spend(_ENTRY)
             found.append(value)
 
-    def one_of_bulk(self, frame: _Frame, field: Field, start: int, end: int) -> None:
+    def one_of_bulk(self, frame: _WireFrame, field: Field, start: int, end: int) -> None:
         """Numbers that were written one by one, each with its tag, as far as they go."""
         first = self.at
         if field.wire == VARINT:
@@ -332,7 +332,7 @@ class _Walker:
         raw = np.frombuffer(self.data, np.uint8, (count - 1) * step + width, first)
         self.piece(frame, field, np.ndarray((count,), field.dtype, raw, strides=(step,)))
 
-    def piece(self, frame: _Frame, field: Field, values: np.ndarray[Any, Any]) -> None:
+    def piece(self, frame: _WireFrame, field: Field, values: np.ndarray[Any, Any]) -> None:
         found = frame.values.get(field.name)
         if found is None:
             frame.values[field.name] = [values]
@@ -343,7 +343,7 @@ class _Walker:
     def join(self) -> None:
         """Make one array of the pieces of each bulk field; nearly always there is one."""
         for record, field in self.gathered:
-            values = values_of(record)
+            values = set_values(record)
             pieces = values[field.name]
             if len(pieces) > 1:
                 self.spend(sum(piece.nbytes for piece in pieces))
@@ -351,7 +351,7 @@ class _Walker:
 
     # Fields that the tables do not have
 
-    def skip(self, frame: _Frame, number: int, wire: int, end: int) -> None:
+    def skip(self, frame: _WireFrame, number: int, wire: int, end: int) -> None:
         if self.skipped is not None:
             self.spend(_ENTRY)
             self.skipped[f"{frame.message.name}.{number}"] += 1

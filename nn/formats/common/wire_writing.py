@@ -176,8 +176,10 @@ def _one(field: Field, value: Any, parts: list[Any], path: str) -> int:
             raise UnsupportedError("a text that UTF-8 has", ascii(value), path=path) from error
     elif isinstance(value, np.ndarray):
         body = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
-    else:
+    elif isinstance(value, (bytes, bytearray, memoryview)):
         body = bytes(value)
+    else:
+        raise UnsupportedError("bytes", type(value).__name__, path=path)
     head = tag + varint(len(body))
     parts += [head, body]
     return len(head) + len(body)
