@@ -137,10 +137,10 @@ def _read(
     text = None if definition is None else _text(definition, limits)
     net = text if text is not None else weights
     assert net is not None
-    file = places.name_of(definition if definition is not None else model or b"")
+    file = places.source_name(definition if definition is not None else model or b"")
     layers = layers_of(net, file, train=train, stages=stages)
     if text is not None and weights is not None:
-        found = blobs_by_name(weights, places.name_of(model or b""))
+        found = blobs_by_name(weights, places.source_name(model or b""))
         for layer in layers:
             layer.blobs = found.get(layer.name, [])
     # drawing takes four times the memory of what is drawn, for a moment
@@ -153,8 +153,8 @@ def _binary(path: Source, limits: Limits) -> Record:
     net = SCHEMA.read(path, ROOT, limits, skipped=skipped)
     if not net.layer and not net.layers:
         expected = "a Caffe model, with layers (a definition in text has the ending .prototxt)"
-        raise FormatError(expected, "none", path="net", file=places.name_of(path))
-    _check_skipped(skipped, places.name_of(path))
+        raise FormatError(expected, "none", path="net", file=places.source_name(path))
+    _check_skipped(skipped, places.source_name(path))
     return net
 
 
@@ -165,8 +165,8 @@ def _text(path: Source, limits: Limits) -> Record:
         of_bigdl = {"NetParameter.moduleType", "NetParameter.subModules"} & skipped.keys()
         found = "one of BigDL's, for nn.formats.bigdl.load_definition" if of_bigdl else "none"
         expected = "a Caffe definition, with layers"
-        raise FormatError(expected, found, path="net", file=places.name_of(path))
-    _check_skipped(skipped, places.name_of(path))
+        raise FormatError(expected, found, path="net", file=places.source_name(path))
+    _check_skipped(skipped, places.source_name(path))
     return net
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.initialization import uniform_
+from tapegrad.nn.core.places import copy_of_view
 from tapegrad.nn.formats.caffe.blobs import array_of_blob, shape_of_blob
 from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsupportedError
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
-from tapegrad.nn.formats.common.pages import copied
 from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Flow", "LayerText", "Lengths", "Reading", "Session", "made"]
@@ -160,7 +160,8 @@ class Reading:
         if index < len(self.layer.blobs):
             blob = self.layer.blobs[index]
             found = array_of_blob(blob, shape, self._blob(index), self.session.file)
-            return copied(found)
+            flat = copy_of_view(found.reshape(-1), found.dtype.newbyteorder("="))
+            return flat.reshape(shape)
         if self.session.has_weights:
             raise FormatError(
                 f"blob {index} of the layer in the file of weights",
