@@ -35,6 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import caffe_seeds
 import mxnet_seeds
 import protobuf_seeds
 
@@ -42,7 +43,9 @@ OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
-KINDS = ("torch7", "native", "mxnet", "bigdl")
+# formats whose seeds, and what loads them, are in a module of their own
+OF_MODULES = {"mxnet": mxnet_seeds, "bigdl": protobuf_seeds, "caffe": caffe_seeds}
+KINDS = ("torch7", "native", *OF_MODULES)
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -60,10 +63,8 @@ class Hang(BaseException):
 
 def seed_files(kind: str, root: Path) -> Iterator[Seed]:
     """The files in the tests' data, each with the places of its fields."""
-    if kind == "mxnet":
-        yield from mxnet_seeds.recorded()
-    elif kind == "bigdl":
-        yield from protobuf_seeds.recorded()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].recorded()
     elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
@@ -74,8 +75,8 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
 
 def made_seeds(kind: str) -> Iterator[Seed]:
     """What our own writers make of every layer, and of everything else that a file can hold."""
-    if kind in ("mxnet", "bigdl"):
-        yield from (mxnet_seeds if kind == "mxnet" else protobuf_seeds).made()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].made()
         return
     from cases import CRITERIONS, MODULES, WITHOUT_FILES
 
@@ -201,8 +202,9 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
-    if name.endswith(".bigdl") and data[:1] == b"m" and rng.random() < 0.4:
-        return protobuf_seeds.with_other_values(rng, data, BOUNDARIES)
+    if name.endswith((".bigdl", ".caffemodel")) and data[:1] == b"m" and rng.random() < 0.4:
+        kind = "bigdl" if name.endswith(".bigdl") else "caffe"
+        return protobuf_seeds.with_other_values(rng, data, BOUNDARIES, kind)
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if fields and rng.random() < 0.6:
@@ -286,12 +288,12 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
-    if kind == "mxnet":
+    if kind in OF_MODULES:
+        if show and kind == "bigdl":
+            return lambda data: list(bigdl_lines(data[1:]))
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))
-        return mxnet_seeds.load
-    if kind == "bigdl":
-        return (lambda data: list(bigdl_lines(data[1:]))) if show else protobuf_seeds.load
+        return OF_MODULES[kind].load
     if show:
         return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
@@ -425,7 +427,7 @@ def main() -> int:
     options = parser.parse_args()
     seeds = list(seed_files(options.format, options.root))
     if options.truncate:
-        if options.format in ("mxnet", "bigdl"):
+        if options.format in OF_MODULES:
             seeds += made_seeds(options.format)
         first, step = map(int, options.part.split("/"))
         cuts = truncations(seeds, everywhere=options.truncate == "all")

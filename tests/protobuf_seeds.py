@@ -101,13 +101,18 @@ def places(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...]) -> bytes:
+def with_other_values(
+    rng: random.Random, data: bytes, choices: tuple[int, ...], kind_of_file: str = "bigdl"
+) -> bytes:
     """A model with something else in its fields, and lengths that fit again."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.bigdl.fields import SCHEMA
+    from tapegrad.nn.formats.bigdl import fields as bigdl
+    from tapegrad.nn.formats.caffe import fields as caffe
     from tapegrad.nn.formats.common.records import Record, set_values
 
-    root = SCHEMA.read(data[1:], "BigDLModule")
+    schemas = {"bigdl": (bigdl.SCHEMA, "BigDLModule"), "caffe": (caffe.SCHEMA, "NetParameter")}
+    schema, message = schemas[kind_of_file]
+    root = schema.read(data[1:], message)
     records: list[Any] = []
     pending: list[Any] = [root]
     while pending:
@@ -154,11 +159,12 @@ def with_other_values(rng: random.Random, data: bytes, choices: tuple[int, ...])
         elif isinstance(value, (int, float)):
             values[field.name] = rng.choice(choices)
         elif isinstance(value, str):
-            words = [r.moduleType for r in records if r._message is root._message]
+            named = "moduleType" if kind_of_file == "bigdl" else field.name
+            words = [str(set_values(r).get(named, "x")) for r in records]
             values[field.name] = rng.choice([*words, "", "x", value[1:]])
     out = io.BytesIO()
     try:
-        SCHEMA.write(root, out)
+        schema.write(root, out)
     except (FormatError, TypeError, AttributeError, RecursionError):
         return data  # a record in itself, a number that does not fit, a text for a number
     return b"m" + out.getvalue()

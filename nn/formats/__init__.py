@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import bigdl, mxnet, native, torch7
+from tapegrad.nn.formats import bigdl, caffe, mxnet, native, torch7
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -29,6 +29,7 @@ __all__ = [
     "UnsafeError",
     "UnsupportedError",
     "bigdl",
+    "caffe",
     "mxnet",
     "native",
     "register_class",

@@ -159,14 +159,20 @@ class Use(Part):
         modelPath: str | os.PathLike[str],
         useV2: bool = True,
         overwrite: bool = False,
+        inputs: Any = None,
     ) -> Self:
         """Write the module as Caffe's two files; returns self.
 
-        useV2: False writes layers of Caffe's first format.  Raises FileExistsError as `save`.
+        useV2: False writes layers of Caffe's first format
+        inputs: an example of the input or its shape, with the batch, (1, 3, 224, 224), or a list of
+        several, for layers whose words depend on shapes, and for Caffe itself, which asks for them;
+        a graph can be written without, as BigDL does
+        Raises FileExistsError as `save`, UnsupportedError for layers that Caffe does not have.
         """
         for each in (prototxtPath, modelPath):
             _check_free(self, "saveCaffe", each, overwrite)
-        service("save_caffe")(self, prototxtPath, modelPath, useV2)
+        example = [] if inputs is None else [inputs]
+        service("save_caffe")(self, prototxtPath, modelPath, useV2, *example)
         return self
 
     def saveTF(
