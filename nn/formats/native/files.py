@@ -38,8 +38,8 @@ __all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
 NO_WEIGHTS = "a file that saveWeights wrote; nn.load reads one that save wrote"
 NOT_OURS = (
-    "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
-    "into a module by load_state_dict)"
+    "a file saved by tapegrad (nn.load_weights reads arrays alone, and load_state_dict puts them "
+    "into a module)"
 )
 
 # Saving ---------------------------------------------------------------------------------------
@@ -128,7 +128,30 @@ def _recognises(first: bytes) -> bool:
     return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**32
 
 
-files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))
+def read_arrays(
+    path: str | os.PathLike[str] | bytes, limits: Limits | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of any safetensors file by name.  Raises FormatError, OSError."""
+    return safetensors_file.read(path, limits)[0]
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], path: str | os.PathLike[str]) -> None:
+    """Write arrays by name, without a module.  Raises UnsupportedError, OSError."""
+    with replace_file(path) as stream:
+        safetensors_file.write(stream, arrays, {})
+
+
+files.register_format(
+    files.FileFormat(
+        files.NATIVE,
+        (".safetensors",),
+        load,
+        save,
+        _recognises,
+        read_arrays=read_arrays,
+        write_arrays=write_arrays,
+    )
+)
 
 
 # Weights by the names of their layers -------------------------------------------------------------
