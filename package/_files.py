@@ -119,6 +119,8 @@ def describe_file(file: str | bytes, *, is_ours: bool) -> Iterator[str]:
         yield from _describe_safetensors(file, size)
     elif _is_of(file, "mxnet"):
         yield from _describe_mxnet(file, size)
+    elif _is_of(file, "weights"):
+        yield from _describe_weights(file, size)
     else:
         yield from _describe_torch7(file, size)
 
@@ -246,6 +248,16 @@ def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
             texts.append(f"{key} {_describe_array(array)}".strip())
         parts = [part for part in (what, "; ".join(texts)) if part]
         yield "  " * depth + f"{name:.100}: " + ", ".join(parts)
+    yield count.line(size)
+
+
+def _describe_weights(file: str | bytes, size: int) -> Iterator[str]:
+    from tapegrad.nn.formats import weights
+
+    count = _ParameterCount()
+    for name, array in weights.load(file).items():
+        count.add(_memory_key(array), array)
+        yield f"{name}: {_describe_array(array)}"
     yield count.line(size)
 
 

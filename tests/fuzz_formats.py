@@ -36,12 +36,13 @@ from pathlib import Path
 from typing import Any
 
 import mxnet_seeds
+import weights_seeds
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
-KINDS = ("torch7", "native", "mxnet")
+KINDS = ("torch7", "native", "mxnet", "weights")
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -61,6 +62,8 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
     """The files in the tests' data, each with the places of its fields."""
     if kind == "mxnet":
         yield from mxnet_seeds.recorded()
+    elif kind == "weights":
+        yield from weights_seeds.recorded()
     elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
@@ -74,6 +77,8 @@ def made_seeds(kind: str) -> Iterator[Seed]:
     if kind == "mxnet":
         yield from mxnet_seeds.made()
         return
+    if kind == "weights":
+        return  # all of them are made, and stand among the recorded
     from cases import CRITERIONS, MODULES, WITHOUT_FILES
 
     from tapegrad.autograd.check import Draws
@@ -198,6 +203,8 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith((".npz", ".pt")) and rng.random() < 0.7:
+        return weights_seeds.mutant(rng, data, BOUNDARIES)
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if fields and rng.random() < 0.6:
@@ -281,6 +288,10 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
+    if kind == "weights":
+        if show:
+            return lambda data: list(_files.describe_file(data, is_ours=False))
+        return formats.weights.load
     if kind == "mxnet":
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))

@@ -12,6 +12,7 @@ never paths.  Members are stored or deflated; nothing is encrypted.
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -53,12 +54,18 @@ class Member:
 
 
 class Archive:
-    """The directory of a ZIP file's bytes.
+    """The directory of a ZIP file's bytes, or of a file that is mapped into memory.
 
     Raises FormatError or one of its children for a directory that the members do not agree with.
     """
 
-    def __init__(self, data: Data, place: str | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        data: Data | mmap.mmap,
+        place: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.mapped = data if isinstance(data, mmap.mmap) else None
         self.data, self.place, self.limits = memoryview(data), place, limits or Limits()
         count, start, end = self._find_directory()
         most = min(self.limits.max_nodes, self.limits.overhead(len(data)) // _PRICE)
@@ -218,9 +225,13 @@ class Archive:
         """
         packed = self.data[member.start : member.start + member.packed]
         crc = 0
+        at = member.start
         for piece in self._inflated(packed, member) if member.deflated else self._cut(packed):
             crc = zlib.crc32(piece, crc)
             yield piece
+            if not member.deflated:
+                self._forget(at, len(piece))
+                at += len(piece)
         if crc != member.crc:
             raise FormatError(
                 f"data with the sum {member.crc:08x}",
@@ -229,6 +240,13 @@ class Archive:
                 offset=member.start,
                 path=f"{member.name:.80}",
             )
+
+    def _forget(self, start: int, size: int) -> None:
+        """Let the pages of a mapped file go that were copied: they would count as our memory."""
+        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            if (length := start + size - first) >= mmap.PAGESIZE:
+                self.mapped.madvise(mmap.MADV_DONTNEED, first, length)
 
     @staticmethod
     def _cut(packed: memoryview) -> Iterator[Data]:

@@ -124,7 +124,7 @@ class _File:
         data = self.archive.read(member, most)
         root = read_pickle(data, self.archive.place, self.limits, outside=True)
         found: Arrays = {}
-        left = self.limits.max_nodes
+        left = min(self.limits.max_nodes, 10_000 + len(data))
         stack: list[tuple[str, Any, int]] = [("", root, 0)]
         while stack:
             name, value, depth = stack.pop()
