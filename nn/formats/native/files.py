@@ -158,7 +158,9 @@ files.register_format(
 
 
 @register_service("save_weights")
-def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathLike[str]) -> None:
+def write_layer_weights(
+    table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathLike[str]
+) -> None:
     """Write arrays by layer and name, called "layer/weight" in the file, without gradients.
 
     Raises UnsupportedError for a dtype that the format lacks, OSError for the file itself.
@@ -174,10 +176,10 @@ def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathL
 
 
 @register_service("load_weights")
-def load_weights(
+def read_layer_weights(
     path: str | os.PathLike[str], limits: Limits | None = None
 ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-    """Return {layer: {name: array}} as `save_weights` wrote it.
+    """Return {layer: {name: array}} as `write_layer_weights` wrote it.
 
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """

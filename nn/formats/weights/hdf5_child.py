@@ -81,7 +81,7 @@ def datasets(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
             stack.append((path, inner, depth + 1))
 
 
-def check(name: str, dataset: Any, h5py: Any) -> None:
+def refuse_others(name: str, dataset: Any, h5py: Any) -> None:
     """Refuse a dataset whose entries lie elsewhere, or are no numbers."""
     if dataset.external:
         raise RefusedError("unsafe", f"{name}: entries that lie in another file")
@@ -137,7 +137,7 @@ def main(arguments: list[str]) -> None:
             open_no_more()
             left = most
             for name, dataset in datasets(root, h5py):
-                check(name, dataset, h5py)
+                refuse_others(name, dataset, h5py)
                 left -= check_size(name, dataset, left)
                 kind = dataset.dtype.newbyteorder("<").str
                 say(name=name, dtype=kind, shape=list(dataset.shape))

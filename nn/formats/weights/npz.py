@@ -44,7 +44,7 @@ _DTYPE = re.compile(r"[<>|=](?:[iu][1248]|f[248]|c8|c16|b1)")
 Arrays = dict[str, np.ndarray]
 
 
-class _Reader:
+class _ArrayReader:
     """Reads one array from the pieces of its member."""
 
     def __init__(self, archive: Archive, member: Member) -> None:
@@ -154,7 +154,7 @@ def read_npz(archive: Archive) -> Arrays:
             raise FormatError(
                 "members that end in .npy", f"{name!r:.80}", file=archive.place, offset=member.start
             )
-        found[name.removesuffix(ENDING)] = _Reader(archive, member).read()
+        found[name.removesuffix(ENDING)] = _ArrayReader(archive, member).read()
     return found
 
 
