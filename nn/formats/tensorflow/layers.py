@@ -1,0 +1,3 @@
+"""Writers."""
+
+WRITERS: dict = {}
