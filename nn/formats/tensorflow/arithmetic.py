@@ -170,15 +170,11 @@ def _absorb(r: Reading, flow: Flow, wide: Array, add: bool) -> list[Any] | None:
 
 def _rename(r: Reading, node: Any) -> None:
     """Call a layer that two nodes of the graph made by what their names have in common."""
-    scope = r.name.rpartition("/")[0]
-    names = r.session.names
-    if (
-        scope
-        and node.name.rpartition("/")[0] == scope
-        and scope not in names
-        and not node.layer.hasName()
-    ):
-        names.add(scope)
+    scope = r.name if node.name.startswith(f"{r.name}/") else r.name.rpartition("/")[0]
+    if not scope or node.layer.hasName() or scope in r.session.names:
+        return
+    if node.name.startswith(f"{scope}/") and "/" not in node.name[len(scope) + 1 :]:
+        r.session.names.add(scope)
         node.layer.setName(scope)
 
 
