@@ -241,7 +241,7 @@ def binary(
     left: Callable[[Reading, Flow, Array], list[Any]],
     right: Callable[[Reading, Flow, Array], list[Any]],
 ) -> Reader:
-    """An operator of two arrays: left: of a flow and a constant; right: of a constant and a flow."""
+    """An operator of two arrays: left, right: where the second, the first is a constant."""
 
     def read(r: Reading) -> list[Any]:
         r.needs(2)
@@ -295,7 +295,7 @@ def _power(r: Reading, flow: Flow, constant: Array) -> list[Any]:
     return [r.then(Power(float(constant.reshape(()))), flow, flow.shape, flow.order)]
 
 
-def _no_power_of(r: Reading, flow: Flow, constant: Array) -> list[Any]:
+def _no_power_of(r: Reading, *_: Any) -> list[Any]:
     raise r.refusal("a power of what the module computes", "a constant to such a power")
 
 

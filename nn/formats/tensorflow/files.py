@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files, places
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
@@ -18,7 +18,9 @@ from tapegrad.nn.formats.common.network import module_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.graph import network_of_graph
 from tapegrad.nn.formats.tensorflow.reading import Session
-from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.nn.module import Module
 
 __all__ = ["load", "loadTF"]
 
@@ -49,8 +51,9 @@ def loadTF(
                before them is not read.  All Placeholders that are needed, if omitted
     outputs:   names of the nodes that the module returns; those that no node reads, if omitted
     byteOrder: of the machine that wrote the arrays' bytes
-    layout:    "ours": images that the graph has as (N, H, W, C) go in and come out as (N, C, H, W);
-               "file": arrays go in and come out as the graph has them, with a Transpose where needed
+    layout:    "ours": images that the graph has as (N, H, W, C) go in and come out as
+               (N, C, H, W); "file": all go in and come out as the graph has them, with a Transpose
+               where needed
     shapes:    shapes of inputs instead of those in the file, by name; None for a length not known
     constants: values of Placeholders, {"keep_prob": 1.0}
     Raises UnsafeError for a node that runs code or touches files, UnsupportedError for an operator
@@ -108,7 +111,7 @@ def load(
 
 def save(module: Module, path: Place) -> None:
     """Raise UnsupportedError: a graph needs the shapes of its inputs, see `saveTF`."""
-    raise UnsupportedError(NO_SHAPES, type(module).__name__)
+    raise UnsupportedError(NO_SHAPES, type(module).__name__, file=path)
 
 
 files.register_format(files.FileFormat("tensorflow", (".pb",), load, save, shared=(".pbtxt",)))

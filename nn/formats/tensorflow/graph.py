@@ -1,4 +1,4 @@
-"""From the nodes of a graph to a Network: what the outputs need, in an order in which it can be read.
+"""From the nodes of a graph to a Network: what the outputs need, in an order to read it in.
 
 Nothing recurses: a graph of any depth is sorted by counting what each node waits for.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsafeError, UnsupportedError
 from tapegrad.nn.formats.common.network import Network, Value
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.tensorflow.operators import CALLS, IMAGES, TABLE
 from tapegrad.nn.formats.tensorflow.reading import Dead, Reading, Session
 from tapegrad.nn.formats.tensorflow.values import (
@@ -25,6 +24,9 @@ from tapegrad.nn.formats.tensorflow.values import (
     Unknown,
     same_order,
 )
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["network_of_graph"]
 
@@ -154,9 +156,8 @@ def network_of_graph(
     stops = {name for name, _ in cuts} | known.keys()
     needed = found.needed(ends, stops)
     order = found.ordered(needed, stops)
-    session.images = any(
-        found.nodes[name].op in IMAGES and _form(found.nodes[name]) != "NCHW" for name in order
-    )
+    forms = {_form(found.nodes[name]) for name in order if found.nodes[name].op in IMAGES}
+    session.images = bool(forms) and "NCHW" not in forms
     counts = Counter(ref for name in order if name not in stops for ref in found.reads[name])
     counts.update(ends)
     entries = dict.fromkeys(
@@ -164,8 +165,8 @@ def network_of_graph(
     )
     starts = cuts if inputs is not None else [(name, 0) for name in entries]
     values: dict[str, Any] = {name: [Const(array)] for name, array in known.items()}
-    for number, (name, k) in enumerate(starts):
-        flow = _input(found, session, name, shapes, number)
+    for name, k in starts:
+        flow = _input(found, session, name, shapes)
         values.setdefault(name, {})[k] = replace(flow, sole=counts[name, k] <= 1)
     for name in order:
         if name not in values:
@@ -210,7 +211,6 @@ def _input(
     session: Session,
     name: str,
     shapes: Mapping[str, Sequence[int | None]],
-    number: int,
 ) -> Flow:
     node = found.nodes[name]
     shape = _shape_of(node) if name not in shapes else shapes[name]

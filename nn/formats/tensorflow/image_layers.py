@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.core.windows import same_padding
-from tapegrad.nn.formats.tensorflow.writing import Writing
+from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
     SpatialConvolutionMM,
@@ -22,9 +22,18 @@ from tapegrad.nn.layers.padding import SpatialReflectionPadding, SpatialZeroPadd
 from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling, SpatialMaxPooling
 from tapegrad.nn.layers.upsampling import ResizeBilinear, SpatialUpSamplingNearest, UpSampling2D
 
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.tensorflow.writing import Writing
+
 __all__ = ["IMAGE_WRITERS"]
 
 Pads = list[tuple[int, int]]
+INVERSE = (
+    0,
+    2,
+    3,
+    1,
+)  # our axes of images with channels first, as axes of those with channels last
 
 
 def _ours(w: Writing, layer: Any) -> tuple[int, ...]:
@@ -66,7 +75,7 @@ def _with_pad(w: Writing, pads: Pads, value: float | None = None) -> str:
     return w.add("PadV2", [w.ref(), ref, w.number("pad/value", value)], "pad")
 
 
-def _needless(pads: Pads, layer: Any, sides: tuple[int, ...]) -> bool:
+def _needless(pads: Pads) -> bool:
     """Whether nothing is padded, or only what no window reaches."""
     return all(before == 0 and after <= 0 for before, after in pads)
 
@@ -74,7 +83,7 @@ def _needless(pads: Pads, layer: Any, sides: tuple[int, ...]) -> bool:
 def _windowed(w: Writing, layer: Any) -> tuple[str, str]:
     """(the input, padded if need be; the attribute padding)."""
     pads = _pads(w, layer)
-    if _needless(pads, layer, w.images()[2:]):
+    if _needless(pads):
         return w.ref(), "VALID"
     if _is_same(w, layer, pads):
         return w.ref(), "SAME"
@@ -87,7 +96,9 @@ def write_convolution(w: Writing, layer: Any) -> None:
     groups = getattr(layer, "nGroup", 1)
     if type(layer) is SpatialConvolutionMM:
         kernels = kernels.reshape(layer.nOutputPlane, layer.nInputPlane, layer.kH, layer.kW)
-    ref, padding = _windowed(w, layer)
+    dilation = (getattr(layer, "dilationH", 1), getattr(layer, "dilationW", 1))
+    blocks = w.pen.nhwc and dilation != (1, 1) and (layer.dH, layer.dW) == (1, 1)
+    ref, padding = _in_blocks(w, layer, dilation) if blocks else _windowed(w, layer)
     depthwise = groups > 1 and groups == shape[1]
     if depthwise:
         times = layer.nOutputPlane // groups
@@ -97,12 +108,35 @@ def write_convolution(w: Writing, layer: Any) -> None:
     attributes: dict[str, Any] = {
         "strides": w.four(layer.dH, layer.dW), "padding": padding, "data_format": w.form,
     }  # fmt: skip
-    dilation = (getattr(layer, "dilationH", 1), getattr(layer, "dilationW", 1))
-    attributes["dilations"] = w.four(*dilation)
+    attributes["dilations"] = w.four(*((1, 1) if blocks else dilation))
     op = "DepthwiseConv2dNative" if depthwise else "Conv2D"
     name = w.weight("filter", layer.weight, spread)
-    ref = w.add(op, [ref, name], "" if layer.bias is None else "conv2D", **attributes)
+    plain = layer.bias is None and not blocks
+    ref = w.add(op, [ref, name], "" if plain else "conv2D", **attributes)
+    if blocks:
+        crops = w.const("crops", np.array([(0, after) for after in _left_over(w, layer, dilation)],
+                                          np.int32))  # fmt: skip
+        ref = w.add("BatchToSpaceND", [ref, w.integers("block_shape", dilation), crops],
+                    "" if layer.bias is None else "joined")  # fmt: skip
     w.give(_biased(w, layer, ref))
+
+
+def _left_over(w: Writing, layer: Any, dilation: tuple[int, int]) -> list[int]:
+    """What makes height and width multiples of the dilation."""
+    sides = w.images()[2:]
+    pads = _pads(w, layer)
+    return [-(n + a + b) % d for n, (a, b), d in zip(sides, pads, dilation, strict=True)]
+
+
+def _in_blocks(w: Writing, layer: Any, dilation: tuple[int, int]) -> tuple[str, str]:
+    """The input in blocks, on which a convolution without dilation does the same: the form in which
+    other programs know dilation.
+    """
+    table = [(a, b + more) for (a, b), more in
+             zip(_pads(w, layer), _left_over(w, layer, dilation), strict=True)]  # fmt: skip
+    block = w.integers("block", dilation)
+    paddings = w.const("paddings", np.array(table, np.int32))
+    return w.add("SpaceToBatchND", [w.ref(), block, paddings], "blocks"), "VALID"
 
 
 def _biased(w: Writing, layer: Any, ref: str) -> str:
@@ -167,7 +201,7 @@ def write_max_pooling(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     pads = _pads(w, layer)
     ref, padding = w.ref(), "VALID"
-    if not _needless(pads, layer, w.images()[2:]):
+    if not _needless(pads):
         if _is_same(w, layer, pads):
             padding = "SAME"
         else:
@@ -194,7 +228,7 @@ def write_average_pooling(w: Writing, layer: Any) -> None:
         return
     pads = _pads(w, layer)
     ref, padding = w.ref(), "VALID"
-    if not _needless(pads, layer, w.images()[2:]):
+    if not _needless(pads):
         counted = layer.count_include_pad and (max(layer.padH, layer.padW) > 0 or layer.padH < 0)
         if not counted and _is_same(w, layer, pads):
             padding = "SAME"
@@ -230,13 +264,20 @@ def write_vector_norm(w: Writing, layer: Any) -> None:
     w.give(w.add("Add", [product, w.const("shift", shift)]))
 
 
+def _channels_last(w: Writing, op: str, more: list[str], **attributes: Any) -> None:
+    """An operator that TensorFlow has for images with channels last alone."""
+    if w.pen.nhwc:
+        w.give(w.add(op, [w.ref(), *more], **attributes))
+        return
+    turned = w.turned(w.ref(), INVERSE, "last")
+    w.give(w.turned(w.add(op, [turned, *more], "whole", **attributes), CHANNELS_FIRST))
+
+
 def write_lrn(w: Writing, layer: Any) -> None:
     _ours(w, layer)
-    if not w.pen.nhwc:
-        raise w.refusal("the data format NHWC, which alone TensorFlow's LRN has")
-    w.give(
-        w.add("LRN", [w.ref()], depth_radius=layer.size // 2, bias=float(layer.k),
-              alpha=float(layer.alpha / layer.size), beta=float(layer.beta))
+    _channels_last(
+        w, "LRN", [], depth_radius=layer.size // 2, bias=float(layer.k),
+        alpha=float(layer.alpha / layer.size), beta=float(layer.beta),
     )  # fmt: skip
 
 
@@ -268,15 +309,11 @@ def _cropped(w: Writing, pads: Pads) -> None:
 
 def write_resize(w: Writing, layer: Any) -> None:
     _ours(w, layer)
-    if not w.pen.nhwc:
-        raise w.refusal("the data format NHWC, which alone TensorFlow's resizing has")
     bilinear = type(layer) is ResizeBilinear
     size = w.integers("size", w.result().shape[2:])
-    w.give(
-        w.add(
-            "ResizeBilinear" if bilinear else "ResizeNearestNeighbor", [w.ref(), size],
-            align_corners=bilinear and layer.alignCorners, half_pixel_centers=False,
-        )
+    _channels_last(
+        w, "ResizeBilinear" if bilinear else "ResizeNearestNeighbor", [size],
+        align_corners=bilinear and layer.alignCorners, half_pixel_centers=False,
     )  # fmt: skip
 
 

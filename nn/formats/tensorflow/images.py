@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.tensorflow.reading import Reading, made
-from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, Dim, Flow, Sizes, Unknown
+from tapegrad.nn.formats.tensorflow.values import (
+    CHANNELS_FIRST,
+    Blocks,
+    Dim,
+    Flow,
+    Sizes,
+    Unknown,
+)
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
     SpatialDilatedConvolution,
@@ -82,15 +90,23 @@ class _Windows:
     """Kernel, stride, dilation and padding of a node on images (N, C, H, W)."""
 
     def __init__(
-        self, r: Reading, kernel: tuple[int, int], shape: tuple[Dim, ...], form: str
+        self,
+        r: Reading,
+        kernel: tuple[int, int],
+        shape: tuple[Dim, ...],
+        form: str,
+        blocks: Any = None,
+        padded: tuple[Pads, Pads] | None = None,
     ) -> None:
         self.kernel, self.stride = kernel, _sides(r, "strides", form)
         self.dilation = _sides(r, "dilations", form)
         self.how = r.text("padding", "VALID")
+        if blocks is not None:
+            self.dilation, self.how = blocks[0], "EXPLICIT"
         spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, self.dilation, strict=True))
         pads: list[Pads | None] = [(0, 0), (0, 0)]
         if self.how == "EXPLICIT":
-            pads = list(_explicit(r, form))
+            pads = list(_explicit(r, form) if blocks is None else blocks[1])
         elif self.how == "SAME":
             pads = [_same(*each) for each in zip(shape[2:], spans, self.stride, strict=True)]
         elif self.how != "VALID":
@@ -101,6 +117,8 @@ class _Windows:
             _length(r, *each, self.how, pad)
             for *each, pad in zip(shape[2:], spans, self.stride, given, strict=True)
         ]
+        if padded is not None:  # the lengths are those of the padded images
+            self.how, self.pads = "EXPLICIT", list(padded)
 
     @property
     def symmetric(self) -> bool:
@@ -151,9 +169,57 @@ def _depthwise_weights(array: Array) -> Array:
 
 def read_convolution(r: Reading) -> list[Any]:
     r.needs(2)
+    blocks = r.ins[0]
+    if not isinstance(blocks, Blocks):
+        return [_convolution(r, r.flow(0), None)]
+    plain = (_sides(r, "strides", "NHWC"), _sides(r, "dilations", "NHWC")) == ((1, 1), (1, 1))
+    if blocks.convolve is not None or not plain or r.text("padding") != "VALID":
+        raise r.refusal("one convolution of blocks, without stride and padding")
+
+    def convolve(flow: Flow, dilation: tuple[int, int], pads: Any) -> Flow:
+        return _convolution(r, flow, (dilation, pads))
+
+    return [replace(blocks, convolve=convolve)]
+
+
+def read_blocks(r: Reading) -> list[Any]:
+    """SpaceToBatchND: the first of the three nodes that are a convolution with dilation."""
+    r.needs(3)
+    dilation, table = r.integers(1), r.const(2)
+    flow, _ = r.images(0)
+    if (
+        len(dilation) != 2
+        or table.shape != (2, 2)
+        or not 1 <= min(dilation) <= max(dilation) < 1 << 20
+    ):
+        raise r.refusal("blocks of images", (dilation, table.shape))
+    if not 0 <= table.min() <= table.max() < 1 << 20:
+        raise r.error("paddings from 0", table.tolist())
+    pads = tuple((int(a), int(b)) for a, b in table)
+    return [Blocks(flow, (dilation[0], dilation[1]), (pads[0], pads[1]))]
+
+
+def read_joined_blocks(r: Reading) -> list[Any]:
+    """BatchToSpaceND: the last of them."""
+    r.needs(3)
+    blocks, crops = r.ins[0], r.const(2)
+    if not isinstance(blocks, Blocks) or blocks.convolve is None:
+        raise r.refusal("what a convolution made of blocks of images")
+    if tuple(r.integers(1)) != blocks.dilation or crops.shape != (2, 2):
+        raise r.error(f"the blocks {blocks.dilation}, and crops", r.integers(1))
+    pads = []
+    for (before, after), (first, last) in zip(blocks.pads, crops.tolist(), strict=True):
+        if not (0 <= first <= before and 0 <= last <= after):
+            raise r.refusal("crops of no more than what was padded", crops.tolist())
+        pads.append((before - first, after - last))
+    return [blocks.convolve(blocks.flow, blocks.dilation, tuple(pads))]
+
+
+def _convolution(r: Reading, images: Flow, blocks: Any) -> Flow:
+    """Conv2D and DepthwiseConv2dNative; blocks: dilation and padding that other nodes say."""
     form = r.text("data_format", "NHWC")
     kernels = r.const(1)
-    flow, shape = r.images(0, form)
+    flow, shape = r.as_images(images, form)
     if kernels.ndim != 4 or 0 in kernels.shape:
         raise r.error("weights of four axes", kernels.shape)
     high, wide, planes, last = kernels.shape
@@ -165,7 +231,8 @@ def read_convolution(r: Reading) -> list[Any]:
     groups = planes if depthwise else n_in // planes
     if n_out % groups:
         raise r.error(f"planes that divide into {groups} groups", n_out)
-    w = _Windows(r, (high, wide), shape, form)
+    flow, before = _without_padding(r, flow)
+    w = _Windows(r, (high, wide), shape, form, blocks, before)
     dilated = w.dilation != (1, 1)
     if (w.how == "EXPLICIT" and not w.symmetric) or (
         dilated and w.how == "SAME" and (w.depends or not w.symmetric)
@@ -183,7 +250,23 @@ def read_convolution(r: Reading) -> list[Any]:
         weight=r.parameter(kernels, r.op, turn),
         bias=None,
     )
-    return [r.of_images(layer, flow, (shape[0], n_out, *w.lengths), form)]
+    return r.of_images(layer, flow, (shape[0], n_out, *w.lengths), form)
+
+
+def _without_padding(r: Reading, flow: Flow) -> tuple[Flow, tuple[Pads, Pads] | None]:
+    """The images before equal zeros on both sides, which the convolution itself can add."""
+    node = r.layer_of(flow, SpatialZeroPadding)
+    if node is None or r.text("padding") != "VALID":
+        return flow, None
+    layer = node.layer
+    if (
+        layer.pad_l != layer.pad_r
+        or layer.pad_t != layer.pad_b
+        or min(layer.pad_l, layer.pad_t) < 0
+    ):
+        return flow, None
+    source = Flow(node.inputs[0], flow.shape, flow.order, sole=False)
+    return source, ((layer.pad_t, layer.pad_b), (layer.pad_l, layer.pad_r))
 
 
 def read_transposed(r: Reading) -> list[Any]:
@@ -375,6 +458,8 @@ READERS: dict[str, Callable[[Reading], list[Any]]] = {
     "Conv2D": read_convolution,
     "DepthwiseConv2dNative": read_convolution,
     "Conv2DBackpropInput": read_transposed,
+    "SpaceToBatchND": read_blocks,
+    "BatchToSpaceND": read_joined_blocks,
     "MaxPool": read_pooling,
     "AvgPool": read_pooling,
     "FusedBatchNorm": read_batch_norm,

@@ -196,7 +196,7 @@ def _softmax(op: str) -> Writer:
 def table(op: str) -> Writer:
     """An operator of several arrays of one shape, taken two at a time."""
 
-    def write(w: Writing, layer: Any) -> None:
+    def write(w: Writing, _: Any) -> None:
         refs = w.refs()
         if len({w.shape(i) for i in range(len(refs))}) != 1:
             raise w.refusal("arrays of one shape")
@@ -266,7 +266,7 @@ def write_linear(w: Writing, layer: Any) -> None:
     w.give(ref)
 
 
-def write_reshape(w: Writing, layer: Any) -> None:
+def write_reshape(w: Writing, _: Any) -> None:
     """Any layer whose result has the entries of its input, row by row."""
     shape, result = w.shape(), w.result().shape
     order = w.pen.order(len(shape))

@@ -29,8 +29,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _NOTES = {
-    "Add": "of two results of one shape, or a result and a constant, which is added to the bias of a "
-    "layer before it",
+    "Add": "of two results of one shape, or a result and a constant, which is added to the bias of "
+    "the layer before it",
     "Mul": "as Add; a constant is multiplied into the weights of a layer before it",
     "FusedBatchNorm": "with is_training false",
     "GatherV2": "of constants and of lengths",
@@ -47,8 +47,8 @@ _NOTES = {
 
 _OUTSIDE = "it runs code, or reads and writes what is outside the graph"
 _UNSAFE = """
-    PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles Save SaveSlices SaveV2 Restore
-    RestoreSlice RestoreV2 MergeV2Checkpoints ShardedFilename WholeFileReader WholeFileReaderV2
+    PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles Save SaveSlices SaveV2
+    Restore RestoreSlice RestoreV2 MergeV2Checkpoints ShardedFilename WholeFileReader WholeFileReaderV2
     TFRecordReader TFRecordReaderV2 FixedLengthRecordReader FixedLengthRecordReaderV2 TextLineReader
     TextLineReaderV2 LMDBReader LMDBDataset ReaderRead ReaderReadV2 ReaderReadUpTo TextLineDataset
     TFRecordDataset TFRecordDatasetV2 FixedLengthRecordDataset SqlDataset LoadDataset SaveDataset
@@ -56,7 +56,8 @@ _UNSAFE = """
     DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary RemoteCall
     RemoteFusedGraphExecute Rpc TryRpc _Send _Recv _HostSend _HostRecv Send Recv CollectiveGather
     CollectiveReduce CollectiveBcastSend CollectiveBcastRecv CreateSummaryFileWriter WriteSummary
-    WriteGraphSummary ImportEvent FileSystemSetConfiguration LoadAndRemapMatrix GenerateVocabRemapping
+    WriteGraphSummary ImportEvent FileSystemSetConfiguration LoadAndRemapMatrix
+    GenerateVocabRemapping
     AudioSummary ImageSummary ScalarSummary HistogramSummary MergeSummary XlaLaunch
     ExperimentalCSVDataset CSVDataset GcsConfigureCredentials BigQueryReader
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor, dtype_of, forget
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
@@ -32,6 +31,9 @@ from tapegrad.nn.formats.tensorflow.values import (
     same_order,
 )
 from tapegrad.nn.layers.shape import Reshape, Transpose
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Dead", "Reading", "Session", "made", "swaps"]
 
@@ -54,7 +56,7 @@ def made(cls: type, **attributes: Any) -> Any:
 
 
 def swaps(order: Sequence[int]) -> list[tuple[int, int]]:
-    """The pairs of axes to exchange, one after the other, so that axis order[i] comes to place i."""
+    """The pairs of axes to exchange, one after the other, to bring axis order[i] to place i."""
     now, pairs = list(range(len(order))), []
     for i, wanted in enumerate(order):
         j = now.index(wanted)
@@ -273,9 +275,12 @@ class Reading:
 
     def images(self, index: int, form: str = "NHWC") -> tuple[Flow, tuple[Dim, ...]]:
         """(images with channels first, their shape (N, C, H, W)); form: the graph's order."""
+        return self.as_images(self.flow(index), form)
+
+    def as_images(self, flow: Flow, form: str) -> tuple[Flow, tuple[Dim, ...]]:
+        """A flow as images with channels first, and their shape."""
         if form not in ("NHWC", "NCHW"):
             raise self.refusal("images as NHWC or NCHW", form)
-        flow = self.flow(index)
         if flow.shape is None:
             flow.shape = (Unknown(), Unknown(), Unknown(), Unknown())
             flow.order = same_order(4)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["graph_of_module", "saveTF"]
 
 NO_INPUTS = (
-    "inputs is a list of names and shapes, [('input', (1, 3, 224, 224))], whose first length is the "
-    "batch, not {found!r:.80}"
+    "inputs is a list of names and shapes, [('input', (1, 3, 224, 224))], whose first length is "
+    "the batch, not {found!r:.80}"
 )
 FORMATS = "dataFormat is 'NHWC' or 'NCHW', not {found!r}"
 NO_ORDER = "byteOrder is 'little': all files are written so, found {found!r}"

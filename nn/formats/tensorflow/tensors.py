@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from tapegrad.nn.formats.common.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["BFLOAT16", "DTYPES", "array_of_tensor", "dtype_of", "forget", "tensor_of_array"]
 
@@ -112,10 +114,13 @@ def tensor_of_array(array: np.ndarray[Any, Any]) -> Record:
     if dtype not in _NUMBERS:
         raise UnsupportedError("a type that TensorFlow has", str(array.dtype))
     shape = SCHEMA.new("TensorShapeProto", dim=[SCHEMA.new("Dim", size=n) for n in array.shape])
+    number = _NUMBERS[dtype]
+    if array.size == 1 and dtype.kind in "iuf" and dtype.itemsize > 2:
+        # as TensorFlow itself writes them, and other programs expect them
+        value = {DTYPES[number][1]: array.reshape(-1)}
+        return SCHEMA.new("TensorProto", dtype=number, tensor_shape=shape, **value)
     content = np.ascontiguousarray(array, dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-    return SCHEMA.new(
-        "TensorProto", dtype=_NUMBERS[dtype], tensor_shape=shape, tensor_content=content
-    )
+    return SCHEMA.new("TensorProto", dtype=number, tensor_shape=shape, tensor_content=content)
 
 
 def forget(array: np.ndarray[Any, Any]) -> None:

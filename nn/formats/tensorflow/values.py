@@ -2,21 +2,22 @@
 
 Const    an array that is known: weights, and all that is computed from them alone
 Sizes    lengths of axes, of which some may be unknown: what becomes of Shape(x)
-Flow     what the module computes.  Axes of images stand in our order there, whatever the graph's is;
-         `order` says which axis of the graph each of ours is, so that a Transpose costs nothing
+Flow     what the module computes.  Axes of images stand in our order there, whatever the graph's
+         is; `order` says which axis of the graph each of ours is: a Transpose costs nothing
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapegrad.nn.formats.common.network import Value
 
-__all__ = ["CHANNELS_FIRST", "Const", "Dim", "Flow", "Sizes", "Unknown", "same_order"]
+__all__ = ["CHANNELS_FIRST", "Blocks", "Const", "Dim", "Flow", "Sizes", "Unknown", "same_order"]
 
 CHANNELS_FIRST = (0, 3, 1, 2)  # our axes of an image that the graph has as N, H, W, C
 
@@ -68,6 +69,19 @@ class Flow:
     def ndim(self) -> int | None:
         """How many axes it has, if that is known."""
         return None if self.shape is None else len(self.shape)
+
+
+@dataclass
+class Blocks:
+    """Images (with channels first) that SpaceToBatchND cut into blocks, for a convolution with
+    dilation; pads: what it put around height and width.  `convolve` is that convolution, once it is
+    read: (images, dilation, pads) -> what it computes.
+    """
+
+    flow: Flow
+    dilation: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    convolve: Callable[[Flow, tuple[int, int], Any], Flow] | None = None
 
 
 def same_order(ndim: int) -> tuple[int, ...]:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.network import ArrayType, Network, Node, Value, unused_name
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.tensors import DTYPES, tensor_of_array
 from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, same_order
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Pen", "Wire", "Writing"]
 
