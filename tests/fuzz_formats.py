@@ -36,13 +36,14 @@ from pathlib import Path
 from typing import Any
 
 import mxnet_seeds
+import tensorflow_seeds
 import weights_seeds
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
-KINDS = ("torch7", "native", "mxnet", "weights")
+KINDS = ("torch7", "native", "mxnet", "weights", "tensorflow")
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -64,6 +65,8 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
         yield from mxnet_seeds.recorded()
     elif kind == "weights":
         yield from weights_seeds.recorded()
+    elif kind == "tensorflow":
+        yield from tensorflow_seeds.recorded()
     elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
@@ -76,6 +79,9 @@ def made_seeds(kind: str) -> Iterator[Seed]:
     """What our own writers make of every layer, and of everything else that a file can hold."""
     if kind == "mxnet":
         yield from mxnet_seeds.made()
+        return
+    if kind == "tensorflow":
+        yield from tensorflow_seeds.made()
         return
     if kind == "weights":
         return  # all of them are made, and stand among the recorded
@@ -203,6 +209,8 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith(".pb") and rng.random() < 0.8:
+        return tensorflow_seeds.mutant(rng, data, BOUNDARIES)
     if name.endswith((".npz", ".pt")) and rng.random() < 0.7:
         return weights_seeds.mutant(rng, data, BOUNDARIES)
     result = bytearray(data)
@@ -292,6 +300,8 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
         if show:
             return lambda data: list(_files.describe_file(data, is_ours=False))
         return formats.weights.load
+    if kind == "tensorflow":
+        return formats.tensorflow.load
     if kind == "mxnet":
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))

@@ -274,7 +274,8 @@ def _read(
         return Dead()
     reading = Reading(session, node, ins)
     try:
-        results = entry.read(reading)
+        with np.errstate(all="ignore"):
+            results = entry.read(reading)
     except (FormatError, UnsafeError):
         raise
     except (ValueError, TypeError, ArithmeticError, LookupError, MemoryError) as error:

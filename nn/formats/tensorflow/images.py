@@ -432,7 +432,11 @@ def read_pad(r: Reading) -> list[Any]:
         raise r.refusal("the mode REFLECT", r.text("mode"))
     if len(shape) == 4 and flow.order[0] == 0 and pads[0] == (0, 0):
         images = flow if flow.order == CHANNELS_FIRST else None
-        if images is None and (pads[3] == (0, 0) or pads[1] != (0, 0)) and r.session.images:
+        if (
+            images is None
+            and (pads[3] == (0, 0) or pads[1] != (0, 0))
+            and (r.session.images or r.op == "MirrorPad")
+        ):
             images = r.session.in_order(flow, CHANNELS_FIRST, r.path)
         images = images or flow
         (ca, cb), (top, bottom), (left, right) = (pads[axis] for axis in images.order[1:])

@@ -183,9 +183,15 @@ def _softmax(op: str) -> Writer:
         ndim = len(w.shape())
         given = getattr(layer, "axis", None)
         ours = given % ndim if given is not None else {2: 1, 4: 1}.get(ndim, 0)
-        if w.axis(ours) != ndim - 1:
-            raise w.refusal("a sum over the last axis of the graph's arrays", f"axis {ours}")
-        w.give(w.add(op, [w.ref()]))
+        if w.axis(ours) == ndim - 1:
+            w.give(w.add(op, [w.ref()]))
+            return
+        left = [axis for axis in range(ndim) if axis != ours]  # the sum runs over the last axis
+        turn = w.integers("last/perm", [*left, ours])
+        last = w.add("Transpose", [w.ours(), turn], "last", Tperm=np.dtype("i4"))
+        w.give(
+            w.turned(w.add(op, [last], "whole"), [*range(ours), ndim - 1, *range(ours, ndim - 1)])
+        )
 
     return write
 
@@ -279,8 +285,8 @@ def write_reshape(w: Writing, _: Any) -> None:
         return
     same_batch = bool(shape) and bool(result) and shape[0] == result[0]
     sizes = w.integers("sizes", [-1, *result[1:]] if same_batch else _inferred(w, shape, result))
-    ref = w.add("Reshape", [w.ours(), sizes], "" if len(result) != 4 or not w.pen.nhwc else "shaped",
-                Tshape=np.dtype("i4"))  # fmt: skip
+    name = "shaped" if len(result) == 4 and w.pen.nhwc else ""
+    ref = w.add("Reshape", [w.ours(), sizes], name, Tshape=np.dtype("i4"))
     w.give(w.turned(ref, range(len(result))))
 
 

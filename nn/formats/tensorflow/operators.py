@@ -48,18 +48,18 @@ _NOTES = {
 _OUTSIDE = "it runs code, or reads and writes what is outside the graph"
 _UNSAFE = """
     PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles Save SaveSlices SaveV2
-    Restore RestoreSlice RestoreV2 MergeV2Checkpoints ShardedFilename WholeFileReader WholeFileReaderV2
-    TFRecordReader TFRecordReaderV2 FixedLengthRecordReader FixedLengthRecordReaderV2 TextLineReader
-    TextLineReaderV2 LMDBReader LMDBDataset ReaderRead ReaderReadV2 ReaderReadUpTo TextLineDataset
-    TFRecordDataset TFRecordDatasetV2 FixedLengthRecordDataset SqlDataset LoadDataset SaveDataset
-    InitializeTableFromTextFile InitializeTableFromTextFileV2 Print PrintV2 DebugIdentity
-    DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary RemoteCall
-    RemoteFusedGraphExecute Rpc TryRpc _Send _Recv _HostSend _HostRecv Send Recv CollectiveGather
-    CollectiveReduce CollectiveBcastSend CollectiveBcastRecv CreateSummaryFileWriter WriteSummary
-    WriteGraphSummary ImportEvent FileSystemSetConfiguration LoadAndRemapMatrix
-    GenerateVocabRemapping
-    AudioSummary ImageSummary ScalarSummary HistogramSummary MergeSummary XlaLaunch
-    ExperimentalCSVDataset CSVDataset GcsConfigureCredentials BigQueryReader
+    Restore RestoreSlice RestoreV2 MergeV2Checkpoints ShardedFilename WholeFileReader
+    WholeFileReaderV2 TFRecordReader TFRecordReaderV2 FixedLengthRecordReader
+    FixedLengthRecordReaderV2 TextLineReader TextLineReaderV2 LMDBReader LMDBDataset ReaderRead
+    ReaderReadV2 ReaderReadUpTo TextLineDataset TFRecordDataset TFRecordDatasetV2
+    FixedLengthRecordDataset SqlDataset LoadDataset SaveDataset InitializeTableFromTextFile
+    InitializeTableFromTextFileV2 Print PrintV2 DebugIdentity DebugIdentityV2 DebugIdentityV3
+    DebugNanCount DebugNumericSummary RemoteCall RemoteFusedGraphExecute Rpc TryRpc _Send _Recv
+    _HostSend _HostRecv Send Recv CollectiveGather CollectiveReduce CollectiveBcastSend
+    CollectiveBcastRecv CreateSummaryFileWriter WriteSummary WriteGraphSummary ImportEvent
+    FileSystemSetConfiguration LoadAndRemapMatrix GenerateVocabRemapping AudioSummary
+    ImageSummary ScalarSummary HistogramSummary MergeSummary XlaLaunch ExperimentalCSVDataset
+    CSVDataset GcsConfigureCredentials BigQueryReader
 """
 
 _LIBRARY = "a graph without functions: freeze the model, and inline what its library holds"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.autograd import default_dtype
 from tapegrad.nn.core import places
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import UnsupportedError
@@ -71,7 +72,8 @@ def graph_of_module(
 ) -> Record:
     """The GraphDef that `saveTF` writes."""
     names, shapes, batch = _checked(inputs)
-    network = network_of(module, *shapes)
+    with np.errstate(all="ignore"):  # the example is of ones, and no one sees its results
+        network = network_of(module, *(np.ones(shape, _dtype(module)) for shape in shapes))
     if len(network.inputs) != len(names):
         raise ValueError(NO_INPUTS.format(found=inputs))
     pen = Pen(network, data_format == "NHWC", batch)
@@ -100,6 +102,11 @@ def _checked(
     if not good or any(min(shape) < 1 for shape in shapes):
         raise ValueError(NO_INPUTS.format(found=inputs))
     return names, shapes, batch
+
+
+def _dtype(module: Module) -> np.dtype[Any]:
+    floats = [p.dtype for _, p in module.named_parameters() if p.dtype.kind == "f"]
+    return np.dtype(floats[0] if floats else default_dtype())
 
 
 def _reserve(pen: Pen, names: list[str]) -> None:
