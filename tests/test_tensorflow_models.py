@@ -232,3 +232,23 @@ class TestRefused:
     def test_the_name_of_an_input_is_no_layers(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedError, match="names of inputs"):
             nn.Linear(3, 2).setName("x").saveTF([("x", (1, 3))], tmp_path / "x.pb")
+
+
+# The page -----------------------------------------------------------------------------------------
+
+PAGE = HERE.parent / "docs" / "tensorflow.md"
+
+
+def operator_table() -> str:
+    """The section of the page about operators."""
+    lines = ["| operator | written for | remarks |", "|---|---|---|"]
+    for row in sorted(TABLE, key=lambda row: row.name):
+        names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
+        classes = ", ".join(f"`{cls.__name__}`" for cls in row.write)
+        lines.append(f"| {names} | {classes} | {row.note} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_has_the_table_of_operators() -> None:
+    found = PAGE.read_text(encoding="utf-8").split("## Operators\n\n")[1]
+    assert found == operator_table(), f"put this there:\n{operator_table()}"

@@ -11,6 +11,7 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.formats.tensorflow.reading import Reading, made
+from tapegrad.nn.formats.tensorflow.tensors import transposed
 from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, Const, Flow, Sizes, same_order
 from tapegrad.nn.layers.activation import (
     Abs,
@@ -397,7 +398,7 @@ def read_matmul(r: Reading) -> list[Any]:
         return [r.then(made(Linear, weight=weight, bias=None), flat, (shape[0], n_out), (0, 1))]
     flow = r.session.graph_order(flow, r.path)
     turned = "matrix" if turn_b else "matrix transposed"
-    weight = r.parameter(matrix, turned, lambda m: m if turn_b else m.T)
+    weight = r.parameter(matrix, turned, lambda m: m if turn_b else transposed(m))
     out = (*shape[:-1], n_out)
     layer = made(Linear, weight=weight, bias=None)
     return [r.then(layer, flow, out, same_order(len(out)))]

@@ -11,6 +11,7 @@ import numpy as np
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.formats.common.network import Value
 from tapegrad.nn.formats.tensorflow.image_layers import IMAGE_WRITERS
+from tapegrad.nn.formats.tensorflow.tensors import transposed
 from tapegrad.nn.formats.tensorflow.writing import Writing
 from tapegrad.nn.layers.activation import (
     Abs,
@@ -245,7 +246,7 @@ def write_mm(w: Writing, layer: Any) -> None:
 def write_linear(w: Writing, layer: Any) -> None:
     shape, wire = w.shape(), w.wire()
     weight = w.array(layer.weight)
-    turned = weight.T if wire.columns is None else weight.T[wire.columns]
+    turned = transposed(weight) if wire.columns is None else weight.T[wire.columns]
     n_out = weight.shape[0]
     ref = wire.ref if wire.columns is not None else w.ours()
     if len(shape) == 1:

@@ -338,7 +338,9 @@ class Reading:
             if (id(array), "") in self.session.parameters:  # another copy of the same
                 self.session.charge(array.nbytes, self.path)
             self.session.parameters[id(array), ""] = array, None
-            copied = np.array(turn(array), order="C")
+            copied = turn(array)
+            if np.may_share_memory(copied, array):
+                copied = np.array(copied, order="C")
             forget(array)
             self.session.parameters[key] = array, Parameter(copied)
         found: Parameter = self.session.parameters[key][1]
