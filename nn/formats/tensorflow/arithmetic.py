@@ -55,7 +55,7 @@ def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def unary(
+def _unary(
     make: Callable[[Reading], Any], compute: Callable[[Array], Array] | None = None
 ) -> Reader:
     """An elementwise operator: make: the layer; compute: the same of a known array."""
@@ -79,33 +79,33 @@ def _leaky(r: Reading) -> Any:
 
 
 UNARY: dict[str, Reader] = {
-    "Relu": unary(lambda _: ReLU(), lambda x: np.maximum(x, 0)),
-    "Relu6": unary(lambda _: ReLU6(), lambda x: np.clip(x, 0, 6)),
-    "Elu": unary(lambda _: ELU()),
-    "LeakyRelu": unary(_leaky),
-    "Tanh": unary(lambda _: Tanh(), np.tanh),
-    "Sigmoid": unary(lambda _: Sigmoid(), _sigmoid),
-    "Softplus": unary(lambda _: SoftPlus()),
-    "Softsign": unary(lambda _: SoftSign()),
-    "Abs": unary(lambda _: Abs(), np.abs),
-    "Exp": unary(lambda _: Exp(), np.exp),
-    "Log": unary(lambda _: Log(), np.log),
-    "Neg": unary(lambda _: Negative(), np.negative),
-    "Sqrt": unary(lambda _: Sqrt(), np.sqrt),
-    "Rsqrt": unary(lambda _: Power(-0.5), lambda x: 1 / np.sqrt(x)),
-    "Square": unary(lambda _: Square(), np.square),
-    "Reciprocal": unary(lambda _: Power(-1), np.reciprocal),
+    "Relu": _unary(lambda _: ReLU(), lambda x: np.maximum(x, 0)),
+    "Relu6": _unary(lambda _: ReLU6(), lambda x: np.clip(x, 0, 6)),
+    "Elu": _unary(lambda _: ELU()),
+    "LeakyRelu": _unary(_leaky),
+    "Tanh": _unary(lambda _: Tanh(), np.tanh),
+    "Sigmoid": _unary(lambda _: Sigmoid(), _sigmoid),
+    "Softplus": _unary(lambda _: SoftPlus()),
+    "Softsign": _unary(lambda _: SoftSign()),
+    "Abs": _unary(lambda _: Abs(), np.abs),
+    "Exp": _unary(lambda _: Exp(), np.exp),
+    "Log": _unary(lambda _: Log(), np.log),
+    "Neg": _unary(lambda _: Negative(), np.negative),
+    "Sqrt": _unary(lambda _: Sqrt(), np.sqrt),
+    "Rsqrt": _unary(lambda _: Power(-0.5), lambda x: 1 / np.sqrt(x)),
+    "Square": _unary(lambda _: Square(), np.square),
+    "Reciprocal": _unary(lambda _: Power(-1), np.reciprocal),
 }
 
 
-def read_same(r: Reading) -> list[Any]:
+def _read_same(r: Reading) -> list[Any]:
     """Identity and what is one when a graph is run: the input, under another name."""
     if len(r.ins) < 1:
         raise r.error("an input")
     return [r.ins[0]]
 
 
-def read_softmax(r: Reading) -> list[Any]:
+def _read_softmax(r: Reading) -> list[Any]:
     r.needs(1)
     flow, shape = r.shaped(0)
     if flow.folded is not None:
@@ -221,7 +221,7 @@ def in_one_order(r: Reading, flows: list[Flow]) -> list[Flow]:
     return [r.session.graph_order(f, r.path) for f in flows]
 
 
-def two_flows(r: Reading, layer: Any) -> list[Any]:
+def _two_flows(r: Reading, layer: Any) -> list[Any]:
     """A layer on a table of arrays of one shape."""
     flows = in_one_order(r, [r.flow(i) for i in range(len(r.ins))])
     first = flows[0].shape
@@ -236,7 +236,7 @@ def two_flows(r: Reading, layer: Any) -> list[Any]:
     return [r.then(layer, flows, first, flows[0].order)]
 
 
-def binary(
+def _binary(
     compute: Callable[[Array, Array], Array],
     table: type,
     left: Callable[[Reading, Flow, Array], list[Any]],
@@ -256,7 +256,7 @@ def binary(
             return left(r, r.flow(0), r.const(1))
         if isinstance(r.ins[0], Const):
             return right(r, r.flow(1), r.const(0))
-        return two_flows(r, table())
+        return _two_flows(r, table())
 
     return read
 
@@ -301,44 +301,44 @@ def _no_power_of(r: Reading, *_: Any) -> list[Any]:
 
 
 BINARY: dict[str, Reader] = {
-    "Add": binary(np.add, CAddTable, _add_constant, _add_constant),
-    "Mul": binary(np.multiply, CMulTable, _multiply_constant, _multiply_constant),
-    "Sub": binary(
+    "Add": _binary(np.add, CAddTable, _add_constant, _add_constant),
+    "Mul": _binary(np.multiply, CMulTable, _multiply_constant, _multiply_constant),
+    "Sub": _binary(
         np.subtract,
         CSub,
         lambda r, flow, c: _add_constant(r, flow, -c),
         lambda r, flow, c: _add_constant(r, _negative(r, flow), c),
     ),
-    "RealDiv": binary(
+    "RealDiv": _binary(
         _divided,
         CDivTable,
         lambda r, flow, c: _multiply_constant(r, flow, 1 / c),
         lambda r, flow, c: _multiply_constant(r, _inverse(r, flow), c),
     ),
-    "Maximum": binary(np.maximum, CMaxTable, _bounded(low=True), _bounded(low=True)),
-    "Minimum": binary(np.minimum, CMinTable, _bounded(low=False), _bounded(low=False)),
-    "Pow": binary(np.power, CMulTable, _power, _no_power_of),
+    "Maximum": _binary(np.maximum, CMaxTable, _bounded(low=True), _bounded(low=True)),
+    "Minimum": _binary(np.minimum, CMinTable, _bounded(low=False), _bounded(low=False)),
+    "Pow": _binary(np.power, CMulTable, _power, _no_power_of),
 }
 
 
-def read_squared_difference(r: Reading) -> list[Any]:
+def _read_squared_difference(r: Reading) -> list[Any]:
     [difference] = BINARY["Sub"](r)
     if isinstance(difference, Const):
         return r.folded(np.square, difference.array)
     return [r.then(Square(), difference, difference.shape, difference.order, "square")]
 
 
-def read_add_n(r: Reading) -> list[Any]:
+def _read_add_n(r: Reading) -> list[Any]:
     if r.all_const():
         return r.folded(
             lambda *arrays: sum(arrays[1:], arrays[0]), *map(r.const, range(len(r.ins)))
         )
     if len(r.ins) == 1:
         return [r.ins[0]]
-    return two_flows(r, CAddTable())
+    return _two_flows(r, CAddTable())
 
 
-def read_bias_add(r: Reading) -> list[Any]:
+def _read_bias_add(r: Reading) -> list[Any]:
     r.needs(2)
     bias = r.const(1)
     if bias.ndim != 1:
@@ -354,7 +354,7 @@ def read_bias_add(r: Reading) -> list[Any]:
 # Matrices -----------------------------------------------------------------------------------------
 
 
-def read_matmul(r: Reading) -> list[Any]:
+def _read_matmul(r: Reading) -> list[Any]:
     r.needs(2)
     turn_a = r.flag("transpose_a") or r.flag("adj_x")
     turn_b = r.flag("transpose_b") or r.flag("adj_y")
@@ -415,11 +415,11 @@ def _flattened(r: Reading, flow: Flow, shape: tuple[Any, ...], n_in: int) -> Flo
 READERS: dict[str, Reader] = {
     **UNARY,
     **BINARY,
-    "Identity": read_same,
-    "Softmax": read_softmax,
-    "LogSoftmax": read_softmax,
-    "SquaredDifference": read_squared_difference,
-    "AddN": read_add_n,
-    "BiasAdd": read_bias_add,
-    "MatMul": read_matmul,
+    "Identity": _read_same,
+    "Softmax": _read_softmax,
+    "LogSoftmax": _read_softmax,
+    "SquaredDifference": _read_squared_difference,
+    "AddN": _read_add_n,
+    "BiasAdd": _read_bias_add,
+    "MatMul": _read_matmul,
 }

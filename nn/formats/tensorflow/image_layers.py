@@ -90,7 +90,7 @@ def _windowed(w: Writing, layer: Any) -> tuple[str, str]:
     return _with_pad(w, pads), "VALID"
 
 
-def write_convolution(w: Writing, layer: Any) -> None:
+def _write_convolution(w: Writing, layer: Any) -> None:
     shape = _ours(w, layer)
     kernels = w.array(layer.weight)
     groups = getattr(layer, "nGroup", 1)
@@ -146,7 +146,7 @@ def _biased(w: Writing, layer: Any, ref: str) -> str:
     return w.add("BiasAdd", [ref, bias], data_format=w.form)
 
 
-def write_full_convolution(w: Writing, layer: Any) -> None:
+def _write_full_convolution(w: Writing, layer: Any) -> None:
     if w.at.table:
         raise w.refusal("one array as input", "a table with the size")
     shape, result = w.images(), w.result().shape
@@ -197,7 +197,7 @@ def _size_of_result(w: Writing, result: tuple[int, ...]) -> str:
     return w.add("Pack", parts, "size", N=4, axis=0)
 
 
-def write_max_pooling(w: Writing, layer: Any) -> None:
+def _write_max_pooling(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     pads = _pads(w, layer)
     ref, padding = w.ref(), "VALID"
@@ -218,7 +218,7 @@ def _pool(w: Writing, layer: Any, op: str, ref: str, padding: str) -> None:
     )  # fmt: skip
 
 
-def write_average_pooling(w: Writing, layer: Any) -> None:
+def _write_average_pooling(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     if not layer.divide:
         raise w.refusal("means", "sums, divide False")
@@ -239,7 +239,7 @@ def write_average_pooling(w: Writing, layer: Any) -> None:
     _pool(w, layer, "AvgPool", ref, padding)
 
 
-def write_batch_norm(w: Writing, layer: Any) -> None:
+def _write_batch_norm(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     mean, variance = w.array(layer.running_mean), w.array(layer.running_var)
     weight = np.ones_like(mean) if layer.weight is None else w.array(layer.weight)
@@ -252,7 +252,7 @@ def write_batch_norm(w: Writing, layer: Any) -> None:
     )  # fmt: skip
 
 
-def write_vector_norm(w: Writing, layer: Any) -> None:
+def _write_vector_norm(w: Writing, layer: Any) -> None:
     """BatchNormalization of vectors: multiplied and added."""
     if len(w.shape()) != 2:
         raise w.refusal("a batch of vectors", w.shape())
@@ -273,7 +273,7 @@ def _channels_last(w: Writing, op: str, more: list[str], **attributes: Any) -> N
     w.give(w.turned(w.add(op, [turned, *more], "whole", **attributes), CHANNELS_FIRST))
 
 
-def write_lrn(w: Writing, layer: Any) -> None:
+def _write_lrn(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     _channels_last(
         w, "LRN", [], depth_radius=layer.size // 2, bias=float(layer.k),
@@ -281,7 +281,7 @@ def write_lrn(w: Writing, layer: Any) -> None:
     )  # fmt: skip
 
 
-def write_zero_padding(w: Writing, layer: Any) -> None:
+def _write_zero_padding(w: Writing, layer: Any) -> None:
     pads = [(layer.pad_t, layer.pad_b), (layer.pad_l, layer.pad_r)]
     flat = [n for pair in pads for n in pair]
     if len(w.shape()) != 4:
@@ -307,7 +307,7 @@ def _cropped(w: Writing, pads: Pads) -> None:
     w.give(w.add("Slice", [w.ref(), begin, size], Index=np.dtype("i4")))
 
 
-def write_resize(w: Writing, layer: Any) -> None:
+def _write_resize(w: Writing, layer: Any) -> None:
     _ours(w, layer)
     bilinear = type(layer) is ResizeBilinear
     size = w.integers("size", w.result().shape[2:])
@@ -319,21 +319,21 @@ def write_resize(w: Writing, layer: Any) -> None:
 
 IMAGE_WRITERS: dict[str, dict[type, Callable[[Writing, Any], None]]] = {
     "Conv2D": {
-        SpatialConvolution: write_convolution,
-        SpatialConvolutionMM: write_convolution,
-        SpatialShareConvolution: write_convolution,
-        SpatialDilatedConvolution: write_convolution,
+        SpatialConvolution: _write_convolution,
+        SpatialConvolutionMM: _write_convolution,
+        SpatialShareConvolution: _write_convolution,
+        SpatialDilatedConvolution: _write_convolution,
     },
-    "Conv2DBackpropInput": {SpatialFullConvolution: write_full_convolution},
-    "MaxPool": {SpatialMaxPooling: write_max_pooling},
-    "AvgPool": {SpatialAveragePooling: write_average_pooling},
+    "Conv2DBackpropInput": {SpatialFullConvolution: _write_full_convolution},
+    "MaxPool": {SpatialMaxPooling: _write_max_pooling},
+    "AvgPool": {SpatialAveragePooling: _write_average_pooling},
     "FusedBatchNorm": {
-        SpatialBatchNormalization: write_batch_norm,
-        BatchNormalization: write_vector_norm,
+        SpatialBatchNormalization: _write_batch_norm,
+        BatchNormalization: _write_vector_norm,
     },
-    "LRN": {SpatialCrossMapLRN: write_lrn},
-    "Pad": {SpatialZeroPadding: write_zero_padding},
-    "MirrorPad": {SpatialReflectionPadding: write_zero_padding},
-    "ResizeBilinear": {ResizeBilinear: write_resize},
-    "ResizeNearestNeighbor": {UpSampling2D: write_resize, SpatialUpSamplingNearest: write_resize},
+    "LRN": {SpatialCrossMapLRN: _write_lrn},
+    "Pad": {SpatialZeroPadding: _write_zero_padding},
+    "MirrorPad": {SpatialReflectionPadding: _write_zero_padding},
+    "ResizeBilinear": {ResizeBilinear: _write_resize},
+    "ResizeNearestNeighbor": {UpSampling2D: _write_resize, SpatialUpSamplingNearest: _write_resize},
 }

@@ -167,7 +167,7 @@ def _depthwise_weights(array: Array) -> Array:
     return array.transpose(2, 3, 0, 1).reshape(planes * times, 1, high, wide)
 
 
-def read_convolution(r: Reading) -> list[Any]:
+def _read_convolution(r: Reading) -> list[Any]:
     r.needs(2)
     blocks = r.ins[0]
     if not isinstance(blocks, Blocks):
@@ -182,7 +182,7 @@ def read_convolution(r: Reading) -> list[Any]:
     return [replace(blocks, convolve=convolve)]
 
 
-def read_blocks(r: Reading) -> list[Any]:
+def _read_blocks(r: Reading) -> list[Any]:
     """SpaceToBatchND: the first of the three nodes that are a convolution with dilation."""
     r.needs(3)
     dilation, table = r.integers(1), r.const(2)
@@ -199,7 +199,7 @@ def read_blocks(r: Reading) -> list[Any]:
     return [Blocks(flow, (dilation[0], dilation[1]), (pads[0], pads[1]))]
 
 
-def read_joined_blocks(r: Reading) -> list[Any]:
+def _read_joined_blocks(r: Reading) -> list[Any]:
     """BatchToSpaceND: the last of them."""
     r.needs(3)
     blocks, crops = r.ins[0], r.const(2)
@@ -269,7 +269,7 @@ def _without_padding(r: Reading, flow: Flow) -> tuple[Flow, tuple[Pads, Pads] | 
     return source, ((layer.pad_t, layer.pad_b), (layer.pad_l, layer.pad_r))
 
 
-def read_transposed(r: Reading) -> list[Any]:
+def _read_transposed(r: Reading) -> list[Any]:
     """Conv2DBackpropInput: [size of the result, weights, images]."""
     r.needs(3)
     form = r.text("data_format", "NHWC")
@@ -317,7 +317,7 @@ def read_transposed(r: Reading) -> list[Any]:
     return [result]
 
 
-def read_pooling(r: Reading) -> list[Any]:
+def _read_pooling(r: Reading) -> list[Any]:
     r.needs(1)
     form = r.text("data_format", "NHWC")
     flow, shape = r.images(0, form)
@@ -358,7 +358,7 @@ def _normalized(
     return [r.of_images(layer, flow, (shape[0], planes, *shape[2:]), form)]
 
 
-def read_batch_norm(r: Reading) -> list[Any]:
+def _read_batch_norm(r: Reading) -> list[Any]:
     r.needs(5, 6)
     if r.flag("is_training", default=True):
         raise r.refusal("a graph frozen for inference: is_training false")
@@ -368,7 +368,7 @@ def read_batch_norm(r: Reading) -> list[Any]:
     return _normalized(r, form, (scale, offset, mean, variance), eps)
 
 
-def read_old_batch_norm(r: Reading) -> list[Any]:
+def _read_old_batch_norm(r: Reading) -> list[Any]:
     """BatchNormWithGlobalNormalization: [images, mean, variance, bias, weight]."""
     r.needs(5)
     mean, variance, offset, scale = (r.const(i) for i in range(1, 5))
@@ -378,7 +378,7 @@ def read_old_batch_norm(r: Reading) -> list[Any]:
     return _normalized(r, "NHWC", (scale, offset, mean, variance), eps)
 
 
-def read_lrn(r: Reading) -> list[Any]:
+def _read_lrn(r: Reading) -> list[Any]:
     r.needs(1)
     radius = r.whole("depth_radius", 5)
     flow, shape = r.images(0)
@@ -393,7 +393,7 @@ def read_lrn(r: Reading) -> list[Any]:
 # Sizes --------------------------------------------------------------------------------------------
 
 
-def read_resize(r: Reading) -> list[Any]:
+def _read_resize(r: Reading) -> list[Any]:
     r.needs(2)
     if isinstance(r.ins[1], Sizes) and not r.all_const(1):
         raise r.refusal("a size that is known")
@@ -414,7 +414,7 @@ def read_resize(r: Reading) -> list[Any]:
     return [r.of_images(UpSampling2D(times), flow, out, "NHWC")]
 
 
-def read_pad(r: Reading) -> list[Any]:
+def _read_pad(r: Reading) -> list[Any]:
     """Pad, PadV2 and MirrorPad of an array with any number of axes."""
     r.needs(2, 3)
     table = r.const(1)
@@ -459,18 +459,18 @@ def read_pad(r: Reading) -> list[Any]:
 
 
 READERS: dict[str, Callable[[Reading], list[Any]]] = {
-    "Conv2D": read_convolution,
-    "DepthwiseConv2dNative": read_convolution,
-    "Conv2DBackpropInput": read_transposed,
-    "SpaceToBatchND": read_blocks,
-    "BatchToSpaceND": read_joined_blocks,
-    "MaxPool": read_pooling,
-    "AvgPool": read_pooling,
-    "FusedBatchNorm": read_batch_norm,
-    "BatchNormWithGlobalNormalization": read_old_batch_norm,
-    "LRN": read_lrn,
-    "ResizeBilinear": read_resize,
-    "ResizeNearestNeighbor": read_resize,
-    "Pad": read_pad,
-    "MirrorPad": read_pad,
+    "Conv2D": _read_convolution,
+    "DepthwiseConv2dNative": _read_convolution,
+    "Conv2DBackpropInput": _read_transposed,
+    "SpaceToBatchND": _read_blocks,
+    "BatchToSpaceND": _read_joined_blocks,
+    "MaxPool": _read_pooling,
+    "AvgPool": _read_pooling,
+    "FusedBatchNorm": _read_batch_norm,
+    "BatchNormWithGlobalNormalization": _read_old_batch_norm,
+    "LRN": _read_lrn,
+    "ResizeBilinear": _read_resize,
+    "ResizeNearestNeighbor": _read_resize,
+    "Pad": _read_pad,
+    "MirrorPad": _read_pad,
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.nn.formats.tensorflow.arithmetic import in_one_order
 from tapegrad.nn.formats.tensorflow.reading import Reading
-from tapegrad.nn.formats.tensorflow.shapes import MOST, plain, without
+from tapegrad.nn.formats.tensorflow.shapes import MOST, plain, without_axes
 from tapegrad.nn.formats.tensorflow.values import Const, Dim, Flow, Sizes, Unknown, same_order
 from tapegrad.nn.layers.indexing import Narrow, Select
 from tapegrad.nn.layers.rearranging import Tile
@@ -26,7 +26,7 @@ def _mask(r: Reading, name: str, axis: int) -> bool:
     return bool(r.whole(name, 0) >> axis & 1)
 
 
-def read_strided_slice(r: Reading) -> list[Any]:
+def _read_strided_slice(r: Reading) -> list[Any]:
     r.needs(4)
     begin, end, strides = (r.integers(i) for i in (1, 2, 3))
     if not len(begin) == len(end) == len(strides) or 0 in strides:
@@ -87,7 +87,7 @@ def _cut(
             place = first + length if first < 0 and isinstance(length, int) else first
             if isinstance(length, int) and not 0 <= place < length:
                 raise r.error(f"a place of {length}", first)
-            order = without(flow.order, dropped | {axis})
+            order = without_axes(flow.order, dropped | {axis})
             dropped = dropped | {axis}
             left = [n for i, n in enumerate(now) if i not in dropped]
             flow2 = r.then(Select(ours, place), flow, left, order, f"select{axis}")
@@ -108,10 +108,10 @@ def _cut(
         flow2 = r.then(layer, flow, left, flow.order, f"narrow{axis}")
         flow = Flow(flow2.value, flow2.shape, flow.order, flow2.sole)
     left = [n for i, n in enumerate(now) if i not in dropped]
-    return Flow(flow.value, tuple(left), without(flow.order, dropped), flow.sole)
+    return Flow(flow.value, tuple(left), without_axes(flow.order, dropped), flow.sole)
 
 
-def read_slice(r: Reading) -> list[Any]:
+def _read_slice(r: Reading) -> list[Any]:
     r.needs(3)
     begin, size = r.integers(1), r.integers(2)
     if len(begin) != len(size) or min(begin, default=0) < 0 or min(size, default=0) < -1:
@@ -132,7 +132,7 @@ def read_slice(r: Reading) -> list[Any]:
     return [_cut(r, flow, shape, cuts)]
 
 
-def read_split(r: Reading) -> list[Any]:
+def _read_split(r: Reading) -> list[Any]:
     """Split: [axis, array]; SplitV: [array, sizes, axis]."""
     r.needs(2, 3)
     by_sizes = r.op == "SplitV"
@@ -156,7 +156,7 @@ def read_split(r: Reading) -> list[Any]:
     return found
 
 
-def read_unpack(r: Reading) -> list[Any]:
+def _read_unpack(r: Reading) -> list[Any]:
     r.needs(1)
     flow, shape = plain(r)
     axis, count = r.whole("axis", 0), r.whole("num")
@@ -169,7 +169,7 @@ def read_unpack(r: Reading) -> list[Any]:
 # Joining ------------------------------------------------------------------------------------------
 
 
-def read_concat(r: Reading) -> list[Any]:
+def _read_concat(r: Reading) -> list[Any]:
     """ConcatV2: [arrays, axis]; Concat: [axis, arrays]."""
     if len(r.ins) < 2:
         raise r.error("an axis and an array")
@@ -202,7 +202,7 @@ def read_concat(r: Reading) -> list[Any]:
     return [r.then(layer, flows, out, flows[0].order)]
 
 
-def read_pack(r: Reading) -> list[Any]:
+def _read_pack(r: Reading) -> list[Any]:
     axis = r.whole("axis", 0)
     if r.ins and not any(isinstance(each, Flow) for each in r.ins):
         if any(isinstance(each, Sizes) for each in r.ins):
@@ -224,7 +224,7 @@ def read_pack(r: Reading) -> list[Any]:
     return [r.then(Pack(place), flows, out, same_order(len(out)))]
 
 
-def read_tile(r: Reading) -> list[Any]:
+def _read_tile(r: Reading) -> list[Any]:
     r.needs(2)
     times = r.integers(1)
     if min(times, default=1) < 1 or max(times, default=1) >= MOST:
@@ -246,12 +246,12 @@ def read_tile(r: Reading) -> list[Any]:
 
 
 READERS: dict[str, Callable[[Reading], list[Any]]] = {
-    "StridedSlice": read_strided_slice,
-    "Slice": read_slice,
-    "Split": read_split,
-    "SplitV": read_split,
-    "Unpack": read_unpack,
-    "ConcatV2": read_concat,
-    "Pack": read_pack,
-    "Tile": read_tile,
+    "StridedSlice": _read_strided_slice,
+    "Slice": _read_slice,
+    "Split": _read_split,
+    "SplitV": _read_split,
+    "Unpack": _read_unpack,
+    "ConcatV2": _read_concat,
+    "Pack": _read_pack,
+    "Tile": _read_tile,
 }

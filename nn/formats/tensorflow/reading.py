@@ -20,7 +20,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.network import Node, Value, unused_name
-from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor, dtype_of, forget
+from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor, forget, type_of_number
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
     Const,
@@ -90,7 +90,7 @@ class Session:
     def emit(
         self, name: str, layer: Any, reads: Sequence[Value], place: str, *, table: bool = False
     ) -> Value:
-        """A node of the network; returns its value."""
+        """A node of the network; returns its value.  Raises LimitError for too many."""
         node = Node(unused_name(name, self.names), layer, tuple(reads), table, place)
         if len(self.nodes) >= self.limits.max_nodes:
             raise LimitError(f"at most {self.limits.max_nodes} layers", file=self.file, path=place)
@@ -131,7 +131,7 @@ class Session:
         return self.reordered[key]
 
     def charge(self, size: int, place: str) -> None:
-        """So many bytes more are computed from constants."""
+        """So many bytes more are computed from constants.  Raises LimitError for too many."""
         self.budget -= size
         if self.budget < 0:
             expected = "less that is computed from constants than so many bytes"
@@ -204,7 +204,7 @@ class Reading:
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """An attribute that is a type."""
-        return dtype_of(int(self._attr(name, "type") or 0), self.path, self.session.file)
+        return type_of_number(int(self._attr(name, "type") or 0), self.path, self.session.file)
 
     def tensor(self, name: str) -> Array:
         """An attribute that is an array."""

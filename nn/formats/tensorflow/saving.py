@@ -17,7 +17,7 @@ from tapegrad.nn.formats.common.taking_apart import network_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.operators import TABLE
 from tapegrad.nn.formats.tensorflow.tensors import DTYPES
-from tapegrad.nn.formats.tensorflow.writing import Pen, Wire, Writing
+from tapegrad.nn.formats.tensorflow.writing import Edge, Pen, Writing
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.network import Node
@@ -70,7 +70,10 @@ def saveTF(
 def graph_of_module(
     module: Module, inputs: Sequence[tuple[str, Sequence[int | None]]], data_format: str = "NHWC"
 ) -> Record:
-    """The GraphDef that `saveTF` writes."""
+    """The GraphDef that `saveTF` writes.
+
+    Raises UnsupportedError, ValueError as `saveTF`.
+    """
     names, shapes, batch = _checked(inputs)
     with np.errstate(all="ignore"):  # the example is of ones, and no one sees its results
         network = network_of(module, *(np.ones(shape, _dtype(module)) for shape in shapes))
@@ -126,7 +129,7 @@ def _write_input(pen: Pen, name: str, own: str) -> None:
     shape = SCHEMA.new("AttrValue", shape=SCHEMA.new("TensorShapeProto", dim=dims))
     dtype = SCHEMA.new("AttrValue", type=_TYPES[np.dtype(kind.dtype)])
     pen.add("Placeholder", name, [], dtype=dtype, shape=shape)
-    pen.wires[value] = Wire(name)
+    pen.wires[value] = Edge(name)
 
 
 def _write_node(pen: Pen, node: Node) -> None:

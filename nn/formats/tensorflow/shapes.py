@@ -23,7 +23,7 @@ from tapegrad.nn.layers.rearranging import InferReshape
 from tapegrad.nn.layers.reduction import Max, Mean, Min, Sum
 from tapegrad.nn.layers.shape import Reshape, Squeeze, Unsqueeze
 
-__all__ = ["MOST", "READERS", "plain", "without"]
+__all__ = ["MOST", "READERS", "plain", "without_axes"]
 
 Array = np.ndarray[Any, Any]
 MOST = 1 << 31  # of a length, a number of copies, …
@@ -37,7 +37,7 @@ def plain(r: Reading, index: int = 0) -> tuple[Flow, tuple[Dim, ...]]:
     return flow, shape
 
 
-def without(order: Sequence[int], axes: set[int]) -> tuple[int, ...]:
+def without_axes(order: Sequence[int], axes: set[int]) -> tuple[int, ...]:
     """The order of what remains without these axes of the graph."""
     return tuple(o - sum(axis < o for axis in axes) for o in order if o not in axes)
 
@@ -45,25 +45,25 @@ def without(order: Sequence[int], axes: set[int]) -> tuple[int, ...]:
 # Values that are known, lengths -------------------------------------------------------------------
 
 
-def read_const(r: Reading) -> list[Any]:
+def _read_const(r: Reading) -> list[Any]:
     return [Const(r.tensor("value"))]
 
 
-def read_shape(r: Reading) -> list[Any]:
+def _read_shape(r: Reading) -> list[Any]:
     r.needs(1)
     if r.all_const():
         return [Const(np.array(r.const(0).shape, np.int32))]
     return [Sizes(r.shaped(0)[1])]
 
 
-def read_rank(r: Reading) -> list[Any]:
+def _read_rank(r: Reading) -> list[Any]:
     r.needs(1)
     if r.all_const():
         return [Const(np.array(r.const(0).ndim, np.int32))]
     return [Const(np.array(len(r.shaped(0)[1]), np.int32))]
 
 
-def read_cast(r: Reading) -> list[Any]:
+def _read_cast(r: Reading) -> list[Any]:
     r.needs(1)
     wanted = r.dtype("DstT")
     if isinstance(r.ins[0], Sizes) and wanted.kind in "iu":
@@ -76,7 +76,7 @@ def read_cast(r: Reading) -> list[Any]:
     return [r.ins[0]]
 
 
-def read_fill(r: Reading) -> list[Any]:
+def _read_fill(r: Reading) -> list[Any]:
     r.needs(2)
     shape, value = r.integers(0), r.const(1)
     if value.ndim or min(shape, default=0) < 0 or len(shape) > 32:
@@ -86,7 +86,7 @@ def read_fill(r: Reading) -> list[Any]:
     return [Const(np.full(shape, value))]
 
 
-def read_range(r: Reading) -> list[Any]:
+def _read_range(r: Reading) -> list[Any]:
     r.needs(3)
     start, stop, step = (r.const(i) for i in range(3))
     if any(a.ndim for a in (start, stop, step)) or step == 0:
@@ -98,13 +98,13 @@ def read_range(r: Reading) -> list[Any]:
     return [Const(np.arange(start, stop, step, dtype=start.dtype))]
 
 
-def read_like(r: Reading) -> list[Any]:
+def _read_like(r: Reading) -> list[Any]:
     r.needs(1)
     make = np.zeros_like if r.op == "ZerosLike" else np.ones_like
     return r.folded(make, r.const(0))
 
 
-def read_gather(r: Reading) -> list[Any]:
+def _read_gather(r: Reading) -> list[Any]:
     """Gather, GatherV2 of constants or of lengths along axis 0."""
     r.needs(2, 3)
     if len(r.ins) == 3 and r.integers(2) != [0]:
@@ -125,7 +125,7 @@ def read_gather(r: Reading) -> list[Any]:
     return [Const(table[indices])]
 
 
-def read_switch(r: Reading) -> list[Any]:
+def _read_switch(r: Reading) -> list[Any]:
     r.needs(2)
     taken = r.const(1)
     if taken.dtype != np.bool or taken.size != 1:
@@ -133,7 +133,7 @@ def read_switch(r: Reading) -> list[Any]:
     return [Dead(), r.ins[0]] if taken else [r.ins[0], Dead()]
 
 
-def read_merge(r: Reading) -> list[Any]:
+def _read_merge(r: Reading) -> list[Any]:
     alive = [(i, each) for i, each in enumerate(r.ins) if not isinstance(each, Dead)]
     if len(alive) != 1:
         raise r.refusal("one branch that is taken", f"{len(alive)}")
@@ -144,7 +144,7 @@ def read_merge(r: Reading) -> list[Any]:
 # Axes ---------------------------------------------------------------------------------------------
 
 
-def read_transpose(r: Reading) -> list[Any]:
+def _read_transpose(r: Reading) -> list[Any]:
     r.needs(2)
     turn = r.integers(1)
     if r.all_const():
@@ -159,7 +159,7 @@ def read_transpose(r: Reading) -> list[Any]:
     return [Flow(flow.value, tuple(shape[axis] for axis in turn), order, flow.sole)]
 
 
-def read_expand_dims(r: Reading) -> list[Any]:
+def _read_expand_dims(r: Reading) -> list[Any]:
     r.needs(2)
     if r.all_const():
         return [Const(np.expand_dims(r.const(0), r.axis(1, r.const(0).ndim + 1)))]
@@ -176,7 +176,7 @@ def read_expand_dims(r: Reading) -> list[Any]:
     return [r.then(Unsqueeze(place), flow, out, order)]
 
 
-def read_squeeze(r: Reading) -> list[Any]:
+def _read_squeeze(r: Reading) -> list[Any]:
     r.needs(1)
     axes = r.wholes("squeeze_dims") or r.wholes("axis")
     if r.all_const():
@@ -199,7 +199,7 @@ def _squeezed(r: Reading, flow: Flow, shape: tuple[Dim, ...], gone: set[int]) ->
     for ours in sorted((order.index(a) for a in gone), reverse=True):
         dropped.add(order[ours])
         left = [n for i, n in enumerate(shape) if i not in dropped]
-        now = without(order, dropped)
+        now = without_axes(order, dropped)
         flow = r.then(
             Squeeze(ours), flow, left, now, "" if len(dropped) == len(gone) else f"{ours}"
         )
@@ -214,7 +214,7 @@ REDUCTIONS: dict[str, tuple[type, Callable[..., Any]]] = {
 }
 
 
-def read_reduction(r: Reading) -> list[Any]:
+def _read_reduction(r: Reading) -> list[Any]:
     r.needs(2)
     keep = r.flag("keep_dims")
     axes = r.integers(1)
@@ -245,12 +245,14 @@ def read_reduction(r: Reading) -> list[Any]:
         dropped.add(order[ours])
         left = [n for i, n in enumerate(shape) if i not in dropped]
         last = len(dropped) == len(gone) and not keep
-        flow = r.then(cls(ours), flow, left, without(order, dropped), "" if last else f"{ours}")
+        flow = r.then(
+            cls(ours), flow, left, without_axes(order, dropped), "" if last else f"{ours}"
+        )
     if keep:
         for number, ours in enumerate(places, 1):
             dropped.discard(order[ours])
             left = [n for i, n in enumerate(out) if i not in dropped]
-            now = without(order, dropped)
+            now = without_axes(order, dropped)
             name = "" if number == len(places) else f"keep{ours}"
             flow = r.then(Unsqueeze(ours), flow, left, now, name)
     return [flow]
@@ -294,7 +296,7 @@ def _completed(r: Reading, shape: tuple[Dim, ...], target: list[Dim]) -> list[Di
     return target
 
 
-def read_reshape(r: Reading) -> list[Any]:
+def _read_reshape(r: Reading) -> list[Any]:
     r.needs(2)
     if r.all_const():
         array, sizes = r.const(0), r.integers(1)
@@ -370,24 +372,24 @@ def _of_samples(
 
 
 READERS: dict[str, Callable[[Reading], list[Any]]] = {
-    "Const": read_const,
-    "Shape": read_shape,
-    "Rank": read_rank,
-    "Cast": read_cast,
-    "Fill": read_fill,
-    "Range": read_range,
-    "ZerosLike": read_like,
-    "OnesLike": read_like,
-    "GatherV2": read_gather,
-    "Switch": read_switch,
-    "Merge": read_merge,
-    "Transpose": read_transpose,
-    "ExpandDims": read_expand_dims,
-    "Squeeze": read_squeeze,
-    "Mean": read_reduction,
-    "Sum": read_reduction,
-    "Max": read_reduction,
-    "Min": read_reduction,
-    "Prod": read_reduction,
-    "Reshape": read_reshape,
+    "Const": _read_const,
+    "Shape": _read_shape,
+    "Rank": _read_rank,
+    "Cast": _read_cast,
+    "Fill": _read_fill,
+    "Range": _read_range,
+    "ZerosLike": _read_like,
+    "OnesLike": _read_like,
+    "GatherV2": _read_gather,
+    "Switch": _read_switch,
+    "Merge": _read_merge,
+    "Transpose": _read_transpose,
+    "ExpandDims": _read_expand_dims,
+    "Squeeze": _read_squeeze,
+    "Mean": _read_reduction,
+    "Sum": _read_reduction,
+    "Max": _read_reduction,
+    "Min": _read_reduction,
+    "Prod": _read_reduction,
+    "Reshape": _read_reshape,
 }

@@ -23,7 +23,7 @@ __all__ = [
     "BFLOAT16",
     "DTYPES",
     "array_of_tensor",
-    "dtype_of",
+    "type_of_number",
     "forget",
     "tensor_of_array",
     "transposed",
@@ -43,7 +43,7 @@ _STRIP = 256  # rows, whose part of a column stays in the cache
 _FILLED = 64_000_000  # bytes that one number, repeated, may become
 
 
-def dtype_of(number: int, path: str, file: str | None) -> np.dtype[Any]:
+def type_of_number(number: int, path: str, file: str | None) -> np.dtype[Any]:
     """NumPy's type for that of a tensor.  Raises UnsupportedError for texts, resources, …"""
     if number == BFLOAT16:
         return np.dtype("f4")
@@ -68,7 +68,7 @@ def array_of_tensor(
         return kind(expected, found, path=path, file=file)
 
     brain = tensor.dtype == BFLOAT16
-    dtype = dtype_of(tensor.dtype, path, file)
+    dtype = type_of_number(tensor.dtype, path, file)
     shape = tuple(int(d.size) for d in tensor.tensor_shape.dim)
     if len(shape) > 32 or tensor.tensor_shape.unknown_rank:
         raise error(LimitError, "at most 32 axes, and as many as are said", len(shape))

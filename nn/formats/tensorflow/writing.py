@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["Pen", "Wire", "Writing"]
+__all__ = ["Pen", "Edge", "Writing"]
 
 Array = np.ndarray[Any, Any]
 _TYPES = {np.dtype(text): number for number, (text, _) in DTYPES.items()}
@@ -32,7 +32,7 @@ NO_EXAMPLE = "a shape for each input, which says what flows through the layers"
 
 
 @dataclass
-class Wire:
+class Edge:
     """A value in the graph.
 
     ref:     "conv1" or "split:1"
@@ -53,7 +53,7 @@ class Pen:
     batch: int | None  # None: any
     nodes: list[Record] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    wires: dict[Value, Wire] = field(default_factory=dict)
+    wires: dict[Value, Edge] = field(default_factory=dict)
     constants: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
 
     def order(self, ndim: int) -> tuple[int, ...]:
@@ -120,7 +120,7 @@ class Writing:
             raise self.refusal("a batch of images", f"an input of shape {shape}")
         return shape
 
-    def wire(self, index: int = 0) -> Wire:
+    def wire(self, index: int = 0) -> Edge:
         """An input, as it is in the graph."""
         return self.pen.wires[self.at.inputs[index]]
 
@@ -176,8 +176,8 @@ class Writing:
         return self.const(suffix, np.array(value, self.kind().dtype))
 
     def give(self, ref: str, columns: Array | None = None) -> None:
-        """The result, with axes as the graph has those of such arrays; columns: as in Wire."""
-        self.pen.wires[Value(self.at.name)] = Wire(ref, columns)
+        """The result, with axes as the graph has those of such arrays; columns: as in Edge."""
+        self.pen.wires[Value(self.at.name)] = Edge(ref, columns)
 
     def turned(self, ref: str, order: Sequence[int], suffix: str = "") -> str:
         """A value whose axis order[i] is our axis i, with its axes as the graph has them."""

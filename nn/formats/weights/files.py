@@ -26,7 +26,7 @@ from tapegrad.nn.formats.weights.hdf5 import MAGIC, read_hdf5
 from tapegrad.nn.formats.weights.npz import read_npz, write_npz
 from tapegrad.nn.formats.weights.torch_file import is_torch_archive, read_torch, refuse_legacy
 
-__all__ = ["load", "read_weights", "save", "write"]
+__all__ = ["load", "read_plain", "save", "write"]
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
@@ -51,10 +51,10 @@ def load(
     """
     if names_of_classes(classes):
         raise TypeError("files of plain weights have no classes: leave `classes` out")
-    return read_weights(path, limits)
+    return read_plain(path, limits)
 
 
-def read_weights(path: str | os.PathLike[str] | bytes, limits: Limits | None = None) -> Arrays:
+def read_plain(path: str | os.PathLike[str] | bytes, limits: Limits | None = None) -> Arrays:
     """The arrays of a file by name, in the file's order.
 
     path: the file's path, or its bytes.  Arrays of a PyTorch file are parts of the file itself,
@@ -121,7 +121,7 @@ files.register_format(
         save,
         _recognises,
         shared=(".pt", ".pth", ".h5", ".hdf5", ".keras"),
-        read_arrays=read_weights,
+        read_arrays=read_plain,
         write_arrays=write,
     )
 )
