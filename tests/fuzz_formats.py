@@ -301,7 +301,7 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
             return lambda data: list(_files.describe_file(data, is_ours=False))
         return formats.weights.load
     if kind == "tensorflow":
-        return formats.tensorflow.load
+        return formats.tensorflow.load  # `tapegrad show` does not take bytes for a graph
     if kind == "mxnet":
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))

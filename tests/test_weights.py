@@ -407,6 +407,14 @@ def test_errors_name_file_byte_and_member(tmp_path: Path) -> None:
         nn.load(path, classes=[nn.Linear])
 
 
+@pytest.mark.extra
+def test_addresses_with_a_scheme() -> None:
+    pytest.importorskip("fsspec")
+    place = "memory://folder/weights.npz"
+    nn.formats.weights.files.write(ARRAYS, place)
+    same(nn.formats.weights.files.read_plain(place), ARRAYS)
+
+
 # Names --------------------------------------------------------------------------------------------
 
 
@@ -703,13 +711,14 @@ class TestTorch:
 
 @pytest.mark.extra
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and timers of Linux")
+@pytest.mark.parametrize("kind", ["weights", "tensorflow"])
 @pytest.mark.parametrize(
-    "arguments", [("--count", "20000"), ("--show", "--count", "2000"), ("--truncate", "all")]
+    "arguments", [("--count", "20000"), ("--show", "--count", "2000"), ("--truncate", "fields")]
 )
-def test_mutants_raise_format_errors_or_load(arguments: tuple[str, ...]) -> None:
+def test_mutants_raise_format_errors_or_load(kind: str, arguments: tuple[str, ...]) -> None:
     script = Path(__file__).with_name("fuzz_formats.py")
     done = subprocess.run(
-        [sys.executable, str(script), "weights", *arguments],
+        [sys.executable, str(script), kind, *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

@@ -115,8 +115,8 @@ def _read(
     arrays: Arrays = {}
     for key, dtype, shape, start, stop in entries:
         if not data:
-            kind = np.dtype(np.float32) if dtype == _BRAIN else dtype
-            arrays[key] = np.broadcast_to(np.empty((), kind), shape)
+            shown = np.dtype(np.float32) if dtype == _BRAIN else dtype
+            arrays[key] = np.broadcast_to(np.empty((), shown), shape)
             continue
         array = arrays[key] = np.empty(shape, dtype)
         if stop > start:

@@ -278,7 +278,7 @@ def _bounded(low: bool) -> Callable[[Reading, Flow, Array], list[Any]]:
         if flow.folded is not None:
             flow = r.session.graph_order(flow, r.path)
         bound = float(constant.reshape(()))
-        layer = Clamp(bound, math.inf) if low else Clamp(-math.inf, bound)
+        layer: Any = Clamp(bound, math.inf) if low else Clamp(-math.inf, bound)
         layer = ReLU() if low and bound == 0 else layer
         return [r.then(layer, flow, flow.shape, flow.order)]
 
@@ -389,8 +389,8 @@ def _read_matmul(r: Reading) -> list[Any]:
         raise r.error(f"an input of {n_in} columns", shape)
     if flow.folded is not None:
         images, lengths = flow.folded
-        rows = np.arange(n_in).reshape(lengths[1:])
-        ours = rows.transpose([axis - 1 for axis in images.order[1:]]).reshape(-1)
+        places = np.arange(n_in).reshape(lengths[1:])
+        ours = places.transpose([axis - 1 for axis in images.order[1:]]).reshape(-1)
         r.session.charge(matrix.nbytes, r.path)
         weight = Parameter(np.array((matrix if turn_b else matrix.T)[:, ours]))
         layer = Reshape(n_in, batchMode=True)

@@ -70,8 +70,8 @@ def loadTF(
     size = len(path) if isinstance(path, bytes) else places.size_of(path)
     budget = limits.max_expanded + 2 * size
     session = Session(name, limits, layout == "ours", byteOrder == "big", budget)
-    wanted = [[each] if isinstance(each, str) else each for each in (inputs, outputs)]
-    network = network_of_graph(graph, session, *wanted, shapes or {}, constants or {})
+    starts, ends = ([n] if isinstance(n, str) else n for n in (inputs, outputs))
+    network = network_of_graph(graph, session, starts, ends, shapes or {}, constants or {})
     try:
         module = module_of(network)
     except FormatError as error:

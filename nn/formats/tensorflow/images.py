@@ -114,8 +114,8 @@ class _Windows:
         self.pads = pads
         given = [(0, 0) if pad is None else pad for pad in pads]
         self.lengths = [
-            _length(r, *each, self.how, pad)
-            for *each, pad in zip(shape[2:], spans, self.stride, given, strict=True)
+            _length(r, n, span, stride, self.how, pad)
+            for n, span, stride, pad in zip(shape[2:], spans, self.stride, given, strict=True)
         ]
         if padded is not None:  # the lengths are those of the padded images
             self.how, self.pads = "EXPLICIT", list(padded)
@@ -405,7 +405,7 @@ def _read_resize(r: Reading) -> list[Any]:
         raise r.refusal("half_pixel_centers false: nn's layers begin at the first pixel")
     out = (*shape[:2], *size)
     if r.op == "ResizeBilinear":
-        layer: Any = ResizeBilinear(*size, r.flag("align_corners"))
+        layer: Any = ResizeBilinear(size[0], size[1], r.flag("align_corners"))
         return [r.of_images(layer, flow, out, "NHWC")]
     times = [s // n if isinstance(n, int) and n and s % n == 0 else 0
              for s, n in zip(size, shape[2:], strict=True)]  # fmt: skip
@@ -442,7 +442,7 @@ def _read_pad(r: Reading) -> list[Any]:
         (ca, cb), (top, bottom), (left, right) = (pads[axis] for axis in images.order[1:])
         if (ca, cb) == (0, 0) and (value == 0 or r.op == "MirrorPad"):
             kind = SpatialReflectionPadding if r.op == "MirrorPad" else SpatialZeroPadding
-            layer = kind(left, right, top, bottom)
+            layer: Any = kind(left, right, top, bottom)
             return [r.then(layer, images, out, images.order)]
     if r.op == "MirrorPad":
         raise r.refusal("mirrored heights and widths", pads)

@@ -49,7 +49,7 @@ def made(cls: type, **attributes: Any) -> Any:
     """A module of a class with these attributes, without its constructor, which would draw weights
     that the file's replace.
     """
-    module = cls.__new__(cls)
+    module: Any = object.__new__(cls)
     for name, value in attributes.items():
         setattr(module, name, value)
     return module

@@ -96,7 +96,7 @@ def _checked(
         pairs = [(name, tuple(shape)) for name, shape in inputs]
         names = [name for name, _ in pairs]
         batches = {shape[0] for _, shape in pairs}
-        [batch] = {None if n in (None, -1) else int(n) for n in batches}  # type: ignore[arg-type]
+        [batch] = {None if n in (None, -1) else int(n) for n in batches}
         size = batch or _BATCH
         shapes = [(size, *(int(n) for n in shape[1:])) for _, shape in pairs]  # type: ignore[arg-type]
     except (TypeError, ValueError, IndexError) as error:

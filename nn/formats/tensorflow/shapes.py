@@ -95,7 +95,7 @@ def _read_range(r: Reading) -> list[Any]:
     if not count < MOST:
         raise r.error("so many numbers", count)
     r.session.charge(8 * max(int(count), 0), r.path)
-    return [Const(np.arange(start, stop, step, dtype=start.dtype))]
+    return [Const(np.arange(start.item(), stop.item(), step.item(), dtype=start.dtype))]
 
 
 def _read_like(r: Reading) -> list[Any]:

@@ -12,13 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.atomic_file import replace_file
-from tapegrad.nn.core import files
+from tapegrad.nn.core import files, places
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.weights.archive import Archive
@@ -66,13 +64,15 @@ def read_plain(path: str | os.PathLike[str] | bytes, limits: Limits | None = Non
     if isinstance(path, bytes):
         return _read(path, path, None, limits)
     name = os.fspath(path)
-    with Path(name).open("rb") as stream:
+    with places.opened(name, limits.max_bytes) as stream:
         size = os.fstat(stream.fileno()).st_size
         if not size:
             raise FormatError("a file of arrays", "an empty file", file=name, offset=0)
         # closed when the last array that is a part of it is
         mapped = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_COPY)
-    return _read(mapped, path, name, limits)
+    # what is behind an address is in no file that another process could open
+    source = mapped[:] if places.is_remote(path) and mapped[: len(MAGIC)] == MAGIC else path
+    return _read(mapped, source, name, limits)
 
 
 def _read(
@@ -105,7 +105,7 @@ def save(module: Any, path: str | os.PathLike[str]) -> None:
 
 def write(arrays: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> None:
     """Write arrays by name as .npz.  Raises UnsupportedError, OSError."""
-    with replace_file(path) as stream:
+    with places.replaced(path) as stream:
         write_npz(stream, arrays)
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def _read(file: Path, place: str | None, limits: Limits) -> Arrays:
 class _Answer:
     """What the other process sends; it may have been taken over, and is believed nothing."""
 
-    def __init__(self, stream: BinaryIO, place: str | None, limits: Limits, most: int) -> None:
+    def __init__(self, stream: IO[bytes], place: str | None, limits: Limits, most: int) -> None:
         self.stream, self.place, self.limits, self.left = stream, place, limits, most
 
     def error(self, kind: type[FormatError], expected: str, found: Any = None) -> FormatError:

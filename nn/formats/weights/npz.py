@@ -176,4 +176,4 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array_header_1_0(header, described)
                 member.write(header.getvalue())
                 order = array.T if described["fortran_order"] else array
-                member.write(memoryview(np.ascontiguousarray(order).reshape(-1)).cast("B"))
+                member.write(np.ascontiguousarray(order).reshape(-1).view(np.uint8).data)
