@@ -11,6 +11,7 @@ import pytest
 from architectures import ARCHITECTURES, conv
 
 from tapegrad import nn, no_grad
+from tapegrad.cli import main
 from tapegrad.nn.formats import UnsupportedError
 from tapegrad.nn.formats.common.taking_apart import network_of
 from tapegrad.nn.formats.tensorflow import loadTF
@@ -232,6 +233,24 @@ class TestRefused:
     def test_the_name_of_an_input_is_no_layers(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedError, match="names of inputs"):
             nn.Linear(3, 2).setName("x").saveTF([("x", (1, 3))], tmp_path / "x.pb")
+
+
+# The command line --------------------------------------------------------------------------------
+
+
+def test_a_graph_is_shown_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.pb"
+    module = nn.Sequential(nn.Linear(3, 2).setName("fc"), nn.Tanh().setName("out")).evaluate()
+    module.saveTF([("x", (1, 3))], path)
+    assert main(["show", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "fc/weight: Const, float32 3x2" in lines
+    assert "out: Tanh (fc)" in lines
+    assert lines[-1].startswith("8 parameters, 32 bytes")
+    assert main(["convert", str(path), str(tmp_path / "m.safetensors")]) == 0
+    x = drawn((2, 3))
+    again = nn.load(tmp_path / "m.safetensors")
+    assert np.array_equal(run(again, x)[0], run(module, x)[0])
 
 
 # The page -----------------------------------------------------------------------------------------

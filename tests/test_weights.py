@@ -18,6 +18,7 @@ import weights_seeds as made
 from fuzz_formats import SECONDS
 
 from tapegrad import nn
+from tapegrad.cli import main
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,
@@ -413,6 +414,12 @@ def test_addresses_with_a_scheme() -> None:
     place = "memory://folder/weights.npz"
     nn.formats.weights.files.write(ARRAYS, place)
     same(nn.formats.weights.files.read_plain(place), ARRAYS)
+
+
+def test_weights_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nn.save_weights({"w": np.ones((2, 3), np.float32)}, tmp_path / "w.npz")
+    assert main(["show", str(tmp_path / "w.npz")]) == 0
+    assert "w: float32 2x3" in capsys.readouterr().out.splitlines()
 
 
 # Names --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ model.saveTF([("input", (1, 3, 224, 224))], "again.pb")
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files, places
@@ -18,11 +18,14 @@ from tapegrad.nn.formats.common.network import module_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.graph import network_of_graph
 from tapegrad.nn.formats.tensorflow.reading import Session
+from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapegrad.nn.module import Module
 
-__all__ = ["load", "loadTF"]
+__all__ = ["describe", "load", "loadTF"]
 
 Place = str | os.PathLike[str]
 NO_ORDER = "byteOrder is 'little' or 'big', not {found!r}"
@@ -92,6 +95,25 @@ def _graph(path: Place | bytes, limits: Limits, name: str | None) -> Any:
         if error.offset == 0 and isinstance(error.found, str) and "varint" in error.found:
             raise UnsupportedError(SAVED_MODEL, file=name, offset=0) from error
         raise
+
+
+def describe(
+    path: Place | bytes, limits: Limits | None = None
+) -> Iterator[tuple[int, str, str, dict[str, np.ndarray]]]:
+    """(depth, name, what it is, its arrays) of each line of `tapegrad show`; nothing is run.
+
+    Raises FormatError for the content, OSError for the file itself.
+    """
+    limits = limits or Limits()
+    name = places.name_of(path)
+    for node in _graph(path, limits, name).node:
+        arrays = {}
+        if node.op == "Const" and "value" in node.attr:
+            arrays[""] = array_of_tensor(
+                node.attr["value"].tensor, f"node {node.name[:80]!r}", name
+            )
+        reads = ", ".join(text[:60] for text in node.input[:5])
+        yield 0, node.name, f"{node.op[:60]} ({reads})" if reads else node.op[:60], arrays
 
 
 def load(
