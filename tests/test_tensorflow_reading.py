@@ -254,6 +254,14 @@ class TestNetworks:
         t = torch.conv(torch.tensor(data), w, dilation=2)
         close(run(module, data), t + torch.tensor(np.arange(3.0, dtype="f4"))[:, None, None])
 
+    def test_dilation_with_more_padding_after_than_before(self, torch: Torch) -> None:
+        w = drawn(2, 2, 2, 3)
+        g = Graph()
+        g.conv("c", g.placeholder("x", (None, 6, 7, 2)), w, dilations=(1, 3, 3, 1))
+        data = drawn(2, 2, 6, 7)
+        y = torch.conv(torch.tensor(data), w, dilation=3)
+        close(run(loadTF(g.data()), data), y)
+
 
 # One operator at a time, with NumPy ---------------------------------------------------------------
 
@@ -498,6 +506,9 @@ def shaped(*lengths: int) -> Any:
 ATTACKS: dict[str, tuple[Callable[[Graph], Any], type[FormatError], str]] = {
     "a function of Python": (chain("PyFunc", token="f"), UnsafeError, "PyFunc"),
     "a file that is read": (lambda g: g.add("ReadFile", "r"), UnsafeError, "'r'.*ReadFile"),
+    "a file that no output needs": (lambda g: [
+        g.add("Neg", "y", "x"), g.add("ReadFile", "r"), g.add("Assert", "a", "r")], UnsafeError,
+        "'r'.*ReadFile"),
     "a file that is written": (chain("WriteFile"), UnsafeError, "WriteFile"),
     "a checkpoint": (lambda g: g.add("RestoreV2", "save/restore"), UnsafeError, "RestoreV2"),
     "an operator that is none": (chain("Evil"), UnsupportedError, "'y'.*'Evil'"),
