@@ -35,7 +35,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import caffe_seeds
 import mxnet_seeds
+import protobuf_seeds
 import tensorflow_seeds
 import weights_seeds
 
@@ -43,7 +45,15 @@ OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
-KINDS = ("torch7", "native", "mxnet", "weights", "tensorflow")
+# formats whose seeds, and what loads them, are in a module of their own
+OF_MODULES = {
+    "mxnet": mxnet_seeds,
+    "bigdl": protobuf_seeds,
+    "caffe": caffe_seeds,
+    "weights": weights_seeds,
+    "tensorflow": tensorflow_seeds,
+}
+KINDS = ("torch7", "native", *OF_MODULES)
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -61,12 +71,8 @@ class Hang(BaseException):
 
 def seed_files(kind: str, root: Path) -> Iterator[Seed]:
     """The files in the tests' data, each with the places of its fields."""
-    if kind == "mxnet":
-        yield from mxnet_seeds.recorded()
-    elif kind == "weights":
-        yield from weights_seeds.recorded()
-    elif kind == "tensorflow":
-        yield from tensorflow_seeds.recorded()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].recorded()
     elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
@@ -77,14 +83,9 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
 
 def made_seeds(kind: str) -> Iterator[Seed]:
     """What our own writers make of every layer, and of everything else that a file can hold."""
-    if kind == "mxnet":
-        yield from mxnet_seeds.made()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].made()
         return
-    if kind == "tensorflow":
-        yield from tensorflow_seeds.made()
-        return
-    if kind == "weights":
-        return  # all of them are made, and stand among the recorded
     from cases import CRITERIONS, MODULES, WITHOUT_FILES
 
     from tapegrad.autograd.check import Draws
@@ -213,6 +214,9 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
         return tensorflow_seeds.mutant(rng, data, BOUNDARIES)
     if name.endswith((".npz", ".pt")) and rng.random() < 0.7:
         return weights_seeds.mutant(rng, data, BOUNDARIES)
+    if name.endswith((".bigdl", ".caffemodel")) and data[:1] == b"m" and rng.random() < 0.4:
+        kind = "bigdl" if name.endswith(".bigdl") else "caffe"
+        return protobuf_seeds.with_other_values(rng, data, BOUNDARIES, kind)
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if fields and rng.random() < 0.6:
@@ -296,19 +300,26 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
-    if kind == "weights":
-        if show:
-            return lambda data: list(_files.describe_file(data, is_ours=False))
-        return formats.weights.load
     if kind == "tensorflow":
-        return formats.tensorflow.load  # `tapegrad show` does not take bytes for a graph
-    if kind == "mxnet":
+        return tensorflow_seeds.load  # `tapegrad show` does not take bytes for a graph
+    if kind == "weights" and show:
+        return lambda data: list(_files.describe_file(data, is_ours=False))
+    if kind in OF_MODULES:
+        if show and kind == "bigdl":
+            return lambda data: list(bigdl_lines(data[1:]))
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))
-        return mxnet_seeds.load
+        return OF_MODULES[kind].load
     if show:
         return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
+
+
+def bigdl_lines(data: bytes) -> Iterator[Any]:
+    """What `tapegrad show` prints of a model of BigDL."""
+    from tapegrad.nn.formats.bigdl import showing
+
+    return showing.describe(data)
 
 
 def confine(extra: int) -> None:
@@ -432,8 +443,8 @@ def main() -> int:
     options = parser.parse_args()
     seeds = list(seed_files(options.format, options.root))
     if options.truncate:
-        if options.format == "mxnet":
-            seeds += made_seeds("mxnet")
+        if options.format in OF_MODULES:
+            seeds += made_seeds(options.format)
         first, step = map(int, options.part.split("/"))
         cuts = truncations(seeds, everywhere=options.truncate == "all")
         mutants = itertools.islice(cuts, first, None, step)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["made", "mutant", "recorded"]
+__all__ = ["load", "made", "mutant", "recorded"]
 
 MODELS = Path(__file__).parent / "data" / "bigdl_models"
 SMALL = 4_000  # bytes of a recorded graph that is a seed
@@ -42,6 +42,13 @@ def made() -> Iterator[Seed]:
             yield path.read_bytes(), [], f"{name}.pb"
     for name, (build, _) in OPERATORS.items():
         yield graph_of(build), [], f"{name}.pb"
+
+
+def load(data: bytes) -> Any:
+    """The module of a graph."""
+    from tapegrad.nn.formats import tensorflow
+
+    return tensorflow.load(data)
 
 
 def mutant(rng: random.Random, data: bytes, boundaries: tuple[int, ...]) -> bytes:

@@ -73,13 +73,19 @@ def many(count: int) -> Any:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and timers of Linux")
 class TestMutants:
-    @pytest.mark.parametrize("kind", ["torch7", "native"])
+    @pytest.mark.parametrize("kind", ["torch7", "native", "bigdl"])
     @pytest.mark.parametrize("count", [2_000, many(20_000)])
     def test_mutants_raise_format_errors_or_load(self, kind: str, count: int) -> None:
         report = run(kind, "--count", str(count))
         assert_harmless(report, count)
         # they are not all rejected at the first byte
         assert report["outcomes"]["loaded"] > count / 200
+
+    @pytest.mark.parametrize("count", [2_000, many(20_000)])
+    def test_mutants_of_caffe_raise_format_errors_or_load(self, count: int) -> None:
+        report = run("caffe", "--count", str(count))
+        assert_harmless(report, count)
+        assert report["outcomes"]["loaded"] > count / 20
 
     @pytest.mark.parametrize("kind", ["torch7", "native"])
     @pytest.mark.parametrize("count", [500, many(5_000)])
@@ -90,6 +96,11 @@ class TestMutants:
 
     def test_truncated_files_are_refused(self) -> None:
         assert_harmless(run("native", "--truncate", "all"), 1_000)
+
+    @pytest.mark.extra
+    def test_truncated_files_of_caffe_are_refused(self) -> None:
+        """At every byte of files of up to 2,000, and at the ends of some fields of longer ones."""
+        assert_harmless(run("caffe", "--truncate", "fields"), 1_000)
 
     @pytest.mark.extra
     def test_truncated_files_of_torch7_are_refused(self) -> None:

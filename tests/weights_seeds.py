@@ -13,10 +13,11 @@ import random
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-__all__ = ["mutant", "recorded", "torch_file", "zip_file"]
+__all__ = ["load", "made", "mutant", "recorded", "torch_file", "zip_file"]
 
 Seed = tuple[bytes, list[tuple[int, int, bool]], str]
 
@@ -133,6 +134,18 @@ def recorded() -> Iterator[Seed]:
     for ending, files in ((".npz", npz_files()), (".pt", torch_files())):
         for name, data in files:
             yield data, sorted(set(_fields(data))), name + ending
+
+
+def made() -> Iterator[Seed]:
+    """Nothing more: all of them are made, and stand among the recorded."""
+    return iter(())
+
+
+def load(data: bytes) -> Any:
+    """The arrays of a file."""
+    from tapegrad.nn.formats import weights
+
+    return weights.load(data)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, bool]]:

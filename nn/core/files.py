@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.places import opened, suffix_of
 
 __all__ = [
     "NATIVE",
@@ -107,7 +107,7 @@ def format_by_suffix(path: str | os.PathLike[str], *, shared: bool = True) -> Fi
 
     shared: whether endings that other programs' files have too count
     """
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
     for kind in _all_formats().values():
         if suffix in kind.suffixes or (shared and suffix in kind.shared):
             return kind
@@ -124,7 +124,7 @@ def detect_format(path: str | os.PathLike[str] | bytes) -> FileFormat | None:
         first, by_suffix = path[:_FIRST_BYTES], None
     else:
         by_suffix = format_by_suffix(path)
-        with Path(path).open("rb") as stream:
+        with opened(path) as stream:
             first = stream.read(_FIRST_BYTES)
     for kind in _all_formats().values():
         if kind.recognises and kind.recognises(first):

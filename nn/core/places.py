@@ -24,7 +24,19 @@ from typing import Any, BinaryIO
 
 from tapegrad.autograd.core.atomic_file import replace_file
 
-__all__ = ["exists", "is_remote", "mapped", "name_of", "opened", "replaced", "size_of", "suffix_of"]
+__all__ = [
+    "beside",
+    "exists",
+    "file_name",
+    "is_remote",
+    "mapped",
+    "name_of",
+    "names_beside",
+    "opened",
+    "replaced",
+    "size_of",
+    "suffix_of",
+]
 
 Place = str | os.PathLike[str]
 
@@ -45,9 +57,30 @@ def is_remote(path: Any) -> bool:
     return isinstance(path, str) and _ADDRESS.match(path) is not None
 
 
+def file_name(path: Place) -> str:
+    """The last part of a path or an address: the name of the file in its folder."""
+    return os.fspath(path).rpartition("/")[2] if is_remote(path) else Path(path).name
+
+
+def beside(path: Place, name: str) -> str:
+    """The path, or the address, of the file called `name` in the same folder."""
+    if is_remote(path):
+        return f"{os.fspath(path).rpartition('/')[0]}/{name}"
+    return os.fspath(Path(path).with_name(name))
+
+
+def names_beside(path: Place) -> list[str]:
+    """The names of the files in the same folder.  Raises OSError."""
+    if is_remote(path):
+        files, key = _store(os.fspath(path))
+        with _errors_of_files(os.fspath(path)):
+            return [found.rpartition("/")[2] for found in files.ls(key.rpartition("/")[0], False)]
+    return [found.name for found in Path(path).parent.iterdir()]
+
+
 def suffix_of(path: Place) -> str:
     """The ending of the name, ".t7", in small letters."""
-    return Path(os.fspath(path).rpartition("/")[2] if is_remote(path) else path).suffix.lower()
+    return Path(file_name(path)).suffix.lower()
 
 
 def name_of(source: Place | bytes) -> str | None:

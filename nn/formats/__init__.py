@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import mxnet, native, tensorflow, torch7, weights
+from tapegrad.nn.formats import bigdl, caffe, mxnet, native, tensorflow, torch7, weights
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -28,6 +28,8 @@ __all__ = [
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",
+    "bigdl",
+    "caffe",
     "mxnet",
     "native",
     "register_class",

@@ -15,7 +15,6 @@ says: a reader makes nodes, in any order, and `module_of` sorts them.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -221,8 +220,3 @@ def unused_name(wanted: str, taken: set[str]) -> str:
 def type_of_array(array: Any) -> ArrayType:
     """Shape and dtype of an array or Tensor."""
     return ArrayType(tuple(int(n) for n in array.shape), str(array.dtype))
-
-
-def entries_in(kind: ArrayType) -> int:
-    """How many entries an array of this type has."""
-    return math.prod(kind.shape)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FIXED", "VARINTS", "Enum", "Field", "Message"]
 
 # kind -> the bits of its number on the wire, and the type of its arrays
-VARINTS = {
+VARINTS: dict[str, np.dtype[Any]] = {
     "int32": np.dtype("<i4"),
     "int64": np.dtype("<i8"),
     "uint32": np.dtype("<u4"),
@@ -29,7 +29,7 @@ VARINTS = {
     "sint64": np.dtype("<i8"),
     "bool": np.dtype("?"),
 }
-FIXED = {
+FIXED: dict[str, np.dtype[Any]] = {
     "float": np.dtype("<f4"),
     "fixed32": np.dtype("<u4"),
     "sfixed32": np.dtype("<i4"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tapegrad.nn.formats.common.records import Record
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.tables_of_fields import Field
 
-__all__ = ["text_of"]
+__all__ = ["text_of", "write_text"]
 
 _ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _ESCAPES |= {ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
@@ -23,6 +23,11 @@ def text_of(record: Record) -> str:
     lines: list[str] = []
     _message(record, lines, "")
     return "".join(lines)
+
+
+def write_text(record: Record, stream: BinaryIO) -> None:
+    """Write the text of a record."""
+    stream.write(text_of(record).encode("ascii"))
 
 
 def _message(record: Record, lines: list[str], indent: str) -> None:

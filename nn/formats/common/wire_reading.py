@@ -225,11 +225,11 @@ class _Walker:
             entered = self.enter(record, start + size, field, len(found))
             found.append(record)
             return entered
-        record = values.get(field.name)
-        if record is None:  # and else the parts of one message are merged
-            record = Record(field.message)
-            setattr(frame.record, field.name, record)
-        return self.enter(record, start + size, field, None)
+        whole = values.get(field.name)
+        if whole is None:  # and else the parts of one message are merged
+            whole = Record(field.message)
+            setattr(frame.record, field.name, whole)
+        return self.enter(whole, start + size, field, None)
 
     def leave_entry(self, frame: _Frame) -> None:
         """Enter a key and its value into the map of the parent."""

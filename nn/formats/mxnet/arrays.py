@@ -16,13 +16,12 @@ import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.nn.core.places import opened, replaced, size_of
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import (
     FormatError,
@@ -286,11 +285,11 @@ def load_arrays(path: str | os.PathLike[str], limits: Limits | None = None) -> F
     Raises FormatError, or one of its children; OSError.
     """
     limits = limits or Limits()
-    place = Path(path)
-    size = place.stat().st_size
+    place = os.fspath(path)
+    size = size_of(place)
     if limits.max_bytes is not None and size > limits.max_bytes:
         raise LimitError(f"at most {limits.max_bytes} bytes", size, file=place)
-    return read_arrays(place.read_bytes(), str(place), limits)
+    return read_arrays(read_file(place), place, limits)
 
 
 @register_service("mxnet.save_arrays")
@@ -316,11 +315,12 @@ def save_arrays(path: str | os.PathLike[str], data: Any) -> None:
 @register_service("mxnet.write_file")
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace a file by these bytes, or leave it as it was.  Raises OSError."""
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         stream.write(data)
 
 
 @register_service("mxnet.read_file")
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file.  Raises OSError."""
-    return Path(path).read_bytes()
+    with opened(path) as stream:
+        return stream.read()

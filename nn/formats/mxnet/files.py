@@ -14,10 +14,10 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files
+from tapegrad.nn.core.places import beside, exists, file_name, names_beside, size_of
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -25,7 +25,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, save_arrays, write_file
+from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, read_file, save_arrays, write_file
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json
@@ -69,36 +69,37 @@ def load(
     limits = limits or Limits()
     if isinstance(path, bytes):
         return _arrays(read_arrays(path, None, limits))
-    symbol, params = _pair(Path(path))
-    arrays = read_arrays(_bytes(params, limits), str(params), limits)
+    symbol, params = _pair(os.fspath(path))
+    arrays = read_arrays(_bytes(params, limits), params, limits)
     if symbol is None:
         return _arrays(arrays)
-    graph = read_symbol(_bytes(symbol, limits), str(symbol), limits)
-    return _module(graph, arrays, str(params))
+    graph = read_symbol(_bytes(symbol, limits), symbol, limits)
+    return _module(graph, arrays, params)
 
 
-def _pair(path: Path) -> tuple[Path | None, Path]:
+def _pair(path: str) -> tuple[str | None, str]:
     """(symbol.json or None, .params) of a model, from the name of either."""
-    if path.name.endswith(_SYMBOL):
-        prefix = path.name.removesuffix(_SYMBOL)
+    name = file_name(path)
+    if name.endswith(_SYMBOL):
+        prefix = name.removesuffix(_SYMBOL)
         found = []
-        for other in path.parent.iterdir():
-            match = _PARAMS.match(other.name)
+        for other in names_beside(path):
+            match = _PARAMS.match(other)
             if match and match[1] == prefix:
                 found.append((int(match[2]), other))
         if not found:
             raise FormatError(f"{prefix}-0000.params beside it", file=path)
-        return path, max(found)[1]
-    match = _PARAMS.match(path.name)
-    symbol = path.with_name(match[1] + _SYMBOL) if match else None
-    return (symbol if symbol is not None and symbol.is_file() else None), path
+        return path, beside(path, max(found)[1])
+    match = _PARAMS.match(name)
+    symbol = beside(path, match[1] + _SYMBOL) if match else None
+    return (symbol if symbol is not None and exists(symbol) else None), path
 
 
-def _bytes(path: Path, limits: Limits) -> bytes:
-    size = path.stat().st_size
+def _bytes(path: str, limits: Limits) -> bytes:
+    size = size_of(path)
     if limits.max_bytes is not None and size > limits.max_bytes:
         raise LimitError(f"at most {limits.max_bytes} bytes", size, file=path)
-    return path.read_bytes()
+    return read_file(path)
 
 
 def _arrays(found: Any) -> Any:
@@ -189,18 +190,19 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(module, SymbolModule):
         raise UnsupportedError(ONLY_SYMBOLS, type(module).__name__)
-    place = Path(path)
-    if place.name.endswith(_SYMBOL):
-        prefix, params = place.name.removesuffix(_SYMBOL), None
+    place = os.fspath(path)
+    name = file_name(place)
+    if name.endswith(_SYMBOL):
+        prefix, params = name.removesuffix(_SYMBOL), None
     else:
-        match = _PARAMS.match(place.name)
+        match = _PARAMS.match(name)
         if match is None:
-            raise UnsupportedError("a name like prefix-0000.params", place.name)
+            raise UnsupportedError("a name like prefix-0000.params", name)
         prefix, params = match[1], place
     found = {f"arg:{name}": x for name, x in module.arg_params().items()}
     found |= {f"aux:{name}": x for name, x in module.aux_params().items()}
-    write_file(place.with_name(prefix + _SYMBOL), module.symbol_text.encode())
-    save_arrays(params or place.with_name(f"{prefix}-0000.params"), found)
+    write_file(beside(place, prefix + _SYMBOL), module.symbol_text.encode())
+    save_arrays(params or beside(place, f"{prefix}-0000.params"), found)
 
 
 def describe(
@@ -212,16 +214,16 @@ def describe(
     Raises FormatError for the content, OSError for a file itself.
     """
     limits = limits or Limits()
-    symbol, params = (None, None) if isinstance(path, bytes) else _pair(Path(path))
-    data = path if isinstance(path, bytes) else _bytes(params or Path(path), limits)
-    arrays = read_arrays(data, None if params is None else str(params), limits)
+    symbol, params = (None, None) if isinstance(path, bytes) else _pair(os.fspath(path))
+    data = path if isinstance(path, bytes) else _bytes(params or os.fspath(path), limits)
+    arrays = read_arrays(data, params, limits)
     if not isinstance(arrays, dict):
         arrays = {f"[{i}]": x for i, x in enumerate(arrays)}
     left: dict[str, NDArray] = {
         key.removeprefix("arg:").removeprefix("aux:"): x for key, x in arrays.items()
     }
     if symbol is not None:
-        for node in read_symbol(_bytes(symbol, limits), str(symbol), limits).nodes:
+        for node in read_symbol(_bytes(symbol, limits), symbol, limits).nodes:
             if node.op is None:
                 if node.name not in left:
                     yield 0, node.name, "input", {}

@@ -7,11 +7,11 @@ import math
 import os
 import struct
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tapegrad.nn.core.places import opened
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import (
     FormatError,
@@ -35,7 +35,7 @@ def read_idx(path: str | os.PathLike[str], limits: Limits | None = None) -> np.n
     Raises FormatError, or one of its children, for other bytes; OSError.
     """
     place, limits = os.fspath(path), limits or Limits()
-    with Path(path).open("rb") as stream:
+    with opened(path) as stream:
         zipped = stream.read(2) == _ZIPPED
         stream.seek(0)
         size = os.fstat(stream.fileno()).st_size

@@ -13,12 +13,12 @@ import contextlib
 import io
 import os
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
-from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.nn.core.places import opened, replaced
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
+from tapegrad.nn.formats.mxnet.arrays import read_file
 
 __all__ = ["RecordReader", "RecordWriter", "read_index", "unpack_header"]
 
@@ -43,7 +43,7 @@ class RecordReader:
             self._stream: BinaryIO = io.BytesIO(path)
             return
         self.place = os.fspath(path)
-        self._stream = Path(path).open("rb")  # noqa: SIM115  # open until `close`
+        self._stream = opened(path)  # open until `close`
         self._size = os.fstat(self._stream.fileno()).st_size
 
     def tell(self) -> int:
@@ -119,7 +119,7 @@ class RecordWriter:
 
     def __init__(self, path: str | os.PathLike[str]):
         self._stack = contextlib.ExitStack()
-        self._stream = self._stack.enter_context(replace_file(path))
+        self._stream = self._stack.enter_context(replaced(path))
 
     def tell(self) -> int:
         """The byte where the next record will begin."""
@@ -161,7 +161,7 @@ def read_index(path: str | os.PathLike[str], limits: Limits | None = None) -> li
     """
     limits, place = limits or Limits(), os.fspath(path)
     found = []
-    data = Path(path).read_bytes()
+    data = read_file(path)
     if data.count(b"\n") > limits.max_nodes:
         raise LimitError(f"at most {limits.max_nodes} lines", file=place)
     for number, line in enumerate(data.split(b"\n"), 1):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits
+from tapegrad.nn.formats.mxnet.arrays import read_file
 
 __all__ = ["read_csv", "read_libsvm"]
 
@@ -22,7 +22,7 @@ def read_csv(path: str | os.PathLike[str], dtype: str = "float32") -> np.ndarray
     """
     place = os.fspath(path)
     rows: list[np.ndarray] = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_file(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -50,7 +50,7 @@ def read_libsvm(
     large, OSError.
     """
     place, limits = os.fspath(path), limits or Limits()
-    data = Path(path).read_bytes()
+    data = read_file(path)
     lines = [(i, line.split()) for i, line in enumerate(data.splitlines(), 1) if line.strip()]
     size = 4 * len(lines) * columns
     if size > max(limits.max_expanded, 100 * len(data)):

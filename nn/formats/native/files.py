@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core import files
+from tapegrad.nn.core.places import opened, replaced
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
 NO_WEIGHTS = "a file that saveWeights wrote; nn.load reads one that save wrote"
+_JAVA = b"\xac\xed\x00\x05"  # a stream of Java's objects
+JAVA = (
+    "a file that saveWeights wrote here; this is a serialized object of Java, as BigDL's "
+    "saveWeights writes it (in BigDL, load it into its model and write that by saveModule, which "
+    "nn.load reads)"
+)
 NOT_OURS = (
     "a file saved by tapegrad (nn.load_weights reads arrays alone, and load_state_dict puts them "
     "into a module)"
@@ -58,7 +64,7 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
     described = Description(module)
     text = json.dumps(described.header(), separators=(",", ":"), allow_nan=False)
     metadata = {"format": "tapegrad", "tapegrad": text}
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         safetensors_file.write(stream, described.arrays, metadata)
 
 
@@ -171,7 +177,7 @@ def write_layer_weights(
         for name, tensor in entries.items()
         if not name.startswith("grad")
     }
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         safetensors_file.write(stream, arrays, {"format": "tapegrad weights"})
 
 
@@ -183,6 +189,9 @@ def read_layer_weights(
 
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """
+    with opened(path) as stream:
+        if stream.read(len(_JAVA)) == _JAVA:
+            raise UnsupportedError(JAVA, file=os.fspath(path), offset=0)
     arrays, metadata = safetensors_file.read(path, limits or Limits())
     if metadata.get("format") != "tapegrad weights":
         raise FormatError(NO_WEIGHTS, file=os.fspath(path), offset=8)

@@ -14,11 +14,11 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from tapegrad.nn.core.places import opened
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -71,7 +71,7 @@ def read(
     if isinstance(path, bytes):
         return _read(io.BytesIO(path), len(path), None, limits, data)
     name = os.fspath(path)
-    with Path(name).open("rb") as stream:
+    with opened(name, limits.max_bytes) as stream:
         return _read(stream, os.fstat(stream.fileno()).st_size, name, limits, data)
 
 

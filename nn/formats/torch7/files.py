@@ -16,10 +16,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.autograd.core.former import path_first_formerly
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
+from tapegrad.nn.core.places import replaced
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import (
     Limits,
@@ -128,7 +128,7 @@ def save(
         raise TypeError(f"save(obj, path) takes a path, not a {type(path).__name__}")
     names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
     plan = WritePlan(to_objects(obj, names))
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tapegrad.nn.core.places import opened
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
 from tapegrad.nn.formats.torch7.encodings import Ascii, Binary, Order
 
@@ -39,7 +39,7 @@ def read_file_objects(
     if isinstance(file, bytes):
         return _read_stream(io.BytesIO(file), len(file), None, many, long_size, limits)
     name = os.fspath(file)
-    with Path(name).open("rb") as stream:
+    with opened(name, limits.max_bytes) as stream:
         size = os.fstat(stream.fileno()).st_size
         return _read_stream(stream, size, name, many, long_size, limits)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tapegrad.nn.methods.bigdl.loading import Loading
 from tapegrad.nn.methods.bigdl.naming import Naming
 from tapegrad.nn.methods.bigdl.running import Running
 from tapegrad.nn.methods.bigdl.use import Use
@@ -46,7 +47,7 @@ def python_spelling(name: str) -> str:
     return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-class BigDL(Naming, Weights, Running, Use):
+class BigDL(Naming, Weights, Running, Use, Loading):
     """BigDL's methods of a module, and their Python spellings."""
 
     set_name = spelled(Naming.setName)
@@ -83,6 +84,8 @@ class BigDL(Naming, Weights, Running, Use):
     predict_class = spelled(Use.predictClass)
     predict_image = spelled(Use.predictImage)
     evaluate_image = spelled(Use.evaluateImage)
+    load_caffe = spelled(Loading.loadCaffe)
+    load_caffe_model = spelled(Loading.loadCaffeModel)
     save_module = spelled(Use.saveModule)
     save_definition = spelled(Use.saveDefinition)
     save_torch = spelled(Use.saveTorch)

@@ -6,11 +6,11 @@ The work is done in rooms above the modules; these methods ask for it by name (`
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Self
 
 from tapegrad.nn.core import files
 from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.places import exists
 from tapegrad.nn.core.services import service
 from tapegrad.nn.methods.bigdl.weights import copy_named_weights
 
@@ -159,14 +159,20 @@ class Use(Part):
         modelPath: str | os.PathLike[str],
         useV2: bool = True,
         overwrite: bool = False,
+        inputs: Any = None,
     ) -> Self:
         """Write the module as Caffe's two files; returns self.
 
-        useV2: False writes layers of Caffe's first format.  Raises FileExistsError as `save`.
+        useV2: False writes layers of Caffe's first format
+        inputs: an example of the input or its shape, with the batch, (1, 3, 224, 224), or a list of
+        several, for layers whose words depend on shapes, and for Caffe itself, which asks for them;
+        a graph can be written without, as BigDL does
+        Raises FileExistsError as `save`, UnsupportedError for layers that Caffe does not have.
         """
         for each in (prototxtPath, modelPath):
             _check_free(self, "saveCaffe", each, overwrite)
-        service("save_caffe")(self, prototxtPath, modelPath, useV2)
+        example = [] if inputs is None else [inputs]
+        service("save_caffe")(self, prototxtPath, modelPath, useV2, *example)
         return self
 
     def saveTF(
@@ -214,5 +220,5 @@ def _check_free(module: Any, method: str, path: Any, overwrite: Any) -> None:
     name = type(module).__name__
     if not isinstance(overwrite, bool):
         raise TypeError(NO_FLAG.format(name=name, method=method, found=overwrite))
-    if not overwrite and isinstance(path, (str, os.PathLike)) and Path(path).exists():
+    if not overwrite and isinstance(path, (str, os.PathLike)) and exists(path):
         raise FileExistsError(EXISTS.format(name=name, method=method, path=os.fspath(path)))
