@@ -143,7 +143,7 @@ def read_arrays(
 
 def write_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], path: str | os.PathLike[str]) -> None:
     """Write arrays by name, without a module.  Raises UnsupportedError, OSError."""
-    with replace_file(path) as stream:
+    with replaced(path) as stream:
         safetensors_file.write(stream, arrays, {})
 
 
