@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -353,12 +354,15 @@ class Watch:
     """Counts what a reader does besides reading, in this process: opening, importing, running."""
 
     on = False
+    thread = threading.get_ident()  # pytest's own threads do what they like
     events: ClassVar[list[str]] = []
 
 
 def _hook(event: str, _: Any) -> None:
-    if Watch.on and event.startswith(
-        ("open", "os.", "subprocess", "socket", "import", "exec", "compile")
+    if (
+        Watch.on
+        and threading.get_ident() == Watch.thread
+        and event.startswith(("open", "os.", "subprocess", "socket", "import", "exec", "compile"))
     ):
         Watch.events.append(event)
 

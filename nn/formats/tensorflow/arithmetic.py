@@ -10,9 +10,9 @@ import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.nn.formats.tensorflow.reading import Reading, made
+from tapegrad.nn.formats.tensorflow.reading import NodeReading, module_with
 from tapegrad.nn.formats.tensorflow.tensors import transposed
-from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, Const, Flow, Sizes, same_order
+from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, Computed, Const, Sizes, same_order
 from tapegrad.nn.layers.activation import (
     Abs,
     Clamp,
@@ -45,7 +45,7 @@ __all__ = ["READERS", "in_one_order"]
 SAME_SHAPES = "arrays of one shape: nn adds and multiplies tables of these alone"
 CONVOLUTIONS = (SpatialConvolution, SpatialDilatedConvolution)
 Array = np.ndarray[Any, Any]
-Reader = Callable[[Reading], list[Any]]
+Reader = Callable[[NodeReading], list[Any]]
 
 
 # Of one array -------------------------------------------------------------------------------------
@@ -56,11 +56,11 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _unary(
-    make: Callable[[Reading], Any], compute: Callable[[Array], Array] | None = None
+    make: Callable[[NodeReading], Any], compute: Callable[[Array], Array] | None = None
 ) -> Reader:
     """An elementwise operator: make: the layer; compute: the same of a known array."""
 
-    def read(r: Reading) -> list[Any]:
+    def read(r: NodeReading) -> list[Any]:
         r.needs(1)
         if r.all_const():
             if compute is None:
@@ -74,7 +74,7 @@ def _unary(
     return read
 
 
-def _leaky(r: Reading) -> Any:
+def _leaky(r: NodeReading) -> Any:
     return LeakyReLU(r.number("alpha", 0.2))
 
 
@@ -98,14 +98,14 @@ UNARY: dict[str, Reader] = {
 }
 
 
-def _read_same(r: Reading) -> list[Any]:
+def _read_same(r: NodeReading) -> list[Any]:
     """Identity and what is one when a graph is run: the input, under another name."""
     if len(r.ins) < 1:
         raise r.error("an input")
     return [r.ins[0]]
 
 
-def _read_softmax(r: Reading) -> list[Any]:
+def _read_softmax(r: NodeReading) -> list[Any]:
     r.needs(1)
     flow, shape = r.shaped(0)
     if flow.folded is not None:
@@ -124,7 +124,7 @@ def _read_softmax(r: Reading) -> list[Any]:
 # Of two arrays ------------------------------------------------------------------------------------
 
 
-def _aligned(r: Reading, constant: Array, flow: Flow) -> Array:
+def _aligned(r: NodeReading, constant: Array, flow: Computed) -> Array:
     """A constant with the axes of the flow, in our order; those that it lacks have length 1."""
     if flow.shape is None or constant.ndim > len(flow.shape):
         raise r.refusal("a constant with no more axes than the input", constant.shape)
@@ -142,7 +142,7 @@ def _by_channel(wide: Array, channel: int) -> Array | None:
     return None
 
 
-def _absorb(r: Reading, flow: Flow, wide: Array, add: bool) -> list[Any] | None:
+def _absorb(r: NodeReading, flow: Computed, wide: Array, add: bool) -> list[Any] | None:
     """What is added or multiplied, within the layer before, where that is a linear one."""
     node = r.layer_of(flow, Linear, *CONVOLUTIONS, SpatialFullConvolution)
     if node is None or wide.dtype.kind != "f":
@@ -166,10 +166,10 @@ def _absorb(r: Reading, flow: Flow, wide: Array, add: bool) -> list[Any] | None:
         if layer.bias is not None:
             layer.bias = Parameter(array_of(layer.bias) * vector)
     _rename(r, node)
-    return [Flow(flow.value, flow.shape, flow.order)]
+    return [Computed(flow.value, flow.shape, flow.order)]
 
 
-def _rename(r: Reading, node: Any) -> None:
+def _rename(r: NodeReading, node: Any) -> None:
     """Call a layer that two nodes of the graph made by what their names have in common."""
     scope = r.name if node.name.startswith(f"{r.name}/") else r.name.rpartition("/")[0]
     if not scope or node.layer.hasName() or scope in r.session.names:
@@ -179,7 +179,7 @@ def _rename(r: Reading, node: Any) -> None:
         node.layer.setName(scope)
 
 
-def _add_constant(r: Reading, flow: Flow, constant: Array) -> list[Any]:
+def _add_constant(r: NodeReading, flow: Computed, constant: Array) -> list[Any]:
     if flow.folded is not None:
         flow = r.session.graph_order(flow, r.path)
     if constant.size == 1 and flow.shape is None:
@@ -192,11 +192,11 @@ def _add_constant(r: Reading, flow: Flow, constant: Array) -> list[Any]:
     if constant.size == 1:
         layer = AddConstant(float(constant.reshape(())))
     else:
-        layer = made(CAdd, bias=Parameter(np.array(wide, order="C")))
+        layer = module_with(CAdd, bias=Parameter(np.array(wide, order="C")))
     return [r.then(layer, flow, flow.shape, flow.order)]
 
 
-def _multiply_constant(r: Reading, flow: Flow, constant: Array) -> list[Any]:
+def _multiply_constant(r: NodeReading, flow: Computed, constant: Array) -> list[Any]:
     if flow.folded is not None:
         flow = r.session.graph_order(flow, r.path)
     if constant.size == 1:
@@ -206,11 +206,11 @@ def _multiply_constant(r: Reading, flow: Flow, constant: Array) -> list[Any]:
     absorbed = _absorb(r, flow, wide, add=False)
     if absorbed is not None:
         return absorbed
-    layer = made(CMul, weight=Parameter(np.array(wide, order="C")))
+    layer = module_with(CMul, weight=Parameter(np.array(wide, order="C")))
     return [r.then(layer, flow, flow.shape, flow.order)]
 
 
-def in_one_order(r: Reading, flows: list[Flow]) -> list[Flow]:
+def in_one_order(r: NodeReading, flows: list[Computed]) -> list[Computed]:
     """The flows with their axes in one order: that of images, if one of them has it."""
     flows = [r.session.graph_order(f, r.path) if f.folded is not None else f for f in flows]
     orders = {f.order for f in flows}
@@ -221,7 +221,7 @@ def in_one_order(r: Reading, flows: list[Flow]) -> list[Flow]:
     return [r.session.graph_order(f, r.path) for f in flows]
 
 
-def _two_flows(r: Reading, layer: Any) -> list[Any]:
+def _two_flows(r: NodeReading, layer: Any) -> list[Any]:
     """A layer on a table of arrays of one shape."""
     flows = in_one_order(r, [r.flow(i) for i in range(len(r.ins))])
     first = flows[0].shape
@@ -239,12 +239,12 @@ def _two_flows(r: Reading, layer: Any) -> list[Any]:
 def _binary(
     compute: Callable[[Array, Array], Array],
     table: type,
-    left: Callable[[Reading, Flow, Array], list[Any]],
-    right: Callable[[Reading, Flow, Array], list[Any]],
+    left: Callable[[NodeReading, Computed, Array], list[Any]],
+    right: Callable[[NodeReading, Computed, Array], list[Any]],
 ) -> Reader:
     """An operator of two arrays: left, right: where the second, the first is a constant."""
 
-    def read(r: Reading) -> list[Any]:
+    def read(r: NodeReading) -> list[Any]:
         r.needs(2)
         if r.all_const():
             a, b = r.const(0), r.const(1)
@@ -261,18 +261,18 @@ def _binary(
     return read
 
 
-def _negative(r: Reading, flow: Flow) -> Flow:
+def _negative(r: NodeReading, flow: Computed) -> Computed:
     flow = r.session.graph_order(flow, r.path) if flow.folded is not None else flow
     return r.then(Negative(), flow, flow.shape, flow.order, "negative")
 
 
-def _inverse(r: Reading, flow: Flow) -> Flow:
+def _inverse(r: NodeReading, flow: Computed) -> Computed:
     flow = r.session.graph_order(flow, r.path) if flow.folded is not None else flow
     return r.then(Power(-1), flow, flow.shape, flow.order, "inverse")
 
 
-def _bounded(low: bool) -> Callable[[Reading, Flow, Array], list[Any]]:
-    def read(r: Reading, flow: Flow, constant: Array) -> list[Any]:
+def _bounded(low: bool) -> Callable[[NodeReading, Computed, Array], list[Any]]:
+    def read(r: NodeReading, flow: Computed, constant: Array) -> list[Any]:
         if constant.size != 1:
             raise r.refusal("one number as a bound", constant.shape)
         if flow.folded is not None:
@@ -289,14 +289,14 @@ def _divided(a: Array, b: Array) -> Array:
     return (a // b if a.dtype.kind in "iu" else a / b).astype(a.dtype)
 
 
-def _power(r: Reading, flow: Flow, constant: Array) -> list[Any]:
+def _power(r: NodeReading, flow: Computed, constant: Array) -> list[Any]:
     if constant.size != 1:
         raise r.refusal("one number as a power", constant.shape)
     flow = r.session.graph_order(flow, r.path) if flow.folded is not None else flow
     return [r.then(Power(float(constant.reshape(()))), flow, flow.shape, flow.order)]
 
 
-def _no_power_of(r: Reading, *_: Any) -> list[Any]:
+def _no_power_of(r: NodeReading, *_: Any) -> list[Any]:
     raise r.refusal("a power of what the module computes", "a constant to such a power")
 
 
@@ -321,14 +321,14 @@ BINARY: dict[str, Reader] = {
 }
 
 
-def _read_squared_difference(r: Reading) -> list[Any]:
+def _read_squared_difference(r: NodeReading) -> list[Any]:
     [difference] = BINARY["Sub"](r)
     if isinstance(difference, Const):
         return r.folded(np.square, difference.array)
     return [r.then(Square(), difference, difference.shape, difference.order, "square")]
 
 
-def _read_add_n(r: Reading) -> list[Any]:
+def _read_add_n(r: NodeReading) -> list[Any]:
     if r.all_const():
         return r.folded(
             lambda *arrays: sum(arrays[1:], arrays[0]), *map(r.const, range(len(r.ins)))
@@ -338,7 +338,7 @@ def _read_add_n(r: Reading) -> list[Any]:
     return _two_flows(r, CAddTable())
 
 
-def _read_bias_add(r: Reading) -> list[Any]:
+def _read_bias_add(r: NodeReading) -> list[Any]:
     r.needs(2)
     bias = r.const(1)
     if bias.ndim != 1:
@@ -354,7 +354,7 @@ def _read_bias_add(r: Reading) -> list[Any]:
 # Matrices -----------------------------------------------------------------------------------------
 
 
-def _read_matmul(r: Reading) -> list[Any]:
+def _read_matmul(r: NodeReading) -> list[Any]:
     r.needs(2)
     turn_a = r.flag("transpose_a") or r.flag("adj_x")
     turn_b = r.flag("transpose_b") or r.flag("adj_y")
@@ -366,7 +366,7 @@ def _read_matmul(r: Reading) -> list[Any]:
         r.session.charge(a.shape[0] * a.shape[1] * b.shape[1], r.path)  # time is bounded as well
         return r.folded(np.matmul, a, b)
     flow, shape = r.shaped(0)
-    if isinstance(r.ins[1], Flow):
+    if isinstance(r.ins[1], Computed):
         flows = [r.in_graph_order(0), r.in_graph_order(1)]
         other = flows[1].shape or ()
         if len(shape) not in (2, 3) or len(other) != len(shape):
@@ -395,19 +395,21 @@ def _read_matmul(r: Reading) -> list[Any]:
         weight = Parameter(np.array((matrix if turn_b else matrix.T)[:, ours]))
         layer = Reshape(n_in, batchMode=True)
         flat = r.then(layer, images, shape, same_order(2), "flat")
-        return [r.then(made(Linear, weight=weight, bias=None), flat, (shape[0], n_out), (0, 1))]
+        return [
+            r.then(module_with(Linear, weight=weight, bias=None), flat, (shape[0], n_out), (0, 1))
+        ]
     flow = r.session.graph_order(flow, r.path)
     turned = "matrix" if turn_b else "matrix transposed"
     weight = r.parameter(matrix, turned, lambda m: m if turn_b else transposed(m))
     out = (*shape[:-1], n_out)
-    layer = made(Linear, weight=weight, bias=None)
+    layer = module_with(Linear, weight=weight, bias=None)
     return [r.then(layer, flow, out, same_order(len(out)))]
 
 
-def _flattened(r: Reading, flow: Flow, shape: tuple[Any, ...], n_in: int) -> Flow:
+def _flattened(r: NodeReading, flow: Computed, shape: tuple[Any, ...], n_in: int) -> Computed:
     lengths = tuple(n if isinstance(n, int) else 0 for n in shape)
     if flow.order != same_order(len(shape)):
-        return Flow(flow.value, (shape[0], n_in), (0, 1), flow.sole, (flow, lengths))
+        return Computed(flow.value, (shape[0], n_in), (0, 1), flow.sole, (flow, lengths))
     layer = Reshape(n_in, batchMode=True)
     return r.then(layer, flow, (shape[0], n_in), (0, 1), "flat")
 

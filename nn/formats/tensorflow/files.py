@@ -17,7 +17,7 @@ from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.common.network import module_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.graph import network_of_graph
-from tapegrad.nn.formats.tensorflow.reading import Session
+from tapegrad.nn.formats.tensorflow.reading import GraphSession
 from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def loadTF(
     graph = _graph(path, limits, name)
     size = len(path) if isinstance(path, bytes) else places.size_of(path)
     budget = limits.max_expanded + 2 * size
-    session = Session(name, limits, layout == "ours", byteOrder == "big", budget)
+    session = GraphSession(name, limits, layout == "ours", byteOrder == "big", budget)
     starts, ends = ([n] if isinstance(n, str) else n for n in (inputs, outputs))
     network = network_of_graph(graph, session, starts, ends, shapes or {}, constants or {})
     try:

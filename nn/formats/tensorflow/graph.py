@@ -15,12 +15,12 @@ import numpy as np
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsafeError, UnsupportedError
 from tapegrad.nn.formats.common.network import Network, Value
 from tapegrad.nn.formats.tensorflow.operators import CALLS, IMAGES, TABLE
-from tapegrad.nn.formats.tensorflow.reading import Dead, Reading, Session
+from tapegrad.nn.formats.tensorflow.reading import Dead, GraphSession, NodeReading
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
+    Computed,
     Const,
     Dim,
-    Flow,
     Unknown,
     same_order,
 )
@@ -132,7 +132,7 @@ class _Graph:
 
 def network_of_graph(
     graph: Record,
-    session: Session,
+    session: GraphSession,
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
     shapes: Mapping[str, Sequence[int | None]],
@@ -171,7 +171,7 @@ def network_of_graph(
     for name in order:
         if name not in values:
             values[name] = _read(found, session, name, values, counts)
-    flows = [value for end in ends if isinstance(value := _value(found, values, end), Flow)]
+    flows = [value for end in ends if isinstance(value := _value(found, values, end), Computed)]
     if not flows or (outputs is not None and len(flows) < len(ends)):
         raise found.error(NO_OUTPUT, "constants alone")
     if not session.ours:
@@ -184,7 +184,7 @@ def network_of_graph(
     return Network(needed_nodes, tuple(dict.fromkeys(names)), tuple(f.value for f in flows))
 
 
-def _needed_nodes(session: Session, outputs: list[Value]) -> list[Any]:
+def _needed_nodes(session: GraphSession, outputs: list[Value]) -> list[Any]:
     found: set[str] = set()
     waiting = [value.name for value in outputs]
     while waiting:
@@ -196,7 +196,7 @@ def _needed_nodes(session: Session, outputs: list[Value]) -> list[Any]:
     return [node for node in session.nodes if node.name in found]
 
 
-def _joined(session: Session, flow: Flow) -> Flow:
+def _joined(session: GraphSession, flow: Computed) -> Computed:
     """An output whose axes are joined in fact."""
     return session.graph_order(flow, "an output") if flow.folded is not None else flow
 
@@ -208,10 +208,10 @@ def _form(node: Record) -> str:
 
 def _input(
     found: _Graph,
-    session: Session,
+    session: GraphSession,
     name: str,
     shapes: Mapping[str, Sequence[int | None]],
-) -> Flow:
+) -> Computed:
     node = found.nodes[name]
     shape = _shape_of(node) if name not in shapes else shapes[name]
     dims: tuple[Dim, ...] | None = None
@@ -231,7 +231,7 @@ def _input(
         elif not order:
             order = same_order(len(dims))
     session.names.add(name)
-    return Flow(Value(name), dims, order)
+    return Computed(Value(name), dims, order)
 
 
 def _shape_of(node: Record) -> Sequence[int] | None:
@@ -257,7 +257,7 @@ def _value(found: _Graph, values: dict[str, Any], reference: Reference) -> Any:
 
 def _read(
     found: _Graph,
-    session: Session,
+    session: GraphSession,
     name: str,
     values: dict[str, Any],
     counts: Counter[Reference],
@@ -272,7 +272,7 @@ def _read(
     assert entry.read is not None
     if any(isinstance(each, Dead) for each in ins) and entry.name != "Merge":
         return Dead()
-    reading = Reading(session, node, ins)
+    reading = NodeReading(session, node, ins)
     try:
         with np.errstate(all="ignore"):
             results = entry.read(reading)
@@ -283,7 +283,7 @@ def _read(
         raise FormatError(expected, file=found.file, path=path) from error
     return [
         replace(value, sole=value.sole and counts[name, k] <= 1)
-        if isinstance(value, Flow)
+        if isinstance(value, Computed)
         else value
         for k, value in enumerate(results)
     ]

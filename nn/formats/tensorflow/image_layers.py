@@ -23,7 +23,7 @@ from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling, SpatialMaxPo
 from tapegrad.nn.layers.upsampling import ResizeBilinear, SpatialUpSamplingNearest, UpSampling2D
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.tensorflow.writing import Writing
+    from tapegrad.nn.formats.tensorflow.writing import LayerWriting
 
 __all__ = ["IMAGE_WRITERS"]
 
@@ -36,14 +36,14 @@ INVERSE = (
 )  # our axes of images with channels first, as axes of those with channels last
 
 
-def _ours(w: Writing, layer: Any) -> tuple[int, ...]:
+def _ours(w: LayerWriting, layer: Any) -> tuple[int, ...]:
     """The shape of the images, where the layer takes them with channels first."""
     if getattr(layer, "format", "NCHW") != "NCHW":
         raise w.refusal("images with channels first", layer.format)
     return w.images()
 
 
-def _pads(w: Writing, layer: Any) -> Pads:
+def _pads(w: LayerWriting, layer: Any) -> Pads:
     """What is padded before and after height and width, for the size of the example."""
     sides = w.images()[2:]
     kernel, stride = (layer.kH, layer.kW), (layer.dH, layer.dW)
@@ -59,14 +59,14 @@ def _pads(w: Writing, layer: Any) -> Pads:
     return pads
 
 
-def _is_same(w: Writing, layer: Any, pads: Pads) -> bool:
+def _is_same(w: LayerWriting, layer: Any, pads: Pads) -> bool:
     """Whether TensorFlow's SAME pads just so."""
     dilation = (getattr(layer, "dilationH", 1), getattr(layer, "dilationW", 1))
     spans = tuple(d * (k - 1) + 1 for k, d in zip((layer.kH, layer.kW), dilation, strict=True))
     return pads == same_padding(w.images()[2:], spans, (layer.dH, layer.dW))
 
 
-def _with_pad(w: Writing, pads: Pads, value: float | None = None) -> str:
+def _with_pad(w: LayerWriting, pads: Pads, value: float | None = None) -> str:
     """The input with so much around its images."""
     table = np.array(w.pen.in_graph([(0, 0), (0, 0), *pads]), np.int32)
     ref = w.const("pad/paddings", table)
@@ -80,7 +80,7 @@ def _needless(pads: Pads) -> bool:
     return all(before == 0 and after <= 0 for before, after in pads)
 
 
-def _windowed(w: Writing, layer: Any) -> tuple[str, str]:
+def _windowed(w: LayerWriting, layer: Any) -> tuple[str, str]:
     """(the input, padded if need be; the attribute padding)."""
     pads = _pads(w, layer)
     if _needless(pads):
@@ -90,7 +90,7 @@ def _windowed(w: Writing, layer: Any) -> tuple[str, str]:
     return _with_pad(w, pads), "VALID"
 
 
-def _write_convolution(w: Writing, layer: Any) -> None:
+def _write_convolution(w: LayerWriting, layer: Any) -> None:
     shape = _ours(w, layer)
     kernels = w.array(layer.weight)
     groups = getattr(layer, "nGroup", 1)
@@ -121,14 +121,14 @@ def _write_convolution(w: Writing, layer: Any) -> None:
     w.give(_biased(w, layer, ref))
 
 
-def _left_over(w: Writing, layer: Any, dilation: tuple[int, int]) -> list[int]:
+def _left_over(w: LayerWriting, layer: Any, dilation: tuple[int, int]) -> list[int]:
     """What makes height and width multiples of the dilation."""
     sides = w.images()[2:]
     pads = _pads(w, layer)
     return [-(n + a + b) % d for n, (a, b), d in zip(sides, pads, dilation, strict=True)]
 
 
-def _in_blocks(w: Writing, layer: Any, dilation: tuple[int, int]) -> tuple[str, str]:
+def _in_blocks(w: LayerWriting, layer: Any, dilation: tuple[int, int]) -> tuple[str, str]:
     """The input in blocks, on which a convolution without dilation does the same: the form in which
     other programs know dilation.
     """
@@ -139,14 +139,14 @@ def _in_blocks(w: Writing, layer: Any, dilation: tuple[int, int]) -> tuple[str, 
     return w.add("SpaceToBatchND", [w.ref(), block, paddings], "blocks"), "VALID"
 
 
-def _biased(w: Writing, layer: Any, ref: str) -> str:
+def _biased(w: LayerWriting, layer: Any, ref: str) -> str:
     if layer.bias is None:
         return ref
     bias = w.weight("bias", layer.bias, w.array(layer.bias))
     return w.add("BiasAdd", [ref, bias], data_format=w.form)
 
 
-def _write_full_convolution(w: Writing, layer: Any) -> None:
+def _write_full_convolution(w: LayerWriting, layer: Any) -> None:
     if w.at.table:
         raise w.refusal("one array as input", "a table with the size")
     shape, result = w.images(), w.result().shape
@@ -184,7 +184,7 @@ def _write_full_convolution(w: Writing, layer: Any) -> None:
     w.give(_biased(w, layer, ref))
 
 
-def _size_of_result(w: Writing, result: tuple[int, ...]) -> str:
+def _size_of_result(w: LayerWriting, result: tuple[int, ...]) -> str:
     """The lengths of the result; with any batch, they are computed from the input's."""
     if w.pen.batch is not None:
         return w.integers("size", w.pen.in_graph([w.pen.batch, *result[1:]]))
@@ -197,7 +197,7 @@ def _size_of_result(w: Writing, result: tuple[int, ...]) -> str:
     return w.add("Pack", parts, "size", N=4, axis=0)
 
 
-def _write_max_pooling(w: Writing, layer: Any) -> None:
+def _write_max_pooling(w: LayerWriting, layer: Any) -> None:
     _ours(w, layer)
     pads = _pads(w, layer)
     ref, padding = w.ref(), "VALID"
@@ -209,7 +209,7 @@ def _write_max_pooling(w: Writing, layer: Any) -> None:
     _pool(w, layer, "MaxPool", ref, padding)
 
 
-def _pool(w: Writing, layer: Any, op: str, ref: str, padding: str) -> None:
+def _pool(w: LayerWriting, layer: Any, op: str, ref: str, padding: str) -> None:
     w.give(
         w.add(
             op, [ref], ksize=w.four(layer.kH, layer.kW), strides=w.four(layer.dH, layer.dW),
@@ -218,7 +218,7 @@ def _pool(w: Writing, layer: Any, op: str, ref: str, padding: str) -> None:
     )  # fmt: skip
 
 
-def _write_average_pooling(w: Writing, layer: Any) -> None:
+def _write_average_pooling(w: LayerWriting, layer: Any) -> None:
     _ours(w, layer)
     if not layer.divide:
         raise w.refusal("means", "sums, divide False")
@@ -239,7 +239,7 @@ def _write_average_pooling(w: Writing, layer: Any) -> None:
     _pool(w, layer, "AvgPool", ref, padding)
 
 
-def _write_batch_norm(w: Writing, layer: Any) -> None:
+def _write_batch_norm(w: LayerWriting, layer: Any) -> None:
     _ours(w, layer)
     mean, variance = w.array(layer.running_mean), w.array(layer.running_var)
     weight = np.ones_like(mean) if layer.weight is None else w.array(layer.weight)
@@ -252,7 +252,7 @@ def _write_batch_norm(w: Writing, layer: Any) -> None:
     )  # fmt: skip
 
 
-def _write_vector_norm(w: Writing, layer: Any) -> None:
+def _write_vector_norm(w: LayerWriting, layer: Any) -> None:
     """BatchNormalization of vectors: multiplied and added."""
     if len(w.shape()) != 2:
         raise w.refusal("a batch of vectors", w.shape())
@@ -264,7 +264,7 @@ def _write_vector_norm(w: Writing, layer: Any) -> None:
     w.give(w.add("Add", [product, w.const("shift", shift)]))
 
 
-def _channels_last(w: Writing, op: str, more: list[str], **attributes: Any) -> None:
+def _channels_last(w: LayerWriting, op: str, more: list[str], **attributes: Any) -> None:
     """An operator that TensorFlow has for images with channels last alone."""
     if w.pen.nhwc:
         w.give(w.add(op, [w.ref(), *more], **attributes))
@@ -273,7 +273,7 @@ def _channels_last(w: Writing, op: str, more: list[str], **attributes: Any) -> N
     w.give(w.turned(w.add(op, [turned, *more], "whole", **attributes), CHANNELS_FIRST))
 
 
-def _write_lrn(w: Writing, layer: Any) -> None:
+def _write_lrn(w: LayerWriting, layer: Any) -> None:
     _ours(w, layer)
     _channels_last(
         w, "LRN", [], depth_radius=layer.size // 2, bias=float(layer.k),
@@ -281,7 +281,7 @@ def _write_lrn(w: Writing, layer: Any) -> None:
     )  # fmt: skip
 
 
-def _write_zero_padding(w: Writing, layer: Any) -> None:
+def _write_zero_padding(w: LayerWriting, layer: Any) -> None:
     pads = [(layer.pad_t, layer.pad_b), (layer.pad_l, layer.pad_r)]
     flat = [n for pair in pads for n in pair]
     if len(w.shape()) != 4:
@@ -298,7 +298,7 @@ def _write_zero_padding(w: Writing, layer: Any) -> None:
         w.give(w.add("Pad", [w.ref(), ref], Tpaddings=np.dtype("i4")))
 
 
-def _cropped(w: Writing, pads: Pads) -> None:
+def _cropped(w: LayerWriting, pads: Pads) -> None:
     if max(n for pair in pads for n in pair) > 0 or type(w.at.layer) is SpatialReflectionPadding:
         raise w.refusal("padding, or cutting off")
     result = w.result().shape
@@ -307,7 +307,7 @@ def _cropped(w: Writing, pads: Pads) -> None:
     w.give(w.add("Slice", [w.ref(), begin, size], Index=np.dtype("i4")))
 
 
-def _write_resize(w: Writing, layer: Any) -> None:
+def _write_resize(w: LayerWriting, layer: Any) -> None:
     _ours(w, layer)
     bilinear = type(layer) is ResizeBilinear
     size = w.integers("size", w.result().shape[2:])
@@ -317,7 +317,7 @@ def _write_resize(w: Writing, layer: Any) -> None:
     )  # fmt: skip
 
 
-IMAGE_WRITERS: dict[str, dict[type, Callable[[Writing, Any], None]]] = {
+IMAGE_WRITERS: dict[str, dict[type, Callable[[LayerWriting, Any], None]]] = {
     "Conv2D": {
         SpatialConvolution: _write_convolution,
         SpatialConvolutionMM: _write_convolution,

@@ -10,12 +10,12 @@ import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.formats.tensorflow.reading import Reading, made
+from tapegrad.nn.formats.tensorflow.reading import NodeReading, module_with
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
     Blocks,
+    Computed,
     Dim,
-    Flow,
     Sizes,
     Unknown,
 )
@@ -38,7 +38,7 @@ Pads = tuple[int, int]
 ONLY_SIDES = "windows along height and width alone"
 
 
-def _sides(r: Reading, name: str, form: str) -> tuple[int, int]:
+def _sides(r: NodeReading, name: str, form: str) -> tuple[int, int]:
     """(height, width) of four numbers in the graph's order; the other two must be 1."""
     numbers = r.wholes(name, 4) or [1, 1, 1, 1]
     height, width = (1, 2) if form == "NHWC" else (2, 3)
@@ -51,7 +51,7 @@ def _sides(r: Reading, name: str, form: str) -> tuple[int, int]:
     return found
 
 
-def _explicit(r: Reading, form: str) -> tuple[Pads, Pads]:
+def _explicit(r: NodeReading, form: str) -> tuple[Pads, Pads]:
     numbers = r.wholes("explicit_paddings", 8)
     if not numbers or min(numbers) < 0 or max(numbers) > 1 << 20:
         raise r.error("eight paddings from 0", numbers)
@@ -62,7 +62,7 @@ def _explicit(r: Reading, form: str) -> tuple[Pads, Pads]:
     return pairs[height], pairs[width]
 
 
-def _length(r: Reading, n: Dim, span: int, stride: int, how: str, pads: Pads) -> Dim:
+def _length(r: NodeReading, n: Dim, span: int, stride: int, how: str, pads: Pads) -> Dim:
     """How many windows fit along an axis."""
     if not isinstance(n, int):
         return Unknown()
@@ -91,7 +91,7 @@ class _Windows:
 
     def __init__(
         self,
-        r: Reading,
+        r: NodeReading,
         kernel: tuple[int, int],
         shape: tuple[Dim, ...],
         form: str,
@@ -140,7 +140,9 @@ class _Windows:
         return {"kW": kw, "kH": kh, "dW": dw, "dH": dh, "padW": pw, "padH": ph}
 
 
-def _padded(r: Reading, flow: Flow, shape: tuple[Dim, ...], w: _Windows, form: str) -> Flow:
+def _padded(
+    r: NodeReading, flow: Computed, shape: tuple[Dim, ...], w: _Windows, form: str
+) -> Computed:
     """The images with zeros around them, where a layer of ours cannot add them itself."""
     if any(pad is None for pad in w.pads):
         raise r.refusal("an input whose height and width are known: give the Placeholder a shape")
@@ -167,7 +169,7 @@ def _depthwise_weights(array: Array) -> Array:
     return array.transpose(2, 3, 0, 1).reshape(planes * times, 1, high, wide)
 
 
-def _read_convolution(r: Reading) -> list[Any]:
+def _read_convolution(r: NodeReading) -> list[Any]:
     r.needs(2)
     blocks = r.ins[0]
     if not isinstance(blocks, Blocks):
@@ -176,13 +178,13 @@ def _read_convolution(r: Reading) -> list[Any]:
     if blocks.convolve is not None or not plain or r.text("padding") != "VALID":
         raise r.refusal("one convolution of blocks, without stride and padding")
 
-    def convolve(flow: Flow, dilation: tuple[int, int], pads: Any) -> Flow:
+    def convolve(flow: Computed, dilation: tuple[int, int], pads: Any) -> Computed:
         return _convolution(r, flow, (dilation, pads))
 
     return [replace(blocks, convolve=convolve)]
 
 
-def _read_blocks(r: Reading) -> list[Any]:
+def _read_blocks(r: NodeReading) -> list[Any]:
     """SpaceToBatchND: the first of the three nodes that are a convolution with dilation."""
     r.needs(3)
     dilation, table = r.integers(1), r.const(2)
@@ -199,7 +201,7 @@ def _read_blocks(r: Reading) -> list[Any]:
     return [Blocks(flow, (dilation[0], dilation[1]), (pads[0], pads[1]))]
 
 
-def _read_joined_blocks(r: Reading) -> list[Any]:
+def _read_joined_blocks(r: NodeReading) -> list[Any]:
     """BatchToSpaceND: the last of them."""
     r.needs(3)
     blocks, crops = r.ins[0], r.const(2)
@@ -215,7 +217,7 @@ def _read_joined_blocks(r: Reading) -> list[Any]:
     return [blocks.convolve(blocks.flow, blocks.dilation, tuple(pads))]
 
 
-def _convolution(r: Reading, images: Flow, blocks: Any) -> Flow:
+def _convolution(r: NodeReading, images: Computed, blocks: Any) -> Computed:
     """Conv2D and DepthwiseConv2dNative; blocks: dilation and padding that other nodes say."""
     form = r.text("data_format", "NHWC")
     kernels = r.const(1)
@@ -244,7 +246,7 @@ def _convolution(r: Reading, images: Flow, blocks: Any) -> Flow:
     if dilated:
         attributes |= {"dilationW": w.dilation[1], "dilationH": w.dilation[0]}
     turn = _depthwise_weights if depthwise else _weights
-    layer = made(
+    layer = module_with(
         SpatialDilatedConvolution if dilated else SpatialConvolution,
         **attributes,
         weight=r.parameter(kernels, r.op, turn),
@@ -253,7 +255,7 @@ def _convolution(r: Reading, images: Flow, blocks: Any) -> Flow:
     return r.of_images(layer, flow, (shape[0], n_out, *w.lengths), form)
 
 
-def _without_padding(r: Reading, flow: Flow) -> tuple[Flow, tuple[Pads, Pads] | None]:
+def _without_padding(r: NodeReading, flow: Computed) -> tuple[Computed, tuple[Pads, Pads] | None]:
     """The images before equal zeros on both sides, which the convolution itself can add."""
     node = r.layer_of(flow, SpatialZeroPadding)
     if node is None or r.text("padding") != "VALID":
@@ -265,11 +267,11 @@ def _without_padding(r: Reading, flow: Flow) -> tuple[Flow, tuple[Pads, Pads] | 
         or min(layer.pad_l, layer.pad_t) < 0
     ):
         return flow, None
-    source = Flow(node.inputs[0], flow.shape, flow.order, sole=False)
+    source = Computed(node.inputs[0], flow.shape, flow.order, sole=False)
     return source, ((layer.pad_t, layer.pad_b), (layer.pad_l, layer.pad_r))
 
 
-def _read_transposed(r: Reading) -> list[Any]:
+def _read_transposed(r: NodeReading) -> list[Any]:
     """Conv2DBackpropInput: [size of the result, weights, images]."""
     r.needs(3)
     form = r.text("data_format", "NHWC")
@@ -305,7 +307,7 @@ def _read_transposed(r: Reading) -> list[Any]:
         adjusted.append(0 if odd else more)
         cut.append(odd - more if odd else 0)
         lengths.append(length)
-    layer = made(
+    layer = module_with(
         SpatialFullConvolution, nInputPlane=n_in, nOutputPlane=n_out, kW=wide, kH=high,
         dW=strides[1], dH=strides[0], padW=pads[1], padH=pads[0], adjW=adjusted[1],
         adjH=adjusted[0], weight=r.parameter(kernels, r.op, _weights), bias=None,
@@ -317,7 +319,7 @@ def _read_transposed(r: Reading) -> list[Any]:
     return [result]
 
 
-def _read_pooling(r: Reading) -> list[Any]:
+def _read_pooling(r: NodeReading) -> list[Any]:
     r.needs(1)
     form = r.text("data_format", "NHWC")
     flow, shape = r.images(0, form)
@@ -325,9 +327,9 @@ def _read_pooling(r: Reading) -> list[Any]:
     if w.how == "EXPLICIT" and not w.symmetric:
         raise r.refusal("the same padding before and after", w.pads)
     if r.op == "MaxPool":
-        layer: Any = made(SpatialMaxPooling, **w.settings(), ceil_mode=False)
+        layer: Any = module_with(SpatialMaxPooling, **w.settings(), ceil_mode=False)
     else:
-        layer = made(
+        layer = module_with(
             SpatialAveragePooling, **w.settings(), ceil_mode=False, count_include_pad=False,
             divide=True,
         )  # fmt: skip
@@ -340,7 +342,7 @@ def _read_pooling(r: Reading) -> list[Any]:
 
 
 def _normalized(
-    r: Reading, form: str, arrays: tuple[Array, Array, Array, Array], eps: float
+    r: NodeReading, form: str, arrays: tuple[Array, Array, Array, Array], eps: float
 ) -> list[Any]:
     """(weight, bias, mean, variance) of a batch normalization that is done training."""
     flow, shape = r.images(0, form)
@@ -349,7 +351,7 @@ def _normalized(
     if any(a.shape != (planes,) or a.dtype.kind != "f" for a in arrays):
         found = [a.shape for a in arrays]
         raise r.error(f"four vectors of {planes} floats", found)
-    layer = made(
+    layer = module_with(
         SpatialBatchNormalization, eps=eps, momentum=0.1, affine=True,
         running_mean=Buffer(np.array(mean)), running_var=Buffer(np.array(variance)),
         weight=Parameter(np.array(weight)), bias=Parameter(np.array(bias)),
@@ -358,7 +360,7 @@ def _normalized(
     return [r.of_images(layer, flow, (shape[0], planes, *shape[2:]), form)]
 
 
-def _read_batch_norm(r: Reading) -> list[Any]:
+def _read_batch_norm(r: NodeReading) -> list[Any]:
     r.needs(5, 6)
     if r.flag("is_training", default=True):
         raise r.refusal("a graph frozen for inference: is_training false")
@@ -368,7 +370,7 @@ def _read_batch_norm(r: Reading) -> list[Any]:
     return _normalized(r, form, (scale, offset, mean, variance), eps)
 
 
-def _read_old_batch_norm(r: Reading) -> list[Any]:
+def _read_old_batch_norm(r: NodeReading) -> list[Any]:
     """BatchNormWithGlobalNormalization: [images, mean, variance, bias, weight]."""
     r.needs(5)
     mean, variance, offset, scale = (r.const(i) for i in range(1, 5))
@@ -378,7 +380,7 @@ def _read_old_batch_norm(r: Reading) -> list[Any]:
     return _normalized(r, "NHWC", (scale, offset, mean, variance), eps)
 
 
-def _read_lrn(r: Reading) -> list[Any]:
+def _read_lrn(r: NodeReading) -> list[Any]:
     r.needs(1)
     radius = r.whole("depth_radius", 5)
     flow, shape = r.images(0)
@@ -393,7 +395,7 @@ def _read_lrn(r: Reading) -> list[Any]:
 # Sizes --------------------------------------------------------------------------------------------
 
 
-def _read_resize(r: Reading) -> list[Any]:
+def _read_resize(r: NodeReading) -> list[Any]:
     r.needs(2)
     if isinstance(r.ins[1], Sizes) and not r.all_const(1):
         raise r.refusal("a size that is known")
@@ -414,7 +416,7 @@ def _read_resize(r: Reading) -> list[Any]:
     return [r.of_images(UpSampling2D(times), flow, out, "NHWC")]
 
 
-def _read_pad(r: Reading) -> list[Any]:
+def _read_pad(r: NodeReading) -> list[Any]:
     """Pad, PadV2 and MirrorPad of an array with any number of axes."""
     r.needs(2, 3)
     table = r.const(1)
@@ -458,7 +460,7 @@ def _read_pad(r: Reading) -> list[Any]:
     return [result]
 
 
-READERS: dict[str, Callable[[Reading], list[Any]]] = {
+READERS: dict[str, Callable[[NodeReading], list[Any]]] = {
     "Conv2D": _read_convolution,
     "DepthwiseConv2dNative": _read_convolution,
     "Conv2DBackpropInput": _read_transposed,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.nn.formats.tensorflow.arithmetic import in_one_order
-from tapegrad.nn.formats.tensorflow.reading import Reading
+from tapegrad.nn.formats.tensorflow.reading import NodeReading
 from tapegrad.nn.formats.tensorflow.shapes import MOST, plain, without_axes
-from tapegrad.nn.formats.tensorflow.values import Const, Dim, Flow, Sizes, Unknown, same_order
+from tapegrad.nn.formats.tensorflow.values import Computed, Const, Dim, Sizes, Unknown, same_order
 from tapegrad.nn.layers.indexing import Narrow, Select
 from tapegrad.nn.layers.rearranging import Tile
 from tapegrad.nn.layers.table import JoinTable, Pack
@@ -22,11 +22,11 @@ __all__ = ["READERS"]
 # Slices -------------------------------------------------------------------------------------------
 
 
-def _mask(r: Reading, name: str, axis: int) -> bool:
+def _mask(r: NodeReading, name: str, axis: int) -> bool:
     return bool(r.whole(name, 0) >> axis & 1)
 
 
-def _read_strided_slice(r: Reading) -> list[Any]:
+def _read_strided_slice(r: NodeReading) -> list[Any]:
     r.needs(4)
     begin, end, strides = (r.integers(i) for i in (1, 2, 3))
     if not len(begin) == len(end) == len(strides) or 0 in strides:
@@ -71,8 +71,11 @@ def _read_strided_slice(r: Reading) -> list[Any]:
 
 
 def _cut(
-    r: Reading, flow: Flow, shape: tuple[Dim, ...], cuts: list[tuple[int, int, int | None, bool]]
-) -> Flow:
+    r: NodeReading,
+    flow: Computed,
+    shape: tuple[Dim, ...],
+    cuts: list[tuple[int, int, int | None, bool]],
+) -> Computed:
     """Entries first to last of some axes of a flow; those to be dropped have one entry."""
     dropped: set[int] = set()
     now = list(shape)
@@ -91,7 +94,7 @@ def _cut(
             dropped = dropped | {axis}
             left = [n for i, n in enumerate(now) if i not in dropped]
             flow2 = r.then(Select(ours, place), flow, left, order, f"select{axis}")
-            flow = Flow(flow2.value, flow2.shape, flow.order, flow2.sole)
+            flow = Computed(flow2.value, flow2.shape, flow.order, flow2.sole)
             continue
         if first == 0 and (last is None or last == length):
             continue
@@ -106,12 +109,12 @@ def _cut(
         left = [n for i, n in enumerate(now) if i not in dropped]
         layer = Narrow(ours, start, stop - start)
         flow2 = r.then(layer, flow, left, flow.order, f"narrow{axis}")
-        flow = Flow(flow2.value, flow2.shape, flow.order, flow2.sole)
+        flow = Computed(flow2.value, flow2.shape, flow.order, flow2.sole)
     left = [n for i, n in enumerate(now) if i not in dropped]
-    return Flow(flow.value, tuple(left), without_axes(flow.order, dropped), flow.sole)
+    return Computed(flow.value, tuple(left), without_axes(flow.order, dropped), flow.sole)
 
 
-def _read_slice(r: Reading) -> list[Any]:
+def _read_slice(r: NodeReading) -> list[Any]:
     r.needs(3)
     begin, size = r.integers(1), r.integers(2)
     if len(begin) != len(size) or min(begin, default=0) < 0 or min(size, default=0) < -1:
@@ -132,7 +135,7 @@ def _read_slice(r: Reading) -> list[Any]:
     return [_cut(r, flow, shape, cuts)]
 
 
-def _read_split(r: Reading) -> list[Any]:
+def _read_split(r: NodeReading) -> list[Any]:
     """Split: [axis, array]; SplitV: [array, sizes, axis]."""
     r.needs(2, 3)
     by_sizes = r.op == "SplitV"
@@ -156,7 +159,7 @@ def _read_split(r: Reading) -> list[Any]:
     return found
 
 
-def _read_unpack(r: Reading) -> list[Any]:
+def _read_unpack(r: NodeReading) -> list[Any]:
     r.needs(1)
     flow, shape = plain(r)
     axis, count = r.whole("axis", 0), r.whole("num")
@@ -169,14 +172,14 @@ def _read_unpack(r: Reading) -> list[Any]:
 # Joining ------------------------------------------------------------------------------------------
 
 
-def _read_concat(r: Reading) -> list[Any]:
+def _read_concat(r: NodeReading) -> list[Any]:
     """ConcatV2: [arrays, axis]; Concat: [axis, arrays]."""
     if len(r.ins) < 2:
         raise r.error("an axis and an array")
     first = r.op == "Concat"
     number, parts = (r.ins[0], r.ins[1:]) if first else (r.ins[-1], r.ins[:-1])
     indices = range(1, len(r.ins)) if first else range(len(r.ins) - 1)
-    axes = Reading(r.session, r.record, [number])
+    axes = NodeReading(r.session, r.record, [number])
     if any(isinstance(each, Sizes) for each in parts):
         dims = [dim for i in indices for dim in r.dims(i)]
         return [Sizes(tuple(dims))]
@@ -202,9 +205,9 @@ def _read_concat(r: Reading) -> list[Any]:
     return [r.then(layer, flows, out, flows[0].order)]
 
 
-def _read_pack(r: Reading) -> list[Any]:
+def _read_pack(r: NodeReading) -> list[Any]:
     axis = r.whole("axis", 0)
-    if r.ins and not any(isinstance(each, Flow) for each in r.ins):
+    if r.ins and not any(isinstance(each, Computed) for each in r.ins):
         if any(isinstance(each, Sizes) for each in r.ins):
             dims = [r.dims(i) for i in range(len(r.ins))]
             if axis or any(len(d) != 1 for d in dims):
@@ -224,7 +227,7 @@ def _read_pack(r: Reading) -> list[Any]:
     return [r.then(Pack(place), flows, out, same_order(len(out)))]
 
 
-def _read_tile(r: Reading) -> list[Any]:
+def _read_tile(r: NodeReading) -> list[Any]:
     r.needs(2)
     times = r.integers(1)
     if min(times, default=1) < 1 or max(times, default=1) >= MOST:
@@ -245,7 +248,7 @@ def _read_tile(r: Reading) -> list[Any]:
     return [flow]
 
 
-READERS: dict[str, Callable[[Reading], list[Any]]] = {
+READERS: dict[str, Callable[[NodeReading], list[Any]]] = {
     "StridedSlice": _read_strided_slice,
     "Slice": _read_slice,
     "Split": _read_split,

@@ -36,7 +36,7 @@ from tapegrad.nn.layers.table import (
 )
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.tensorflow.writing import Writing
+    from tapegrad.nn.formats.tensorflow.writing import LayerWriting
 
 __all__ = ["WRITERS"]
 
@@ -44,7 +44,7 @@ __all__ = ["WRITERS"]
 # Tables -------------------------------------------------------------------------------------------
 
 
-def _write_join(w: Writing, layer: Any) -> None:
+def _write_join(w: LayerWriting, layer: Any) -> None:
     ndim = len(w.shape())
     axis = w.axis(axis_of(layer.dimension, ndim, layer.nInputDims))
     number = w.const("axis", np.array(axis, np.int32))
@@ -52,7 +52,7 @@ def _write_join(w: Writing, layer: Any) -> None:
     w.give(w.add("ConcatV2", [*w.refs(), number], N=count, Tidx=np.dtype("i4")))
 
 
-def _write_pack(w: Writing, layer: Any) -> None:
+def _write_pack(w: LayerWriting, layer: Any) -> None:
     ndim = len(w.shape()) + 1
     refs = [w.ours(i) for i in range(len(w.at.inputs))]
     ours = layer.dimension % ndim
@@ -60,7 +60,7 @@ def _write_pack(w: Writing, layer: Any) -> None:
     w.give(w.turned(packed, range(ndim)))
 
 
-def _write_mm(w: Writing, layer: Any) -> None:
+def _write_mm(w: LayerWriting, layer: Any) -> None:
     if len(w.shape()) == 2:
         w.give(w.add("MatMul", w.refs(), transpose_a=layer.transA, transpose_b=layer.transB))
     else:
@@ -70,7 +70,7 @@ def _write_mm(w: Writing, layer: Any) -> None:
 # Linear and shapes --------------------------------------------------------------------------------
 
 
-def _write_linear(w: Writing, layer: Any) -> None:
+def _write_linear(w: LayerWriting, layer: Any) -> None:
     shape, wire = w.shape(), w.wire()
     weight = w.array(layer.weight)
     turned = transposed(weight) if wire.columns is None else weight.T[wire.columns]
@@ -100,7 +100,7 @@ def _write_linear(w: Writing, layer: Any) -> None:
     w.give(ref)
 
 
-def _write_reshape(w: Writing, _: Any) -> None:
+def _write_reshape(w: LayerWriting, _: Any) -> None:
     """Any layer whose result has the entries of its input, row by row."""
     shape, result = w.shape(), w.result().shape
     order = w.pen.order(len(shape))
@@ -118,7 +118,7 @@ def _write_reshape(w: Writing, _: Any) -> None:
     w.give(w.turned(ref, range(len(result))))
 
 
-def _inferred(w: Writing, shape: tuple[int, ...], result: tuple[int, ...]) -> list[int]:
+def _inferred(w: LayerWriting, shape: tuple[int, ...], result: tuple[int, ...]) -> list[int]:
     """The result's lengths, with -1 for the one that grows with the batch."""
     inner = math.prod(shape[1:])
     for i, n in enumerate(result):
@@ -128,7 +128,7 @@ def _inferred(w: Writing, shape: tuple[int, ...], result: tuple[int, ...]) -> li
     raise w.refusal("a shape with one axis that grows with the batch", f"{shape} to {result}")
 
 
-def _only_linear_reads(w: Writing, name: str) -> bool:
+def _only_linear_reads(w: LayerWriting, name: str) -> bool:
     """Whether all that reads a value, past _elementwise layers, are Linear layers."""
     network = w.pen.network
     readers = network.readers_of()
@@ -145,7 +145,7 @@ def _only_linear_reads(w: Writing, name: str) -> bool:
     return True
 
 
-def _write_transpose(w: Writing, layer: Any) -> None:
+def _write_transpose(w: LayerWriting, layer: Any) -> None:
     ndim = len(w.shape())
     batch = 0 if layer.numInputDims is None else ndim - layer.numInputDims
     places = list(range(ndim))
@@ -156,14 +156,14 @@ def _write_transpose(w: Writing, layer: Any) -> None:
     w.give(_through(w, [order[place] for place in places]))
 
 
-def _through(w: Writing, order: list[int]) -> str:
+def _through(w: LayerWriting, order: list[int]) -> str:
     """The input, whose axis order[i] is the result's axis i."""
     if tuple(order) == w.pen.order(len(order)):
         return w.add("Identity", [w.ref()])
     return w.turned(w.ref(), order)
 
 
-def _write_squeeze(w: Writing, layer: Any) -> None:
+def _write_squeeze(w: LayerWriting, layer: Any) -> None:
     shape, result = w.shape(), w.result().shape
     if layer.dim is None:
         batched = len(shape) - 1 == layer.numInputDims
@@ -176,7 +176,7 @@ def _write_squeeze(w: Writing, layer: Any) -> None:
     _reordered(w, gone, "Squeeze", len(result), {"squeeze_dims": sorted(w.axis(a) for a in gone)})
 
 
-def _reordered(w: Writing, gone: list[int], op: str, ndim: int, more: dict[str, Any]) -> None:
+def _reordered(w: LayerWriting, gone: list[int], op: str, ndim: int, more: dict[str, Any]) -> None:
     """A node that takes axes of ours away, and then the rest as the graph has such arrays."""
     order = w.pen.order(len(w.shape()))
     taken = [order[a] for a in gone]
@@ -188,7 +188,7 @@ def _reordered(w: Writing, gone: list[int], op: str, ndim: int, more: dict[str, 
     w.give(w.turned(w.add(op, inputs, "" if last else "whole", **more), left))
 
 
-def _write_unsqueeze(w: Writing, layer: Any) -> None:
+def _write_unsqueeze(w: LayerWriting, layer: Any) -> None:
     ndim = len(w.shape()) + 1
     place = layer.pos + (len(w.shape()) - layer.numInputDims if layer.numInputDims is not None
                          and layer.pos >= 0 else 0)  # fmt: skip
@@ -198,7 +198,7 @@ def _write_unsqueeze(w: Writing, layer: Any) -> None:
 
 
 def _reduction(op: str) -> Writer:
-    def write(w: Writing, layer: Any) -> None:
+    def write(w: LayerWriting, layer: Any) -> None:
         shape = w.shape()
         axis = axis_of(layer.dimension, len(shape), layer.nInputDims)
         kept = not getattr(layer, "squeeze", True)
@@ -215,7 +215,7 @@ def _reduction(op: str) -> Writer:
     return write
 
 
-def _write_narrow(w: Writing, layer: Any) -> None:
+def _write_narrow(w: LayerWriting, layer: Any) -> None:
     shape, result = w.shape(), w.result().shape
     axis = axis_of(layer.dimension, len(shape))
     start = max(layer.index, 0)
@@ -225,7 +225,7 @@ def _write_narrow(w: Writing, layer: Any) -> None:
     w.give(w.add("Slice", [w.ref(), *refs], Index=np.dtype("i4")))
 
 
-def _write_select(w: Writing, layer: Any) -> None:
+def _write_select(w: LayerWriting, layer: Any) -> None:
     shape = w.shape()
     axis = axis_of(layer.dimension, len(shape))
     place = layer.index % shape[axis]
@@ -245,7 +245,7 @@ def _write_select(w: Writing, layer: Any) -> None:
     w.give(w.turned(ref, left))
 
 
-def _write_padding(w: Writing, layer: Any) -> None:
+def _write_padding(w: LayerWriting, layer: Any) -> None:
     shape = w.shape()
     if layer.index:
         raise w.refusal("padding at an end of the axis", f"index {layer.index}")
@@ -260,7 +260,7 @@ def _write_padding(w: Writing, layer: Any) -> None:
         w.give(w.add("Pad", [w.ref(), ref], Tpaddings=np.dtype("i4")))
 
 
-def _write_tile(w: Writing, layer: Any) -> None:
+def _write_tile(w: LayerWriting, layer: Any) -> None:
     ndim = len(w.shape())
     axis = w.axis(axis_of(layer.dim, ndim))
     times = w.integers("times", [layer.copies if i == axis else 1 for i in range(ndim)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.nn.formats.tensorflow.writing import Writing
+from tapegrad.nn.formats.tensorflow.writing import LayerWriting
 from tapegrad.nn.layers.activation import (
     Abs,
     Clamp,
@@ -42,18 +42,18 @@ from tapegrad.nn.layers.table import (
 
 __all__ = ["KEEP_COLUMNS", "POINTWISE_WRITERS", "Writer"]
 
-Writer = Callable[[Writing, Any], None]
+Writer = Callable[[LayerWriting, Any], None]
 
 
 # Elementwise --------------------------------------------------------------------------------------
 
 
 def _elementwise(
-    op: str, attributes: Callable[[Writing, Any], dict[str, Any]] | None = None
+    op: str, attributes: Callable[[LayerWriting, Any], dict[str, Any]] | None = None
 ) -> Writer:
     """An operator of one input, entry by entry, of any order of axes and columns."""
 
-    def write(w: Writing, layer: Any) -> None:
+    def write(w: LayerWriting, layer: Any) -> None:
         wire = w.wire()
         more = attributes(w, layer) if attributes else {}
         w.give(w.add(op, [wire.ref], **more), columns=wire.columns)
@@ -61,19 +61,19 @@ def _elementwise(
     return write
 
 
-def _plain_elu(w: Writing, layer: Any) -> dict[str, Any]:
+def _plain_elu(w: LayerWriting, layer: Any) -> dict[str, Any]:
     if layer.alpha != 1:
         raise w.refusal("ELU with alpha 1", layer.alpha)
     return {}
 
 
-def _plain_softplus(w: Writing, layer: Any) -> dict[str, Any]:
+def _plain_softplus(w: LayerWriting, layer: Any) -> dict[str, Any]:
     if layer.beta != 1:
         raise w.refusal("SoftPlus with beta 1", layer.beta)
     return {}
 
 
-def _plain_sqrt(w: Writing, layer: Any) -> dict[str, Any]:
+def _plain_sqrt(w: LayerWriting, layer: Any) -> dict[str, Any]:
     if layer.eps:
         raise w.refusal("Sqrt without eps", layer.eps)
     return {}
@@ -82,7 +82,7 @@ def _plain_sqrt(w: Writing, layer: Any) -> dict[str, Any]:
 def _of_number(op: str, number: Callable[[Any], Any]) -> Writer:
     """An operator of the input and one number."""
 
-    def write(w: Writing, layer: Any) -> None:
+    def write(w: LayerWriting, layer: Any) -> None:
         value = np.asarray(number(layer))
         if value.size != 1:
             raise w.refusal("one number", value.shape)
@@ -92,7 +92,7 @@ def _of_number(op: str, number: Callable[[Any], Any]) -> Writer:
     return write
 
 
-def _write_clamp(w: Writing, layer: Any) -> None:
+def _write_clamp(w: LayerWriting, layer: Any) -> None:
     low, high = float(layer.min_val), float(layer.max_val)
     ref = w.ref()
     if not math.isinf(low):
@@ -103,7 +103,7 @@ def _write_clamp(w: Writing, layer: Any) -> None:
     w.give(ref)
 
 
-def _write_power(w: Writing, layer: Any) -> None:
+def _write_power(w: LayerWriting, layer: Any) -> None:
     ref = w.ref()
     if layer.scale != 1:
         ref = w.add("Mul", [ref, w.number("factor", layer.scale)], "scaled")
@@ -117,7 +117,7 @@ def _write_power(w: Writing, layer: Any) -> None:
         w.give(w.add("Pow", [ref, w.number("power", layer.pow)]))
 
 
-def _write_prelu(w: Writing, layer: Any) -> None:
+def _write_prelu(w: LayerWriting, layer: Any) -> None:
     """max(x, 0) + (-a) · max(-x, 0), in the form that other programs know as PReLU."""
     slope = w.array(layer.weight)
     ndim = len(w.shape())
@@ -132,7 +132,7 @@ def _write_prelu(w: Writing, layer: Any) -> None:
     w.give(w.add("Add", [positive, w.add("Mul", [factor, negative], "product")]))
 
 
-def _constant_like(w: Writing, array: Any) -> Any:
+def _constant_like(w: LayerWriting, array: Any) -> Any:
     """A parameter of CAdd or CMul with axes that go with the input's, in the graph's order."""
     shape = w.shape()
     if array.ndim != len(shape) or any(
@@ -145,24 +145,24 @@ def _constant_like(w: Writing, array: Any) -> Any:
     return array.transpose([order.index(axis) for axis in range(len(shape))])
 
 
-def _write_cadd(w: Writing, layer: Any) -> None:
+def _write_cadd(w: LayerWriting, layer: Any) -> None:
     bias = w.const("bias", _constant_like(w, w.array(layer.bias)))
     w.give(w.add("Add", [w.ref(), bias]))
 
 
-def _write_cmul(w: Writing, layer: Any) -> None:
+def _write_cmul(w: LayerWriting, layer: Any) -> None:
     weight = w.const("weight", _constant_like(w, w.array(layer.weight)))
     w.give(w.add("Mul", [w.ref(), weight]))
 
 
-def _write_scale(w: Writing, layer: Any) -> None:
+def _write_scale(w: LayerWriting, layer: Any) -> None:
     weight = w.const("weight", _constant_like(w, w.array(layer.weight)))
     product = w.add("Mul", [w.ref(), weight], "product")
     w.give(w.add("Add", [product, w.const("bias", _constant_like(w, w.array(layer.bias)))]))
 
 
 def _softmax(op: str) -> Writer:
-    def write(w: Writing, layer: Any) -> None:
+    def write(w: LayerWriting, layer: Any) -> None:
         ndim = len(w.shape())
         given = getattr(layer, "axis", None)
         ours = given % ndim if given is not None else {2: 1, 4: 1}.get(ndim, 0)
@@ -185,7 +185,7 @@ def _softmax(op: str) -> Writer:
 def _table(op: str) -> Writer:
     """An operator of several arrays of one shape, taken two at a time."""
 
-    def write(w: Writing, _: Any) -> None:
+    def write(w: LayerWriting, _: Any) -> None:
         refs = w.refs()
         if len({w.shape(i) for i in range(len(refs))}) != 1:
             raise w.refusal("arrays of one shape")

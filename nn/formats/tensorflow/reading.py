@@ -1,6 +1,6 @@
 """What an entry of the table reads with: one node of a graph, its inputs, its attributes.
 
-`Session` is one file; `Reading` is one node in it, and makes layers of nn.
+`GraphSession` is one file; `NodeReading` is one node in it, and makes layers of nn.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tapegrad.nn.formats.common.network import Node, Value, unused_name
 from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor, forget, type_of_number
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
+    Computed,
     Const,
     Dim,
-    Flow,
     Sizes,
     Unknown,
     same_order,
@@ -35,7 +35,7 @@ from tapegrad.nn.layers.shape import Reshape, Transpose
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["Dead", "Reading", "Session", "made", "swaps"]
+__all__ = ["Dead", "NodeReading", "GraphSession", "module_with", "swaps"]
 
 KNOWN = "a constant: what is computed from the input of the module has no place here"
 Array = np.ndarray[Any, Any]
@@ -45,7 +45,7 @@ class Dead:
     """What comes out of the branch of a Switch that a constant says is not taken."""
 
 
-def made(cls: type, **attributes: Any) -> Any:
+def module_with(cls: type, **attributes: Any) -> Any:
     """A module of a class with these attributes, without its constructor, which would draw weights
     that the file's replace.
     """
@@ -67,7 +67,7 @@ def swaps(order: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @dataclass
-class Session:
+class GraphSession:
     """One graph that is read.
 
     ours:   whether images come in and go out in our order, channels first
@@ -82,7 +82,7 @@ class Session:
     nodes: list[Node] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     by_name: dict[str, Node] = field(default_factory=dict)
-    reordered: dict[tuple[Value, tuple[int, ...], bool], Flow] = field(default_factory=dict)
+    reordered: dict[tuple[Value, tuple[int, ...], bool], Computed] = field(default_factory=dict)
     parameters: dict[tuple[int, str], tuple[Array, Any]] = field(default_factory=dict)
     images: bool = False  # whether any node has images as N, H, W, C
     functions: frozenset[str] = frozenset()
@@ -98,13 +98,13 @@ class Session:
         self.by_name[node.name] = node
         return Value(node.name)
 
-    def graph_order(self, flow: Flow, place: str) -> Flow:
+    def graph_order(self, flow: Computed, place: str) -> Computed:
         """The same value with its axes as the graph has them."""
         if flow.shape is None:
             return flow
         return self.in_order(flow, same_order(len(flow.shape)), place)
 
-    def in_order(self, flow: Flow, order: tuple[int, ...], place: str) -> Flow:
+    def in_order(self, flow: Computed, order: tuple[int, ...], place: str) -> Computed:
         """The same value with its axes in this order; a Transpose where they lie otherwise."""
         if flow.folded is not None:
             flow = self._unfolded(flow, place)
@@ -115,10 +115,10 @@ class Session:
             moved = [flow.order.index(axis) for axis in order]
             name = f"{flow.value.name}/transpose"
             value = self.emit(name, Transpose(*swaps(moved)), [flow.value], place)
-            self.reordered[key] = Flow(value, flow.shape, order, flow.sole)
+            self.reordered[key] = Computed(value, flow.shape, order, flow.sole)
         return self.reordered[key]
 
-    def _unfolded(self, flow: Flow, place: str) -> Flow:
+    def _unfolded(self, flow: Computed, place: str) -> Computed:
         """What a Reshape of images made, in fact, with entries as the graph has them."""
         assert flow.folded is not None
         assert flow.shape is not None
@@ -127,7 +127,7 @@ class Session:
             images = self.graph_order(flow.folded[0], place)
             layer = Reshape(math.prod(flow.folded[1][1:]), batchMode=True)
             value = self.emit(f"{images.value.name}/flat", layer, [images.value], place)
-            self.reordered[key] = Flow(value, flow.shape, flow.order, flow.sole)
+            self.reordered[key] = Computed(value, flow.shape, flow.order, flow.sole)
         return self.reordered[key]
 
     def charge(self, size: int, place: str) -> None:
@@ -138,14 +138,14 @@ class Session:
             raise LimitError(expected, size, file=self.file, path=place)
 
 
-class Reading:
+class NodeReading:
     """One node that is read.
 
-    ins:    its inputs: Const, Sizes, Flow
+    ins:    its inputs: Const, Sizes, Computed
     path:   where it is, for errors
     """
 
-    def __init__(self, session: Session, record: Record, ins: list[Any]) -> None:
+    def __init__(self, session: GraphSession, record: Record, ins: list[Any]) -> None:
         self.session, self.record, self.ins = session, record, ins
         self.name, self.op = record.name, record.op
         self.path = f"node {self.name[:80]!r} ({self.op[:40]})"
@@ -255,29 +255,29 @@ class Reading:
             return value.dims
         return tuple(self.integers(index))
 
-    def flow(self, index: int) -> Flow:
+    def flow(self, index: int) -> Computed:
         """An input that the module computes.  Raises UnsupportedError for a constant."""
         value = self.ins[index]
-        if not isinstance(value, Flow):
+        if not isinstance(value, Computed):
             raise self.refusal("what is computed from an input of the module", "a constant")
         return value
 
-    def shaped(self, index: int) -> tuple[Flow, tuple[Dim, ...]]:
+    def shaped(self, index: int) -> tuple[Computed, tuple[Dim, ...]]:
         """A flow and its shape, of which at least the number of axes is known."""
         flow = self.flow(index)
         if flow.shape is None:
             raise self.refusal("an input whose number of axes is known: give the Placeholder one")
         return flow, flow.shape
 
-    def in_graph_order(self, index: int) -> Flow:
+    def in_graph_order(self, index: int) -> Computed:
         """A flow with its axes as the graph has them."""
         return self.session.graph_order(self.shaped(index)[0], self.path)
 
-    def images(self, index: int, form: str = "NHWC") -> tuple[Flow, tuple[Dim, ...]]:
+    def images(self, index: int, form: str = "NHWC") -> tuple[Computed, tuple[Dim, ...]]:
         """(images with channels first, their shape (N, C, H, W)); form: the graph's order."""
         return self.as_images(self.flow(index), form)
 
-    def as_images(self, flow: Flow, form: str) -> tuple[Flow, tuple[Dim, ...]]:
+    def as_images(self, flow: Computed, form: str) -> tuple[Computed, tuple[Dim, ...]]:
         """A flow as images with channels first, and their shape."""
         if form not in ("NHWC", "NCHW"):
             raise self.refusal("images as NHWC or NCHW", form)
@@ -308,19 +308,19 @@ class Reading:
     def then(
         self,
         layer: Any,
-        flows: Flow | Sequence[Flow],
+        flows: Computed | Sequence[Computed],
         shape: Sequence[Dim] | None,
         order: Sequence[int],
         suffix: str = "",
-    ) -> Flow:
-        """A layer that reads a flow, or a table of several; order, shape: as in Flow."""
-        table = not isinstance(flows, Flow)
-        reads = [flows] if isinstance(flows, Flow) else list(flows)
+    ) -> Computed:
+        """A layer that reads a flow, or a table of several; order, shape: as in Computed."""
+        table = not isinstance(flows, Computed)
+        reads = [flows] if isinstance(flows, Computed) else list(flows)
         name = f"{self.name}/{suffix}" if suffix else self.name
         value = self.session.emit(name, layer, [f.value for f in reads], self.path, table=table)
-        return Flow(value, None if shape is None else tuple(shape), tuple(order))
+        return Computed(value, None if shape is None else tuple(shape), tuple(order))
 
-    def of_images(self, layer: Any, flow: Flow, shape: Sequence[Dim], form: str) -> Flow:
+    def of_images(self, layer: Any, flow: Computed, shape: Sequence[Dim], form: str) -> Computed:
         """A layer on images with channels first; shape: (N, C, H, W)."""
         order = CHANNELS_FIRST if form == "NHWC" else same_order(4)
         in_graph = [shape[order.index(axis)] for axis in range(4)]
@@ -346,7 +346,7 @@ class Reading:
         found: Parameter = self.session.parameters[key][1]
         return found
 
-    def layer_of(self, flow: Flow, *classes: type) -> Any:
+    def layer_of(self, flow: Computed, *classes: type) -> Any:
         """The layer that alone makes what alone this node reads, if it is of one of the classes."""
         node = self.session.by_name.get(flow.value.name)
         if node is None or not flow.sole or flow.value.entry is not None:

@@ -17,7 +17,7 @@ from tapegrad.nn.formats.common.taking_apart import network_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.operators import TABLE
 from tapegrad.nn.formats.tensorflow.tensors import DTYPES
-from tapegrad.nn.formats.tensorflow.writing import Edge, Pen, Writing
+from tapegrad.nn.formats.tensorflow.writing import Edge, LayerWriting, Pen
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.network import Node
@@ -134,5 +134,5 @@ def _write_input(pen: Pen, name: str, own: str) -> None:
 
 def _write_node(pen: Pen, node: Node) -> None:
     _, write = TABLE.writer(node.layer, f"model{node.place}")
-    writing = Writing(pen, node)
+    writing = LayerWriting(pen, node)
     write(writing, node.layer)

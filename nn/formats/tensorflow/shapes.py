@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.nn.formats.tensorflow.reading import Dead, Reading
+from tapegrad.nn.formats.tensorflow.reading import Dead, NodeReading
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
+    Computed,
     Const,
     Dim,
-    Flow,
     Sizes,
     Unknown,
     same_order,
@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 MOST = 1 << 31  # of a length, a number of copies, …
 
 
-def plain(r: Reading, index: int = 0) -> tuple[Flow, tuple[Dim, ...]]:
+def plain(r: NodeReading, index: int = 0) -> tuple[Computed, tuple[Dim, ...]]:
     """A flow whose axes are not yet to be joined, and its shape."""
     flow, shape = r.shaped(index)
     if flow.folded is not None:
@@ -45,25 +45,25 @@ def without_axes(order: Sequence[int], axes: set[int]) -> tuple[int, ...]:
 # Values that are known, lengths -------------------------------------------------------------------
 
 
-def _read_const(r: Reading) -> list[Any]:
+def _read_const(r: NodeReading) -> list[Any]:
     return [Const(r.tensor("value"))]
 
 
-def _read_shape(r: Reading) -> list[Any]:
+def _read_shape(r: NodeReading) -> list[Any]:
     r.needs(1)
     if r.all_const():
         return [Const(np.array(r.const(0).shape, np.int32))]
     return [Sizes(r.shaped(0)[1])]
 
 
-def _read_rank(r: Reading) -> list[Any]:
+def _read_rank(r: NodeReading) -> list[Any]:
     r.needs(1)
     if r.all_const():
         return [Const(np.array(r.const(0).ndim, np.int32))]
     return [Const(np.array(len(r.shaped(0)[1]), np.int32))]
 
 
-def _read_cast(r: Reading) -> list[Any]:
+def _read_cast(r: NodeReading) -> list[Any]:
     r.needs(1)
     wanted = r.dtype("DstT")
     if isinstance(r.ins[0], Sizes) and wanted.kind in "iu":
@@ -76,7 +76,7 @@ def _read_cast(r: Reading) -> list[Any]:
     return [r.ins[0]]
 
 
-def _read_fill(r: Reading) -> list[Any]:
+def _read_fill(r: NodeReading) -> list[Any]:
     r.needs(2)
     shape, value = r.integers(0), r.const(1)
     if value.ndim or min(shape, default=0) < 0 or len(shape) > 32:
@@ -86,7 +86,7 @@ def _read_fill(r: Reading) -> list[Any]:
     return [Const(np.full(shape, value))]
 
 
-def _read_range(r: Reading) -> list[Any]:
+def _read_range(r: NodeReading) -> list[Any]:
     r.needs(3)
     start, stop, step = (r.const(i) for i in range(3))
     if any(a.ndim for a in (start, stop, step)) or step == 0:
@@ -98,13 +98,13 @@ def _read_range(r: Reading) -> list[Any]:
     return [Const(np.arange(start.item(), stop.item(), step.item(), dtype=start.dtype))]
 
 
-def _read_like(r: Reading) -> list[Any]:
+def _read_like(r: NodeReading) -> list[Any]:
     r.needs(1)
     make = np.zeros_like if r.op == "ZerosLike" else np.ones_like
     return r.folded(make, r.const(0))
 
 
-def _read_gather(r: Reading) -> list[Any]:
+def _read_gather(r: NodeReading) -> list[Any]:
     """Gather, GatherV2 of constants or of lengths along axis 0."""
     r.needs(2, 3)
     if len(r.ins) == 3 and r.integers(2) != [0]:
@@ -125,7 +125,7 @@ def _read_gather(r: Reading) -> list[Any]:
     return [Const(table[indices])]
 
 
-def _read_switch(r: Reading) -> list[Any]:
+def _read_switch(r: NodeReading) -> list[Any]:
     r.needs(2)
     taken = r.const(1)
     if taken.dtype != np.bool or taken.size != 1:
@@ -133,7 +133,7 @@ def _read_switch(r: Reading) -> list[Any]:
     return [Dead(), r.ins[0]] if taken else [r.ins[0], Dead()]
 
 
-def _read_merge(r: Reading) -> list[Any]:
+def _read_merge(r: NodeReading) -> list[Any]:
     alive = [(i, each) for i, each in enumerate(r.ins) if not isinstance(each, Dead)]
     if len(alive) != 1:
         raise r.refusal("one branch that is taken", f"{len(alive)}")
@@ -144,7 +144,7 @@ def _read_merge(r: Reading) -> list[Any]:
 # Axes ---------------------------------------------------------------------------------------------
 
 
-def _read_transpose(r: Reading) -> list[Any]:
+def _read_transpose(r: NodeReading) -> list[Any]:
     r.needs(2)
     turn = r.integers(1)
     if r.all_const():
@@ -156,10 +156,10 @@ def _read_transpose(r: Reading) -> list[Any]:
     if sorted(turn) != list(range(len(shape))):
         raise r.error("each axis once", turn)
     order = tuple(turn.index(axis) for axis in flow.order)
-    return [Flow(flow.value, tuple(shape[axis] for axis in turn), order, flow.sole)]
+    return [Computed(flow.value, tuple(shape[axis] for axis in turn), order, flow.sole)]
 
 
-def _read_expand_dims(r: Reading) -> list[Any]:
+def _read_expand_dims(r: NodeReading) -> list[Any]:
     r.needs(2)
     if r.all_const():
         return [Const(np.expand_dims(r.const(0), r.axis(1, r.const(0).ndim + 1)))]
@@ -176,7 +176,7 @@ def _read_expand_dims(r: Reading) -> list[Any]:
     return [r.then(Unsqueeze(place), flow, out, order)]
 
 
-def _read_squeeze(r: Reading) -> list[Any]:
+def _read_squeeze(r: NodeReading) -> list[Any]:
     r.needs(1)
     axes = r.wholes("squeeze_dims") or r.wholes("axis")
     if r.all_const():
@@ -193,7 +193,7 @@ def _read_squeeze(r: Reading) -> list[Any]:
     return [_squeezed(r, flow, shape, gone)]
 
 
-def _squeezed(r: Reading, flow: Flow, shape: tuple[Dim, ...], gone: set[int]) -> Flow:
+def _squeezed(r: NodeReading, flow: Computed, shape: tuple[Dim, ...], gone: set[int]) -> Computed:
     """A flow without these axes of the graph."""
     order, dropped = flow.order, set[int]()
     for ours in sorted((order.index(a) for a in gone), reverse=True):
@@ -214,7 +214,7 @@ REDUCTIONS: dict[str, tuple[type, Callable[..., Any]]] = {
 }
 
 
-def _read_reduction(r: Reading) -> list[Any]:
+def _read_reduction(r: NodeReading) -> list[Any]:
     r.needs(2)
     keep = r.flag("keep_dims")
     axes = r.integers(1)
@@ -270,7 +270,7 @@ def _product(dims: Sequence[Dim]) -> int | None:
     return math.prod(found) if len(found) == len(dims) else None
 
 
-def _completed(r: Reading, shape: tuple[Dim, ...], target: list[Dim]) -> list[Dim]:
+def _completed(r: NodeReading, shape: tuple[Dim, ...], target: list[Dim]) -> list[Dim]:
     """The target with the length that -1 stands for, where that is known."""
     if target.count(-1) > 1 or any(isinstance(n, int) and n < -1 for n in target):
         raise r.error("lengths, and at most one -1", target)
@@ -296,7 +296,7 @@ def _completed(r: Reading, shape: tuple[Dim, ...], target: list[Dim]) -> list[Di
     return target
 
 
-def _read_reshape(r: Reading) -> list[Any]:
+def _read_reshape(r: NodeReading) -> list[Any]:
     r.needs(2)
     if r.all_const():
         array, sizes = r.const(0), r.integers(1)
@@ -354,8 +354,8 @@ def _read_reshape(r: Reading) -> list[Any]:
 
 
 def _of_samples(
-    r: Reading, flow: Flow, shape: tuple[Dim, ...], target: list[Dim], sizes: list[int]
-) -> Flow:
+    r: NodeReading, flow: Computed, shape: tuple[Dim, ...], target: list[Dim], sizes: list[int]
+) -> Computed:
     """A Reshape that leaves the batch alone."""
     lengths = tuple(n if isinstance(n, int) else 0 for n in shape)
     if flow.folded is None and flow.order != same_order(len(shape)):
@@ -363,7 +363,7 @@ def _of_samples(
         if trivial != sorted(trivial):
             flat = len(target) == 2 and flow.order[0] == 0 and 0 not in lengths[1:]
             if flat and flow.order == CHANNELS_FIRST:
-                return Flow(flow.value, tuple(target), (0, 1), flow.sole, (flow, lengths))
+                return Computed(flow.value, tuple(target), (0, 1), flow.sole, (flow, lengths))
             flow = r.session.graph_order(flow, r.path)
     elif flow.folded is not None:
         flow = r.session.graph_order(flow, r.path)
@@ -371,7 +371,7 @@ def _of_samples(
     return r.then(layer, flow, target, same_order(len(target)))
 
 
-READERS: dict[str, Callable[[Reading], list[Any]]] = {
+READERS: dict[str, Callable[[NodeReading], list[Any]]] = {
     "Const": _read_const,
     "Shape": _read_shape,
     "Rank": _read_rank,

@@ -1,9 +1,9 @@
 """What flows between the nodes of a graph while it is read.
 
-Const    an array that is known: weights, and all that is computed from them alone
-Sizes    lengths of axes, of which some may be unknown: what becomes of Shape(x)
-Flow     what the module computes.  Axes of images stand in our order there, whatever the graph's
-         is; `order` says which axis of the graph each of ours is: a Transpose costs nothing
+Const     an array that is known: weights, and all that is computed from them alone
+Sizes     lengths of axes, of which some may be unknown: what becomes of Shape(x)
+Computed  what the module computes.  Axes of images stand in our order there, whatever the graph's
+          is; `order` says which axis of the graph each of ours is: a Transpose costs nothing
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tapegrad.nn.formats.common.network import Value
 
-__all__ = ["CHANNELS_FIRST", "Blocks", "Const", "Dim", "Flow", "Sizes", "Unknown", "same_order"]
+__all__ = ["CHANNELS_FIRST", "Blocks", "Const", "Dim", "Computed", "Sizes", "Unknown", "same_order"]
 
 CHANNELS_FIRST = (0, 3, 1, 2)  # our axes of an image that the graph has as N, H, W, C
 
@@ -48,7 +48,7 @@ class Sizes:
 
 
 @dataclass
-class Flow:
+class Computed:
     """A value that the module computes.
 
     value:  where it comes from in the network
@@ -63,7 +63,7 @@ class Flow:
     shape: tuple[Dim, ...] | None
     order: tuple[int, ...] = ()
     sole: bool = True
-    folded: tuple[Flow, tuple[int, ...]] | None = field(default=None, repr=False)
+    folded: tuple[Computed, tuple[int, ...]] | None = field(default=None, repr=False)
 
     @property
     def ndim(self) -> int | None:
@@ -78,10 +78,10 @@ class Blocks:
     read: (images, dilation, pads) -> what it computes.
     """
 
-    flow: Flow
+    flow: Computed
     dilation: tuple[int, int]
     pads: tuple[tuple[int, int], tuple[int, int]]
-    convolve: Callable[[Flow, tuple[int, int], Any], Flow] | None = None
+    convolve: Callable[[Computed, tuple[int, int], Any], Computed] | None = None
 
 
 def same_order(ndim: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["Pen", "Edge", "Writing"]
+__all__ = ["Pen", "Edge", "LayerWriting"]
 
 Array = np.ndarray[Any, Any]
 _TYPES = {np.dtype(text): number for number, (text, _) in DTYPES.items()}
@@ -80,7 +80,7 @@ class Pen:
         return self.add("Const", name, [], dtype=kind, value=tensor)
 
 
-class Writing:
+class LayerWriting:
     """One layer that is written."""
 
     def __init__(self, pen: Pen, node: Node) -> None:
