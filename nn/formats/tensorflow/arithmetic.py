@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.nn.formats.tensorflow.reading import NodeReading, module_with
+from tapegrad.nn.formats.tensorflow.reading import NodeReading, bare_module
 from tapegrad.nn.formats.tensorflow.tensors import transposed
 from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, Computed, Const, Sizes, same_order
 from tapegrad.nn.layers.activation import (
@@ -192,7 +192,7 @@ def _add_constant(r: NodeReading, flow: Computed, constant: Array) -> list[Any]:
     if constant.size == 1:
         layer = AddConstant(float(constant.reshape(())))
     else:
-        layer = module_with(CAdd, bias=Parameter(np.array(wide, order="C")))
+        layer = bare_module(CAdd, bias=Parameter(np.array(wide, order="C")))
     return [r.then(layer, flow, flow.shape, flow.order)]
 
 
@@ -206,7 +206,7 @@ def _multiply_constant(r: NodeReading, flow: Computed, constant: Array) -> list[
     absorbed = _absorb(r, flow, wide, add=False)
     if absorbed is not None:
         return absorbed
-    layer = module_with(CMul, weight=Parameter(np.array(wide, order="C")))
+    layer = bare_module(CMul, weight=Parameter(np.array(wide, order="C")))
     return [r.then(layer, flow, flow.shape, flow.order)]
 
 
@@ -396,13 +396,13 @@ def _read_matmul(r: NodeReading) -> list[Any]:
         layer = Reshape(n_in, batchMode=True)
         flat = r.then(layer, images, shape, same_order(2), "flat")
         return [
-            r.then(module_with(Linear, weight=weight, bias=None), flat, (shape[0], n_out), (0, 1))
+            r.then(bare_module(Linear, weight=weight, bias=None), flat, (shape[0], n_out), (0, 1))
         ]
     flow = r.session.graph_order(flow, r.path)
     turned = "matrix" if turn_b else "matrix transposed"
     weight = r.parameter(matrix, turned, lambda m: m if turn_b else transposed(m))
     out = (*shape[:-1], n_out)
-    layer = module_with(Linear, weight=weight, bias=None)
+    layer = bare_module(Linear, weight=weight, bias=None)
     return [r.then(layer, flow, out, same_order(len(out)))]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.formats.tensorflow.reading import NodeReading, module_with
+from tapegrad.nn.formats.tensorflow.reading import NodeReading, bare_module
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
     Blocks,
@@ -246,7 +246,7 @@ def _convolution(r: NodeReading, images: Computed, blocks: Any) -> Computed:
     if dilated:
         attributes |= {"dilationW": w.dilation[1], "dilationH": w.dilation[0]}
     turn = _depthwise_weights if depthwise else _weights
-    layer = module_with(
+    layer = bare_module(
         SpatialDilatedConvolution if dilated else SpatialConvolution,
         **attributes,
         weight=r.parameter(kernels, r.op, turn),
@@ -307,7 +307,7 @@ def _read_transposed(r: NodeReading) -> list[Any]:
         adjusted.append(0 if odd else more)
         cut.append(odd - more if odd else 0)
         lengths.append(length)
-    layer = module_with(
+    layer = bare_module(
         SpatialFullConvolution, nInputPlane=n_in, nOutputPlane=n_out, kW=wide, kH=high,
         dW=strides[1], dH=strides[0], padW=pads[1], padH=pads[0], adjW=adjusted[1],
         adjH=adjusted[0], weight=r.parameter(kernels, r.op, _weights), bias=None,
@@ -327,9 +327,9 @@ def _read_pooling(r: NodeReading) -> list[Any]:
     if w.how == "EXPLICIT" and not w.symmetric:
         raise r.refusal("the same padding before and after", w.pads)
     if r.op == "MaxPool":
-        layer: Any = module_with(SpatialMaxPooling, **w.settings(), ceil_mode=False)
+        layer: Any = bare_module(SpatialMaxPooling, **w.settings(), ceil_mode=False)
     else:
-        layer = module_with(
+        layer = bare_module(
             SpatialAveragePooling, **w.settings(), ceil_mode=False, count_include_pad=False,
             divide=True,
         )  # fmt: skip
@@ -351,7 +351,7 @@ def _normalized(
     if any(a.shape != (planes,) or a.dtype.kind != "f" for a in arrays):
         found = [a.shape for a in arrays]
         raise r.error(f"four vectors of {planes} floats", found)
-    layer = module_with(
+    layer = bare_module(
         SpatialBatchNormalization, eps=eps, momentum=0.1, affine=True,
         running_mean=Buffer(np.array(mean)), running_var=Buffer(np.array(variance)),
         weight=Parameter(np.array(weight)), bias=Parameter(np.array(bias)),

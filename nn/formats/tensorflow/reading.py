@@ -35,7 +35,7 @@ from tapegrad.nn.layers.shape import Reshape, Transpose
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["Dead", "NodeReading", "GraphSession", "module_with", "swaps"]
+__all__ = ["Dead", "NodeReading", "GraphSession", "bare_module", "swaps"]
 
 KNOWN = "a constant: what is computed from the input of the module has no place here"
 Array = np.ndarray[Any, Any]
@@ -45,7 +45,7 @@ class Dead:
     """What comes out of the branch of a Switch that a constant says is not taken."""
 
 
-def module_with(cls: type, **attributes: Any) -> Any:
+def bare_module(cls: type, **attributes: Any) -> Any:
     """A module of a class with these attributes, without its constructor, which would draw weights
     that the file's replace.
     """
