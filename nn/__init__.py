@@ -32,6 +32,8 @@ from tapegrad.nn.core.regularizers import L1L2Regularizer as L1L2Regularizer
 from tapegrad.nn.core.regularizers import L1Regularizer as L1Regularizer
 from tapegrad.nn.core.regularizers import L2Regularizer as L2Regularizer
 from tapegrad.nn.core.regularizers import Regularizer as Regularizer
+from tapegrad.nn.core.weights import load_weights as load_weights
+from tapegrad.nn.core.weights import save_weights as save_weights
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
@@ -67,9 +69,11 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "functional_call",
         "init",
         "load",
+        "load_weights",
         "manual_seed",
         "picture",
         "save",
+        "save_weights",
         "shape_check",
         "tables",
         *containers.__all__,

@@ -10,7 +10,7 @@ for each of its commands, and `tapegrad --version` should not wait for all layer
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
         description="Prints the tree of modules in a Torch7, safetensors or MXNet file, with "
         "shapes, parameters and sizes. Nothing of the file is executed, and no module is built.",
     )
-    show.add_argument("file", help="a .t7, .safetensors or .params file")
+    show.add_argument("file", help="a .t7, .safetensors, .params, .pb, .npz or .pt file")
     show.set_defaults(run=_show)
 
     convert = commands.add_parser(
@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
         help="convert a model between Torch7, MXNet and safetensors",
         description="Converts a Torch7 file to a safetensors file or back, by the names' endings.",
     )
-    convert.add_argument("source", help="a .t7, .safetensors or .params file")
+    convert.add_argument("source", help="a .t7, .safetensors, .params or .pb file")
     convert.add_argument("target", help="the file to write: .safetensors, or .t7 for Torch7")
     convert.add_argument("--ascii", action="store_true", help="write a Torch7 file as text")
     convert.set_defaults(run=_convert)
@@ -64,7 +64,7 @@ def _convert(options: argparse.Namespace) -> int:
     try:
         if _is_ours(source):
             model = nn.load(source)
-        elif _is_of(source, "mxnet"):
+        elif _is_of(source, "mxnet") or _is_of(source, "tensorflow"):
             model = nn.load(source)
             if not isinstance(model, nn.Module):
                 raise CommandError(f"{source} holds arrays, and no symbol lies beside it")
@@ -119,6 +119,10 @@ def describe_file(file: str | bytes, *, is_ours: bool) -> Iterator[str]:
         yield from _describe_safetensors(file, size)
     elif _is_of(file, "mxnet"):
         yield from _describe_mxnet(file, size)
+    elif _is_of(file, "tensorflow"):
+        yield from _describe_tensorflow(file, size)
+    elif _is_of(file, "weights"):
+        yield from _describe_weights(file, size)
     else:
         yield from _describe_torch7(file, size)
 
@@ -238,14 +242,36 @@ def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
 def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats.mxnet import files
 
+    return _described(files.describe(file), size)
+
+
+def _describe_tensorflow(file: str | bytes, size: int) -> Iterator[str]:
+    from tapegrad.nn.formats.tensorflow import files
+
+    return _described(files.describe(file), size)
+
+
+def _described(
+    lines: Iterable[tuple[int, str, str, dict[str, np.ndarray]]], size: int
+) -> Iterator[str]:
     count = _ParameterCount()
-    for depth, name, what, arrays in files.describe(file):
+    for depth, name, what, arrays in lines:
         texts = []
         for key, array in arrays.items():
             count.add(key or name, array)
             texts.append(f"{key} {_describe_array(array)}".strip())
         parts = [part for part in (what, "; ".join(texts)) if part]
         yield "  " * depth + f"{name:.100}: " + ", ".join(parts)
+    yield count.line(size)
+
+
+def _describe_weights(file: str | bytes, size: int) -> Iterator[str]:
+    from tapegrad.nn.formats import weights
+
+    count = _ParameterCount()
+    for name, array in weights.load(file).items():
+        count.add(_memory_key(array), array)
+        yield f"{name}: {_describe_array(array)}"
     yield count.line(size)
 
 

@@ -38,13 +38,21 @@ from typing import Any
 import caffe_seeds
 import mxnet_seeds
 import protobuf_seeds
+import tensorflow_seeds
+import weights_seeds
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
 # formats whose seeds, and what loads them, are in a module of their own
-OF_MODULES = {"mxnet": mxnet_seeds, "bigdl": protobuf_seeds, "caffe": caffe_seeds}
+OF_MODULES = {
+    "mxnet": mxnet_seeds,
+    "bigdl": protobuf_seeds,
+    "caffe": caffe_seeds,
+    "weights": weights_seeds,
+    "tensorflow": tensorflow_seeds,
+}
 KINDS = ("torch7", "native", *OF_MODULES)
 PARTS = 4  # of a nightly run, for machines with several processors
 
@@ -202,6 +210,10 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith(".pb") and rng.random() < 0.8:
+        return tensorflow_seeds.mutant(rng, data, BOUNDARIES)
+    if name.endswith((".npz", ".pt")) and rng.random() < 0.7:
+        return weights_seeds.mutant(rng, data, BOUNDARIES)
     if name.endswith((".bigdl", ".caffemodel")) and data[:1] == b"m" and rng.random() < 0.4:
         kind = "bigdl" if name.endswith(".bigdl") else "caffe"
         return protobuf_seeds.with_other_values(rng, data, BOUNDARIES, kind)
@@ -288,6 +300,10 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
+    if kind == "tensorflow":
+        return tensorflow_seeds.load  # `tapegrad show` does not take bytes for a graph
+    if kind == "weights" and show:
+        return lambda data: list(_files.describe_file(data, is_ours=False))
     if kind in OF_MODULES:
         if show and kind == "bigdl":
             return lambda data: list(bigdl_lines(data[1:]))

@@ -39,7 +39,8 @@ ORDER = {
         recurrent <- quantized;
         criterions, data <- mxnet <- formats/mxnet;
         criterions <- formats/common <- formats/native, formats/torch7, formats/bigdl,
-            formats/caffe, formats/tensorflow, formats/onnx, formats/mxnet <- formats;
+            formats/caffe, formats/tensorflow, formats/onnx, formats/weights, formats/mxnet
+            <- formats;
         training, mxnet, formats, quantized <- __init__
     """,
     "optim": """

@@ -16,6 +16,7 @@ FAMILIES = {
     "load": "a format's reader, a device's opener",
     "save": "a format's writer",
     "write": "a format's writer of bytes",
+    "describe": "the lines of a file's contents, of a format",
     "main": "a command",
     "register_backend": "a device's library, and what runs partitions of data",
     "__getattr__": "a lazy front door",

@@ -46,6 +46,9 @@ class FileFormat:
     shared:     endings that other programs' files have too: `load` goes by them, `save` does not
     load:       (path or bytes, options) -> what is in the file
     save:       (module, path)
+    read_arrays:  (path or bytes, limits) -> arrays by name, for `load_weights`; None where files of
+                the format have modules only
+    write_arrays: (arrays by name, path), for `save_weights`; None likewise
     recognises: whether a file begins with the given bytes; None where no file of another format
                 could be told apart so
     """
@@ -56,6 +59,8 @@ class FileFormat:
     save: Callable[..., None]
     recognises: Callable[[bytes], bool] | None = None
     shared: tuple[str, ...] = ()
+    read_arrays: Callable[..., Any] | None = None
+    write_arrays: Callable[..., None] | None = None
 
 
 _formats: dict[str, FileFormat] = {}

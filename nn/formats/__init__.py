@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import bigdl, caffe, mxnet, native, torch7
+from tapegrad.nn.formats import bigdl, caffe, mxnet, native, tensorflow, torch7, weights
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -35,5 +35,7 @@ __all__ = [
     "register_class",
     "register_format",
     "safetensors_file",
+    "tensorflow",
     "torch7",
+    "weights",
 ]

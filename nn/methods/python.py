@@ -17,6 +17,7 @@ from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.hooks import HookHandle, add_hook
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
+from tapegrad.nn.core.state_names import LoadReport, names_after
 from tapegrad.nn.core.summary import summary_html, summary_text
 from tapegrad.nn.methods.advice import absent_attribute
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.compiling.compiled import Compiled
     from tapegrad.autograd.core.types import Operand
     from tapegrad.devices import Device
+    from tapegrad.nn.core.state_names import Rename
 
 __all__ = ["Python"]
 
@@ -149,31 +151,54 @@ class Python(Part):
         return {name: np.array(devices.to_numpy(array_of(t))) for name, t in named}
 
     def load_state_dict(
-        self, state: Mapping[str, Operand], *, strict: bool = True
-    ) -> tuple[list[str], list[str]]:
-        """Copy parameters and buffers from `state`; returns (names it lacks, names it has besides).
+        self,
+        state: Mapping[str, Operand],
+        *,
+        strict: bool = True,
+        rename: Rename | None = None,
+        skip_shapes: bool = False,
+    ) -> LoadReport:
+        """Copy parameters and buffers from `state`; returns what matched, and what did not.
 
-        strict: both must be empty.  Raises KeyError with every name that is missing or unexpected,
-        and ValueError with every shape that differs; an error leaves the module unchanged.
+        strict:      the state must have each name of the module, and no other
+        rename:      the module's names for those of the state: a dict of patterns,
+                     {"features.*.**": "body.*.**"}, where `*` is one part of a name and `**` any
+                     text; of compiled regular expressions; or a function of a name.  None in the
+                     place of a new name leaves the entry out
+        skip_shapes: what has another shape is left as it is, and named in the report
+        The report is the pair (names that the state lacks, names it has besides), with `matched`,
+        `different`, `omitted`.  Raises KeyError with every name that is missing or unexpected,
+        ValueError with every shape that differs, or two names that `rename` makes one; an error
+        leaves the module unchanged.
         """
         named: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        missing, extra = sorted(named.keys() - state.keys()), sorted(state.keys() - named.keys())
-        common = {name: t for name, t in named.items() if name in state}
-        wrong = [
-            f"{name} is {np.shape(state[name])}, expected {t.shape}"
+        sources, omitted = names_after(state, rename)
+        missing = sorted(named.keys() - sources.keys())
+        extra = sorted(sources.keys() - named.keys())
+        common = {name: t for name, t in named.items() if name in sources}
+        different = {
+            name: (t.shape, np.shape(state[sources[name]]))
             for name, t in common.items()
-            if np.shape(state[name]) != t.shape
-        ]
+            if np.shape(state[sources[name]]) != t.shape
+        }
+        wrong = [f"{name} is {has}, expected {was}" for name, (was, has) in different.items()]
         if strict and (missing or extra):
             shapes = f"; {'; '.join(wrong)}" if wrong else ""
             raise KeyError(f"state_dict: missing {missing}, not in the module {extra}{shapes}")
-        if wrong:
+        if wrong and not skip_shapes:
             raise ValueError(f"state_dict: {'; '.join(wrong)}")
+        matched = {name: sources[name] for name in common if name not in different}
+        # all are converted before the first is written: a failure leaves the module as it was
+        values = {
+            name: devices.to_device(
+                as_array(state[source], common[name].dtype), common[name].device
+            )
+            for name, source in matched.items()
+        }
         with no_grad():
-            for name, t in common.items():
-                value = devices.to_device(as_array(state[name], t.dtype), t.device)
-                ops.assign(t.detach(), value)
-        return missing, extra
+            for name, value in values.items():
+                ops.assign(common[name].detach(), value)
+        return LoadReport(missing, extra, matched, different, omitted)
 
     def to(self, device: str | Device) -> Self:
         """Move parameters and buffers to a device; returns self.

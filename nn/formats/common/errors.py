@@ -92,6 +92,7 @@ class Limits:
     max_ndim:     axes of an array
     max_expanded: bytes of all arrays with overlapping entries (stride 0) together, each entry
                   counted as often as it appears
+    max_ratio:    bytes that each byte of a deflated file may become, beyond max_expanded
     max_overhead: bytes of Python objects other than array data; None: 48 MB and a quarter of the
                   file's size
     """
@@ -102,7 +103,12 @@ class Limits:
     max_ndim: int = 32
     max_expanded: int = 64_000_000
     max_overhead: int | None = None
+    max_ratio: int = 100
 
     def overhead(self, size: int) -> int:
         """Return how many bytes of Python objects a file of `size` bytes may need."""
         return 48_000_000 + size // 4 if self.max_overhead is None else self.max_overhead
+
+    def inflated(self, size: int) -> int:
+        """Return how many bytes a deflated file of `size` bytes may become."""
+        return self.max_expanded + self.max_ratio * size

@@ -22,7 +22,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 
-__all__ = ["Built", "Name", "read_pickle"]
+__all__ = ["Built", "Name", "Outside", "read_pickle"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,21 @@ class Built:
     pairs: dict[Any, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Outside:
+    """What lies outside the pickle, by the key that its writer knows it by (a "persistent id")."""
+
+    key: Any
+
+
 _MARK = object()
 _unescape = codecs.getdecoder("raw-unicode-escape")  # found now: reading a file imports nothing
 _PRICE = 100  # bytes of an object of Python, or of an entry of a dict
 
 
 class _Machine:
-    def __init__(self, data: bytes, place: str | None, limits: Limits):
-        self.data, self.place, self.limits = data, place, limits
+    def __init__(self, data: bytes, place: str | None, limits: Limits, outside: bool):
+        self.data, self.place, self.limits, self.outside = data, place, limits, outside
         self.at = self.nodes = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -294,6 +301,12 @@ def _escaped(m: _Machine) -> None:
     m.push(_unescape(m.line().encode("utf-8", "surrogatepass"))[0])
 
 
+def _outside(m: _Machine) -> None:
+    if not m.outside:
+        raise m.error(UnsupportedError, "an opcode for data", "'Q'")
+    m.push(Outside(m.pop()))
+
+
 _STEPS: dict[int, Callable[[_Machine], None]] = {
     0x80: lambda m: None if m.number("B") <= 5 else _too_new(m),
     0x95: lambda m: m.number("Q"),
@@ -348,6 +361,7 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     ord("R"): _reduce,
     0x81: _reduce,
     ord("b"): _build,
+    ord("Q"): _outside,
 }
 
 
@@ -355,13 +369,20 @@ def _too_new(m: _Machine) -> None:
     raise m.error(UnsupportedError, "a pickle of protocol 0 to 5")
 
 
-def read_pickle(data: bytes, place: str | None = None, limits: Limits | None = None) -> Any:
+def read_pickle(
+    data: bytes,
+    place: str | None = None,
+    limits: Limits | None = None,
+    *,
+    outside: bool = False,
+) -> Any:
     """What a pickle holds: numbers, texts, bytes, lists, tuples, dicts, `Name` and `Built`.
 
+    outside: whether it may refer to what lies elsewhere, which becomes `Outside`
     Nothing is imported and nothing is called.
     Raises FormatError, or one of its children, for bytes that are no pickle of data.
     """
-    machine = _Machine(data, place, limits or Limits())
+    machine = _Machine(data, place, limits or Limits(), outside)
     try:
         found = machine.run()
     except (ValueError, OverflowError) as error:

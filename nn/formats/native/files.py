@@ -44,8 +44,8 @@ JAVA = (
     "nn.load reads)"
 )
 NOT_OURS = (
-    "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
-    "into a module by load_state_dict)"
+    "a file saved by tapegrad (nn.load_weights reads arrays alone, and load_state_dict puts them "
+    "into a module)"
 )
 
 # Saving ---------------------------------------------------------------------------------------
@@ -134,14 +134,39 @@ def _recognises(first: bytes) -> bool:
     return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**32
 
 
-files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))
+def read_arrays(
+    path: str | os.PathLike[str] | bytes, limits: Limits | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of any safetensors file by name.  Raises FormatError, OSError."""
+    return safetensors_file.read(path, limits)[0]
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray[Any, Any]], path: str | os.PathLike[str]) -> None:
+    """Write arrays by name, without a module.  Raises UnsupportedError, OSError."""
+    with replaced(path) as stream:
+        safetensors_file.write(stream, arrays, {})
+
+
+files.register_format(
+    files.FileFormat(
+        files.NATIVE,
+        (".safetensors",),
+        load,
+        save,
+        _recognises,
+        read_arrays=read_arrays,
+        write_arrays=write_arrays,
+    )
+)
 
 
 # Weights by the names of their layers -------------------------------------------------------------
 
 
 @register_service("save_weights")
-def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathLike[str]) -> None:
+def write_layer_weights(
+    table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathLike[str]
+) -> None:
     """Write arrays by layer and name, called "layer/weight" in the file, without gradients.
 
     Raises UnsupportedError for a dtype that the format lacks, OSError for the file itself.
@@ -157,10 +182,10 @@ def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathL
 
 
 @register_service("load_weights")
-def load_weights(
+def read_layer_weights(
     path: str | os.PathLike[str], limits: Limits | None = None
 ) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-    """Return {layer: {name: array}} as `save_weights` wrote it.
+    """Return {layer: {name: array}} as `write_layer_weights` wrote it.
 
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """

@@ -31,7 +31,9 @@ __all__ = ["parse_json", "read", "write"]
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
+_BRAIN = np.dtype("V2")  # bfloat16, which NumPy lacks: such arrays become float32
 _DTYPES: dict[str, np.dtype[Any]] = {
+    "BF16": _BRAIN,
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
@@ -45,7 +47,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items() if dtype != _BRAIN}
 _EXPANSION = 40  # an upper bound: bytes of Python objects that one byte of JSON may become
 
 
@@ -62,6 +64,7 @@ def read(
 
     path: the file's path, or its bytes
     data: False reads no data: the arrays have shapes and dtypes, and no memory of their own
+    bfloat16, which NumPy lacks, becomes float32, with equal values.
     Raises FormatError or one of its subclasses; OSError for the file itself.
     """
     limits = limits or Limits()
@@ -112,12 +115,17 @@ def _read(
     arrays: Arrays = {}
     for key, dtype, shape, start, stop in entries:
         if not data:
-            arrays[key] = np.broadcast_to(np.empty((), dtype), shape)
+            shown = np.dtype(np.float32) if dtype == _BRAIN else dtype
+            arrays[key] = np.broadcast_to(np.empty((), shown), shape)
             continue
         array = arrays[key] = np.empty(shape, dtype)
         if stop > start:
             _read_into(stream, array, name, key)
-        if dtype == np.bool and array.view(np.uint8).max(initial=0) > 1:
+        if dtype == _BRAIN:
+            wide = array.view(np.uint16).astype(np.uint32)
+            wide <<= 16
+            arrays[key] = wide.view(np.float32)
+        elif dtype == np.bool and array.view(np.uint8).max(initial=0) > 1:
             at = 8 + length + start
             raise FormatError("booleans, 0 or 1", "another byte", file=name, offset=at, path=key)
     return arrays, metadata
