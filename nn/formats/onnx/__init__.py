@@ -1,0 +1,1 @@
+"""tapegrad.nn.formats.onnx: models in ONNX's format, written from recorded calls, and read."""

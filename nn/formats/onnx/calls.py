@@ -1,0 +1,136 @@
+"""The tables of what is written for each primitive: a function from a Call to its Values.
+
+`@writes("name", …)` enters a function for primitives; `refuses("reason", "name", …)` says why ONNX
+cannot have one.  A test demands one or the other for every primitive that is declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.nn.formats.common.errors import UnsupportedError
+from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+from tapegrad.nn.formats.onnx.dims import Dim, Size
+
+__all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "positive", "refuses", "writes"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A recorded call that is being written.
+
+    operands: Values, numbers, None, and lists of these
+    shapes:   of each operand, a list of them for a list, () for a number
+    settings: of the call, Dims among them where they depend on the batch
+    results:  (dtype, shape) of each result, those of a list and auxiliary ones in their order
+    constants: of each operand, its array if the file has it, else None
+    """
+
+    builder: GraphBuilder
+    primitive: Primitive
+    operands: tuple[Any, ...]
+    shapes: tuple[Any, ...]
+    settings: dict[str, Any]
+    results: tuple[tuple[np.dtype[Any], tuple[Size, ...]], ...]
+    constants: tuple[Any, ...]
+
+    @property
+    def x(self) -> Value:
+        """The first operand."""
+        return self.value(0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the first result."""
+        return self.results[0][0]
+
+    @property
+    def shape(self) -> tuple[Size, ...]:
+        """The shape of the first result."""
+        return self.results[0][1]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of the first operand."""
+        return len(self.shapes[0])
+
+    def value(self, index: int, dtype: Any = None) -> Value:
+        """An operand as a Value; a number in the dtype, of the result if none is given."""
+        operand = self.operands[index]
+        if isinstance(operand, Value):
+            return operand if dtype is None else operand.cast(dtype)
+        return self.builder.number(operand, self.dtype if dtype is None else dtype)
+
+    def setting(self, name: str) -> Any:
+        """A setting, with its default."""
+        return self.settings.get(name, self.primitive.settings[name])
+
+    def axes(self, name: str = "axis") -> tuple[int, ...] | None:
+        """A setting of axes, counted from 0; None for all axes."""
+        axes = self.setting(name)
+        if axes is None:
+            return None
+        listed = axes if isinstance(axes, (tuple, list)) else (axes,)
+        return tuple(int(axis) % max(self.ndim, 1) for axis in listed)
+
+    def promoted(self) -> list[Value]:
+        """The operands in the dtypes in which the primitive's ufunc computes them."""
+        function = self.primitive.inline
+        if function is None:
+            raise UnsupportedError(f"{self.primitive.name} is no ufunc")
+        kinds: list[Any] = []
+        for operand in self.operands:
+            if isinstance(operand, (Value, np.generic)):
+                kinds.append(operand.dtype)
+            else:
+                kinds.append(np.dtype(bool) if type(operand) is bool else type(operand))
+        *dtypes, _ = function.resolve_dtypes((*kinds, None))
+        return [self.value(i, dtype) for i, dtype in enumerate(dtypes)]
+
+
+Exporter: TypeAlias = Callable[[Call], Value | Sequence[Value]]
+E = TypeVar("E", bound=Exporter)
+
+EXPORTERS: dict[str, Exporter] = {}
+REASONS: dict[str, str] = {}
+
+
+def writes(*names: str) -> Callable[[E], E]:
+    """Enter a function for primitives.  Raises TypeError for one that has a function already."""
+
+    def enter(function: E) -> E:
+        for name in names:
+            if name in EXPORTERS or name in REASONS:
+                raise TypeError(f"{name} has an entry already")
+            EXPORTERS[name] = function
+        return function
+
+    return enter
+
+
+def refuses(reason: str, *names: str) -> None:
+    """Say why no file can have these primitives."""
+    for name in names:
+        if name in EXPORTERS or name in REASONS:
+            raise TypeError(f"{name} has an entry already")
+        REASONS[name] = reason
+
+
+def fixed(sizes: Sequence[Size], what: str) -> list[int]:
+    """Sizes that may not depend on the batch.  Raises UnsupportedError, which says `what` does."""
+    if any(isinstance(size, Dim) for size in sizes):
+        raise UnsupportedError(
+            f"{what} depends on the size of the batch, which ONNX's operator cannot say; export "
+            "with dynamic_batch=False"
+        )
+    return [int(size) for size in sizes if not isinstance(size, Dim)]
+
+
+def positive(axis: int, ndim: int) -> int:
+    """An axis counted from 0."""
+    return int(axis) % max(ndim, 1)

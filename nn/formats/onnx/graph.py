@@ -1,0 +1,79 @@
+"""An ONNX graph as data: what the writer makes and the reader takes apart.
+
+It has no more than the file: names of values, operators by name, attributes as Python values
+(int, float, str, arrays, lists of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+__all__ = ["DTYPES", "ELEMENT_TYPES", "Array", "Attribute", "Graph", "Model", "Node", "ValueInfo"]
+
+Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
+
+# ONNX's number of an element type -> NumPy's dtype.
+DTYPES: dict[int, np.dtype[np.generic]] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.uint8),
+    3: np.dtype(np.int8),
+    4: np.dtype(np.uint16),
+    5: np.dtype(np.int16),
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    9: np.dtype(np.bool_),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+    12: np.dtype(np.uint32),
+    13: np.dtype(np.uint64),
+}
+ELEMENT_TYPES: dict[np.dtype[np.generic], int] = {dtype: n for n, dtype in DTYPES.items()}
+
+Attribute: TypeAlias = "int | float | str | bytes | Array | Graph | Sequence[int] | Sequence[float] | Sequence[str]"
+
+
+@dataclass
+class Node:
+    """One operator; "" among `inputs` is an input that is left out."""
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+    name: str = ""
+    domain: str = ""
+
+
+@dataclass
+class ValueInfo:
+    """Name, dtype and shape of an input or output; a length is a number, a name, or None."""
+
+    name: str
+    dtype: np.dtype[np.generic] | None
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which they can run, and the arrays that the file has."""
+
+    nodes: list[Node]
+    inputs: list[ValueInfo]
+    outputs: list[ValueInfo]
+    initializers: dict[str, Array]
+    name: str = "graph"
+
+
+@dataclass
+class Model:
+    """A graph and the version of the operators in it."""
+
+    graph: Graph
+    opset: int
+    producer: str = "tapegrad"
+    ir_version: int = 8
+    domains: Mapping[str, int] = field(default_factory=dict)  # besides ONNX's own

@@ -1,0 +1,628 @@
+"""Elementwise primitives: ufuncs, selections, special functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+import numpy as np
+
+from tapegrad.nn.formats.common.errors import UnsupportedError
+from tapegrad.nn.formats.onnx.building import Value
+from tapegrad.nn.formats.onnx.calls import Call, refuses, writes
+
+__all__: list[str] = []
+
+BOOL = np.dtype(bool)
+
+# Primitive -> ONNX's operator of the same meaning, on operands in the dtype of the ufunc's loop.
+SAME = {
+    "ceil": "Ceil", "floor": "Floor", "rint": "Round", "sqrt": "Sqrt",
+    "subtract": "Sub", "divide": "Div", "negative": "Neg", "reciprocal": "Reciprocal",
+    "power": "Pow", "exp": "Exp", "log": "Log", "absolute": "Abs", "fabs": "Abs",
+    "sin": "Sin", "cos": "Cos", "tan": "Tan", "arcsin": "Asin", "arccos": "Acos",
+    "arctan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "tanh": "Tanh", "arcsinh": "Asinh",
+    "arccosh": "Acosh", "arctanh": "Atanh",
+}  # fmt: skip
+# The same, where booleans have an operator of their own.
+ON_BOOLEANS = {
+    "add": ("Add", "Or"), "multiply": ("Mul", "And"), "maximum": ("Max", "Or"),
+    "minimum": ("Min", "And"),
+}  # fmt: skip
+COMPARISONS = {
+    "less": "Less", "less_equal": "LessOrEqual", "greater": "Greater",
+    "greater_equal": "GreaterOrEqual", "equal": "Equal",
+}  # fmt: skip
+LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor"}
+UNCHANGED = (
+    "positive", "conjugate", "identity", "real", "to_device", "scale_gradient", "penalize_l1",
+    "add_gradient", "watch_gradient", "copy", "check_positions",
+)  # fmt: skip
+
+
+def _same(op: str) -> Callable[[Call], Value]:
+    return lambda call: call.builder.op(op, *call.promoted())
+
+
+for _name, _op in SAME.items():
+    writes(_name)(_same(_op))
+
+
+def _or_logic(op: str, logic: str) -> Callable[[Call], Value]:
+    def write(call: Call) -> Value:
+        operands = call.promoted()
+        return call.builder.op(logic if operands[0].dtype == BOOL else op, *operands)
+
+    return write
+
+
+for _name, (_op, _logic) in ON_BOOLEANS.items():
+    writes(_name)(_or_logic(_op, _logic))
+
+
+def _comparison(op: str) -> Callable[[Call], Value]:
+    def write(call: Call) -> Value:
+        x1, x2 = call.promoted()
+        if x1.dtype == BOOL and op != "Equal":
+            x1, x2 = x1.cast(np.int32), x2.cast(np.int32)
+        return x1.compare(op, x2)
+
+    return write
+
+
+for _name, _op in COMPARISONS.items():
+    writes(_name)(_comparison(_op))
+
+
+def _logic(op: str) -> Callable[[Call], Value]:
+    return lambda call: call.builder.op(op, call.value(0, bool), call.value(1, bool))
+
+
+for _name, _op in LOGIC.items():
+    writes(_name)(_logic(_op))
+
+
+@writes(*UNCHANGED)
+def _unchanged(call: Call) -> Value:
+    return call.x
+
+
+@writes("replace_gradients")
+def _unchanged_list(call: Call) -> list[Value]:
+    return list(call.operands[0])
+
+
+@writes("not_equal")
+def _not_equal(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    return ~x1.compare("Equal", x2)
+
+
+@writes("logical_not")
+def _logical_not(call: Call) -> Value:
+    return ~call.value(0, bool)
+
+
+@writes("trunc")
+def _trunc(call: Call) -> Value:
+    return _truncated(call.promoted()[0])
+
+
+def _truncated(x: Value) -> Value:
+    if x.dtype.kind != "f":
+        return x
+    w = x.builder
+    return w.where(x.compare("Less", 0), w.op("Ceil", x), w.op("Floor", x))
+
+
+@writes("fractional_part")
+def _fractional_part(call: Call) -> Value:
+    x = call.x
+    y = x - _truncated(x)
+    return x.builder.where(_is_infinite(x), 0.0, y)
+
+
+@writes("square")
+def _square(call: Call) -> Value:
+    x = call.promoted()[0]
+    return x * x
+
+
+def _modulo(x1: Value, x2: Value) -> Value:
+    """The remainder with the divisor's sign, as Python's %."""
+    w = x1.builder
+    if x1.dtype.kind != "f":
+        return w.op("Mod", x1, x2)
+    rest = w.op("Mod", x1, x2, fmod=1)
+    wrong = ~rest.compare("Equal", 0) & (rest.compare("Less", 0) ^ x2.compare("Less", 0))
+    return w.where(wrong, rest + x2, rest)
+
+
+@writes("remainder")
+def _remainder(call: Call) -> Value:
+    return _modulo(*call.promoted())
+
+
+@writes("fmod")
+def _fmod(call: Call) -> Value:
+    return call.builder.op("Mod", *call.promoted(), fmod=1)
+
+
+@writes("floor_divide")
+def _floor_divide(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    quotient = (x1 - _modulo(x1, x2)) / x2
+    return call.builder.op("Round", quotient) if x1.dtype.kind == "f" else quotient
+
+
+@writes("isnan")
+def _isnan(call: Call) -> Value:
+    return _is_nan(call.value(0))
+
+
+def _is_nan(x: Value) -> Value:
+    if x.dtype.kind == "f":
+        return x.builder.op("IsNaN", x, dtype=BOOL)
+    return x.builder.op("Xor", *(x.compare("Equal", x),) * 2)
+
+
+def _is_infinite(x: Value) -> Value:
+    wide = x.cast(np.float32) if x.dtype != np.float64 else x
+    return x.builder.op("IsInf", wide, dtype=BOOL)
+
+
+@writes("isinf")
+def _isinf(call: Call) -> Value:
+    return _is_infinite(call.x)
+
+
+@writes("isfinite")
+def _isfinite(call: Call) -> Value:
+    return ~(_is_infinite(call.x) | _is_nan(call.x))
+
+
+@writes("isreal")
+def _isreal(call: Call) -> Value:
+    return call.x.builder.op("Or", _is_nan(call.x), ~_is_nan(call.x))
+
+
+@writes("iscomplex")
+def _iscomplex(call: Call) -> Value:
+    return _is_nan(call.x) & ~_is_nan(call.x)
+
+
+@writes("imag")
+def _imag(call: Call) -> Value:
+    return call.builder.where(_is_nan(call.x), 0, call.x * 0)
+
+
+@writes("heaviside")
+def _heaviside(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    w = call.builder
+    one, zero = w.number(1, x1.dtype), w.number(0, x1.dtype)
+    step = w.where(x1.compare("Greater", 0), one, w.where(x1.compare("Less", 0), zero, x1))
+    return w.where(x1.compare("Equal", 0), x2, step)
+
+
+@writes("fmax", "fmin")
+def _ignoring_nan(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    w = call.builder
+    op = "Max" if call.primitive.name == "fmax" else "Min"
+    if x1.dtype == BOOL:
+        return x1 | x2 if op == "Max" else x1 & x2
+    both = w.op(op, x1, x2)
+    if x1.dtype.kind != "f":
+        return both
+    return w.where(_is_nan(x1), x2, w.where(_is_nan(x2), x1, both))
+
+
+# Exponentials and logarithms ---------------------------------------------------------------------
+
+
+@writes("expm1")
+def _expm1(call: Call) -> Value:
+    x = call.promoted()[0]
+    w = call.builder
+    half = w.op("Tanh", x * 0.5)
+    small = (half * 2) / (1 - half)  # expm1(x) = 2t / (1 - t) with t = tanh(x/2)
+    return w.where(w.op("Abs", x).compare("Less", 1), small, w.op("Exp", x) - 1)
+
+
+@writes("log1p")
+def _log1p(call: Call) -> Value:
+    return log1p(call.promoted()[0])
+
+
+def log1p(x: Value) -> Value:
+    """log(1 + x), with all its digits near 0 (W. Kahan's way)."""
+    w = x.builder
+    u = x + 1
+    log = w.op("Log", u)
+    small = log * (x / (u - 1))
+    near = w.op("Abs", x).compare("Less", 1)
+    return w.where(u.compare("Equal", 1), x, w.where(near, small, log))
+
+
+def _log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
+    """log(b^x1 + b^x2) to the base b = e^scale."""
+    w = x1.builder
+    top, gap = w.op("Max", x1, x2), w.op("Abs", x1 - x2)
+    rest = log1p(w.op("Exp", gap * -scale))
+    if scale != 1.0:
+        rest = rest / scale
+    same = x1.compare("Equal", x2)  # infinities too, whose difference is NaN
+    return w.where(same, x1 + math.log(2) / scale, top + rest)
+
+
+@writes("logaddexp")
+def _logaddexp(call: Call) -> Value:
+    return _log_of_sum(*call.promoted())
+
+
+@writes("logaddexp2")
+def _logaddexp2(call: Call) -> Value:
+    return _log_of_sum(*call.promoted(), scale=math.log(2))
+
+
+@writes("exp2")
+def _exp2(call: Call) -> Value:
+    x = call.promoted()[0]
+    return call.builder.op("Pow", call.builder.number(2, x.dtype), x)
+
+
+@writes("exp10")
+def _exp10(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    return call.builder.op("Pow", call.builder.number(10, x.dtype), x)
+
+
+@writes("log2", "log10")
+def _log_to_base(call: Call) -> Value:
+    base = 2 if call.primitive.name == "log2" else 10
+    return call.builder.op("Log", call.promoted()[0]) * (1 / math.log(base))
+
+
+@writes("cbrt")
+def _cbrt(call: Call) -> Value:
+    x = call.promoted()[0]
+    w = call.builder
+    root = w.op("Pow", w.op("Abs", x), w.number(1 / 3, x.dtype))
+    return w.op("Sign", x) * root
+
+
+@writes("ldexp")
+def _ldexp(call: Call) -> Value:
+    x1 = call.value(0, call.dtype)
+    power = call.builder.op("Pow", call.builder.number(2, x1.dtype), call.value(1, x1.dtype))
+    return x1 * power
+
+
+# Signs, sizes, angles ----------------------------------------------------------------------------
+
+
+def _is_negative(x: Value) -> Value:
+    """Whether the sign bit is set: -0 has it too."""
+    below = x.compare("Less", 0)
+    return below | (1.0 / x).compare("Less", 0) if x.dtype.kind == "f" else below
+
+
+@writes("signbit")
+def _signbit(call: Call) -> Value:
+    return _is_negative(call.promoted()[0])
+
+
+@writes("copysign")
+def _copysign(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    size = call.builder.op("Abs", x1)
+    return call.builder.where(_is_negative(x2), -size, size)
+
+
+@writes("hypot")
+def _hypot(call: Call) -> Value:
+    w = call.builder
+    x1, x2 = (w.op("Abs", x) for x in call.promoted())
+    top, low = w.op("Max", x1, x2), w.op("Min", x1, x2)
+    ratio = low / w.where(top.compare("Equal", 0), 1.0, top)
+    return top * w.op("Sqrt", ratio * ratio + 1)
+
+
+@writes("deg2rad", "radians")
+def _radians(call: Call) -> Value:
+    return call.promoted()[0] * (math.pi / 180)
+
+
+@writes("rad2deg", "degrees")
+def _degrees(call: Call) -> Value:
+    return call.promoted()[0] * (180 / math.pi)
+
+
+@writes("arctan2")
+def _arctan2(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    w = call.builder
+    right = w.op("Atan", x1 / w.where(x2.compare("Equal", 0), 1.0, x2))
+    negative = _is_negative(x1)
+    turned = right + w.where(negative, w.number(-math.pi, x1.dtype), math.pi)
+    half = w.number(math.pi / 2, x1.dtype)
+    upright = w.where(x1.compare("Equal", 0), x1, w.where(negative, -half, half))
+    on_axis = w.where(x2.compare("Less", 0), turned, right)
+    return w.where(x2.compare("Equal", 0), upright, on_axis)
+
+
+@writes("signum", "absolute_slope", "phase")
+def _sign(call: Call) -> Value:
+    return call.builder.op("Sign", call.x)
+
+
+@writes("sinc")
+def _sinc(call: Call) -> Value:
+    x = call.value(0, call.dtype) * math.pi
+    w = call.builder
+    zero = x.compare("Equal", 0)
+    return w.where(zero, 1.0, w.op("Sin", x) / w.where(zero, 1.0, x))
+
+
+@writes("over_cosh_squared")
+def _over_cosh_squared(call: Call) -> Value:
+    size = call.builder.op("Cosh", call.value(1, call.dtype))
+    return call.value(0, call.dtype) / size / size
+
+
+# Selections --------------------------------------------------------------------------------------
+
+
+@writes("where")
+def _where(call: Call) -> Value:
+    return call.builder.where(
+        call.value(0, bool), call.value(1, call.dtype), call.value(2, call.dtype)
+    )
+
+
+@writes("larger_share")
+def _larger_share(call: Call) -> Value:
+    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
+    x1, x2 = call.value(0, dtype), call.value(1, dtype)
+    larger = x1.compare("Greater", x2).cast(call.dtype)
+    return larger + x1.compare("Equal", x2).cast(call.dtype) * 0.5
+
+
+@writes("clip")
+def _clip(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    low, high = call.setting("a_min"), call.setting("a_max")
+    w = call.builder
+    if low is not None and high is not None and low > high:
+        return w.op("Min", w.op("Max", x, w.number(low, x.dtype)), w.number(high, x.dtype))
+    bounds = [None if b is None else w.number(b, x.dtype) for b in (low, high)]
+    return w.op("Clip", x, *bounds)
+
+
+@writes("guarded_divide")
+def _guarded_divide(call: Call) -> Value:
+    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
+    zero = x2.compare("Equal", 0)
+    w = call.builder
+    return w.where(zero, x1 * 0, x1 / w.where(zero, 1.0, x2))
+
+
+@writes("guarded_sqrt")
+def _guarded_sqrt(call: Call) -> Value:
+    return call.builder.op("Sqrt", call.x)
+
+
+@writes("guarded_power")
+def _guarded_power(call: Call) -> Value:
+    size, p = call.builder.op("Abs", call.x), call.setting("p")
+    if p == 1:
+        return size
+    return size * size if p == 2 else call.builder.op("Pow", size, _exponent(call, p))
+
+
+def _exponent(call: Call, p: float) -> Value:
+    return call.builder.number(p, call.dtype)
+
+
+@writes("step_with_gate")
+def _step_with_gate(call: Call) -> Value:
+    return call.x.compare("Greater", call.setting("threshold")).cast(call.dtype)
+
+
+@writes("nan_unless_zero")
+def _nan_unless_zero(call: Call) -> Value:
+    w = call.builder
+    x = call.x
+    total = w.reduce("ReduceSum", w.op("Abs", call.value(1)), (-1, -2), keepdims=True)
+    near = w.op("Abs", x).compare("LessOrEqual", total * call.setting("share"))
+    return w.where(call.value(2, bool) & ~near, w.number(math.nan, x.dtype), x * 0)
+
+
+# Conversions -------------------------------------------------------------------------------------
+
+
+@writes("cast", "to_index", "to_int32", "indices_within", "class_labels")
+def _cast(call: Call) -> Value:
+    if call.primitive.name == "class_labels" and call.setting("ignored") is not None:
+        ignored = call.x.compare("Equal", call.setting("ignored"))
+        return call.builder.where(ignored, -1, call.value(0, call.dtype))
+    return call.value(0, call.dtype)
+
+
+@writes("to_integer")
+def _to_integer(call: Call) -> Value:
+    x = call.x
+    if call.dtype == BOOL:
+        return ~x.compare("Equal", 0) if x.dtype != BOOL else x
+    return x.cast(call.dtype)
+
+
+@writes("round")
+def _round(call: Call) -> Value:
+    decimals = call.setting("decimals")
+    w = call.builder
+    if call.x.dtype.kind != "f":
+        if decimals < 0:
+            raise UnsupportedError("integers are rounded to tens by no operator of ONNX")
+        return call.x
+    if not decimals:
+        return w.op("Round", call.x)
+    scale = 10.0**decimals
+    return w.op("Round", call.x * scale) / scale
+
+
+# Activations and special functions ---------------------------------------------------------------
+
+ACTIVATIONS = {"relu": "Relu", "softsign": "Softsign", "sigmoid": "Sigmoid", "expit": "Sigmoid"}
+
+
+def _activation(op: str) -> Callable[[Call], Value]:
+    return lambda call: call.builder.op(op, call.value(0, call.dtype))
+
+
+for _name, _op in ACTIVATIONS.items():
+    writes(_name)(_activation(_op))
+
+
+@writes("erf")
+def _erf(call: Call) -> Value:
+    return call.builder.op("Erf", call.value(0, call.dtype))
+
+
+@writes("erfc")
+def _erfc(call: Call) -> Value:
+    return 1 - call.builder.op("Erf", call.value(0, call.dtype))
+
+
+@writes("ndtr")
+def _ndtr(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    return (call.builder.op("Erf", x * math.sqrt(0.5)) + 1) * 0.5
+
+
+@writes("logit")
+def _logit(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    return call.builder.op("Log", x / (1 - x))
+
+
+@writes("log_expit")
+def _log_expit(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    return -_log_of_sum(-x, call.builder.number(0, x.dtype))
+
+
+def _times_log(x1: Value, log: Value) -> Value:
+    """x1 · log, and 0 where x1 is 0 and the logarithm is not NaN."""
+    w = x1.builder
+    free = x1.compare("Equal", 0) & ~_is_nan(log)
+    return w.where(free, 0.0, x1 * log)
+
+
+@writes("xlogy")
+def _xlogy(call: Call) -> Value:
+    return _times_log(
+        call.value(0, call.dtype), call.builder.op("Log", call.value(1, call.dtype))
+    )
+
+
+@writes("xlog1py")
+def _xlog1py(call: Call) -> Value:
+    return _times_log(call.value(0, call.dtype), log1p(call.value(1, call.dtype)))
+
+
+@writes("entr")
+def _entr(call: Call) -> Value:
+    x = call.value(0, call.dtype)
+    w = call.builder
+    y = -(x * w.op("Log", x))
+    low = w.where(x.compare("Less", 0), w.number(-math.inf, x.dtype), y)
+    return w.where(x.compare("Equal", 0), 0.0, low)
+
+
+def _relative_entropy(call: Call) -> Value:
+    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
+    w = call.builder
+    inside = x1.compare("Greater", 0) & x2.compare("Greater", 0)
+    at_zero = x1.compare("Equal", 0) & x2.compare("GreaterOrEqual", 0)
+    one = w.number(1, x1.dtype)
+    ratio = w.where(inside, x1, one) / w.where(inside, x2, one)
+    y = w.where(inside, x1 * w.op("Log", ratio), w.number(math.inf, x1.dtype))
+    known = w.where(at_zero, 0.0, y)
+    return w.where(_is_nan(x1) | _is_nan(x2), x1 + x2, known)
+
+
+@writes("rel_entr")
+def _rel_entr(call: Call) -> Value:
+    return _relative_entropy(call)
+
+
+@writes("kl_div")
+def _kl_div(call: Call) -> Value:
+    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
+    w = call.builder
+    y = _relative_entropy(call)
+    return w.where(w.op("IsInf", y, dtype=BOOL), y, y - x1 + x2)
+
+
+@writes("boxcox")
+def _boxcox(call: Call) -> Value:
+    x, order = call.value(0, call.dtype), call.value(1, call.dtype)
+    w = call.builder
+    log = w.op("Log", x)
+    zero = order.compare("Equal", 0)
+    safe = w.where(zero, 1.0, order)
+    return w.where(zero, log, (w.op("Pow", x, safe) - 1) / safe)
+
+
+def _bits(op: str, logic: str) -> Callable[[Call], Value]:
+    def write(call: Call) -> Value:
+        operands = call.promoted()
+        if operands[0].dtype == BOOL:
+            return call.builder.op(logic, *operands)
+        _needs(call, 18)
+        return call.builder.op(op, *operands)
+
+    return write
+
+
+def _needs(call: Call, opset: int) -> None:
+    if call.builder.opset < opset:
+        raise UnsupportedError(
+            f"{call.primitive.name} needs opset {opset}, and the file has {call.builder.opset}"
+        )
+
+
+for _name, _op, _of_bools in (
+    ("bitwise_and", "BitwiseAnd", "And"),
+    ("bitwise_or", "BitwiseOr", "Or"),
+    ("bitwise_xor", "BitwiseXor", "Xor"),
+    ("invert", "BitwiseNot", "Not"),
+):
+    writes(_name)(_bits(_op, _of_bools))
+
+
+@writes("left_shift", "right_shift")
+def _shift(call: Call) -> Value:
+    x1, x2 = call.promoted()
+    if x1.dtype.kind != "u":
+        raise UnsupportedError("ONNX shifts the bits of unsigned integers only")
+    direction = "LEFT" if call.primitive.name == "left_shift" else "RIGHT"
+    return call.builder.op("BitShift", x1, x2, direction=direction)
+
+
+refuses("ONNX has no operator that counts bits, or takes numbers apart into them",
+        "bitwise_count", "packbits", "unpackbits", "binary_exponent", "nextafter")  # fmt: skip
+refuses("ONNX has no greatest common divisor", "gcd", "lcm")
+refuses("ONNX has no Bessel functions",
+        "special_i0", "i1", "i0e", "i1e", "iv", "ive", "k0", "k1", "kv", "j0", "j1", "jv", "y0",
+        "y1", "yv", "i0", "i0_derivative")  # fmt: skip
+refuses("ONNX has no gamma function, and none of its relatives",
+        "digamma", "gammaln", "gamma", "rgamma", "beta", "betaln", "gammainc", "gammaincc",
+        "polygamma")  # fmt: skip
+refuses("ONNX's error function has no inverse, and no scaled form",
+        "erfcx", "erfinv", "erfcinv", "ndtri", "log_ndtr")  # fmt: skip
+refuses("a derivative of sinc, of which ONNX has no stable form", "sinc_derivative")
+
