@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
-from tapegrad.nn.formats.onnx.dims import Dim, Size
+from tapegrad.nn.formats.onnx.dims import Dim, Size, Varying
 
 __all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "positive", "refuses", "writes"]
 
@@ -24,7 +24,7 @@ __all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "positive", "ref
 class Call:
     """A recorded call that is being written.
 
-    operands: Values, numbers, None, and lists of these
+    operands: Values, numbers (Dims too), None, and lists of these
     shapes:   of each operand, a list of them for a list, () for a number
     settings: of the call, Dims among them where they depend on the batch
     results:  (dtype, shape) of each result, those of a list and auxiliary ones in their order
@@ -64,11 +64,19 @@ class Call:
         operand = self.operands[index]
         if isinstance(operand, Value):
             return operand if dtype is None else operand.cast(dtype)
-        return self.builder.number(operand, self.dtype if dtype is None else dtype)
+        wanted = self.dtype if dtype is None else dtype
+        if isinstance(operand, Dim):
+            return self.builder.squeeze(self.builder.dim(operand), [0]).cast(wanted)
+        if isinstance(operand, Varying):
+            raise operand.refuse()
+        return self.builder.number(operand, wanted)
 
     def setting(self, name: str) -> Any:
-        """A setting, with its default."""
-        return self.settings.get(name, self.primitive.settings[name])
+        """A setting, with its default.  Raises UnsupportedError for one that varies."""
+        value = self.settings.get(name, self.primitive.settings[name])
+        if isinstance(value, Varying):
+            raise value.refuse()
+        return value
 
     def axes(self, name: str = "axis") -> tuple[int, ...] | None:
         """A setting of axes, counted from 0; None for all axes."""
@@ -87,6 +95,8 @@ class Call:
         for operand in self.operands:
             if isinstance(operand, (Value, np.generic)):
                 kinds.append(operand.dtype)
+            elif isinstance(operand, (Dim, Varying)):
+                kinds.append(int if isinstance(operand, Dim) else float)
             else:
                 kinds.append(np.dtype(bool) if type(operand) is bool else type(operand))
         *dtypes, _ = function.resolve_dtypes((*kinds, None))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
 
-__all__ = ["SIZES", "Dim", "Size", "merge", "product"]
+__all__ = ["SIZES", "Dim", "Size", "Varying", "merge", "product"]
 
 SIZES = (2, 3, 5)  # batch sizes of the recordings: none is 1, which would broadcast
 
@@ -82,7 +82,25 @@ class Dim:
         return k, c
 
 
-Size = int | Dim
+
+
+
+Size: TypeAlias = int | Dim
+
+
+class Varying:
+    """A setting that is no whole number and depends on the batch; most are about gradients alone."""
+
+    def __init__(self, parts: Sequence[Any], where: str) -> None:
+        shown = ", ".join(f"{part!r:.40}" for part in parts)
+        self.error = (
+            f"{where}: a value depends on the size of the batch and is no whole number ({shown}); "
+            "export with dynamic_batch=False"
+        )
+
+    def refuse(self) -> UnsupportedError:
+        """The error for a writer that needs the setting."""
+        return UnsupportedError(self.error)
 
 
 def reduced(values: Sequence[int]) -> Size:
@@ -101,15 +119,13 @@ def product(sizes: Sequence[Size]) -> Size:
 def merge(parts: Sequence[Any], where: str) -> Any:
     """One nest out of the nests that several recordings have in one place, Dims where they differ.
 
-    Raises UnsupportedError, which names the line `where`, for another difference.
+    Other differences are Varying; its error names the line `where`.
     """
     first = parts[0]
     if len(parts) == 1:
         return first
     if isinstance(first, (bool, np.bool_)) or first is None:
-        if any(part is not first and part != first for part in parts):
-            raise _differs(parts, where)
-        return first
+        return Varying(parts, where) if any(part != first for part in parts) else first
     if isinstance(first, (int, np.integer)) and all(
         isinstance(part, (int, np.integer)) for part in parts
     ):
@@ -132,13 +148,5 @@ def merge(parts: Sequence[Any], where: str) -> Any:
     if isinstance(first, float) and all(math.isnan(part) for part in parts):
         return first
     if any(type(part) is not type(first) or part != first for part in parts):
-        raise _differs(parts, where)
+        return Varying(parts, where)
     return first
-
-
-def _differs(parts: Sequence[Any], where: str) -> UnsupportedError:
-    shown = ", ".join(f"{part!r:.40}" for part in parts)
-    return UnsupportedError(
-        f"{where}: a value depends on the size of the batch and is no whole number ({shown}); "
-        "export with dynamic_batch=False"
-    )

@@ -43,8 +43,9 @@ OTHER_BATCH = (
     "dynamic_batch={{0: axis}}"
 )
 OTHER_PROGRAM = (
-    "{where}: the call makes other operations for a batch of {size} than for one of {first}. "
-    "Export with dynamic_batch=False"
+    "{where}: the call makes other operations where axis 0 of the inputs is {size} long than where "
+    "it is {first}. Export with dynamic_batch=False, or say which axis is that of the samples, as "
+    "dynamic_batch={{0: 1}} for an input (T, N, D)"
 )
 OTHER_ARRAY = (
     "{where}: an array that the call makes with NumPy depends on the size of the batch in a way "
@@ -281,13 +282,12 @@ class _Writer:
         first = arrays[0].reshape(-1)[:1]
         if all(np.all(array == first) for array in arrays):
             return w.op("Expand", w.number(first[0], first.dtype), w.sizes_of(shape))
-        if all(
-            array.ndim == 1 and array.dtype.kind in "iu" and np.array_equal(array, np.arange(len(array)))
-            for array in arrays
-        ):
-            end = w.squeeze(w.sizes_of(shape), [0])
-            zero, one = w.number(0, np.int64), w.number(1, np.int64)
-            return w.op("Range", zero, end, one).cast(arrays[0].dtype)
+        for axis, size in enumerate(shape):
+            if isinstance(size, Dim) and all(_counts_along(a, axis) for a in arrays):
+                end = w.squeeze(w.dim(size), [0])
+                count = w.op("Range", w.number(0, np.int64), end, w.number(1, np.int64))
+                turned = w.reshape(count, [-1 if i == axis else 1 for i in range(len(shape))])
+                return w.op("Expand", turned, w.sizes_of(shape)).cast(arrays[0].dtype)
         for axis, size in enumerate(shape):
             if isinstance(size, Dim):
                 rows = [array.take([0], axis=axis) for array in arrays]
@@ -300,16 +300,31 @@ class _Writer:
 
     def write_entries(self) -> None:
         """Write all calls, those of modules that have an operator of their own as one."""
+        needed, slots = self._needed()
         spans = sorted(self.first.spans, key=lambda span: (span.start, -span.stop))
+        spans = [s for s in spans if any(part in slots for part in leaves(s.output))]
         position = 0
         while position < len(self.first.entries):
             entry = self.first.entries[position]
             self.builder.owner = entry.owner
             step = self._write_span(spans, position)
+            if not step and position not in needed:
+                step = 1
             if not step:
                 self._write_entry(position)
                 step = 1
             position += step
+
+    def _needed(self) -> tuple[set[int], set[Slot]]:
+        """The entries, and the slots, that the result depends on; a write counts as needed."""
+        slots = {part for part in leaves(self.first.result) if isinstance(part, Slot)}
+        entries: set[int] = set()
+        for position in reversed(range(len(self.first.entries))):
+            entry = self.first.entries[position]
+            if entry.primitive.mutates or not slots.isdisjoint(leaves(list(entry.results))):
+                entries.add(position)
+                slots.update(p for p in leaves(list(entry.operands)) if isinstance(p, Slot))
+        return entries, slots
 
     def _write_span(self, spans: list[Span], position: int) -> int:
         """Write a module's call that begins here as a whole; the number of entries, 0 for none."""
@@ -355,7 +370,8 @@ class _Writer:
             tuple(self._constant(o) for o in operands),
         )  # fmt: skip
         try:
-            written = exporter(call)
+            written = _empty(call) if call.results and all(0 in r[1] for r in call.results) else None
+            written = exporter(call) if written is None else written
         except FormatError as error:
             raise UnsupportedError(f"{entry.where}: {name}: {error}") from error
         values = [written] if isinstance(written, Value) else list(written)
@@ -381,13 +397,11 @@ class _Writer:
         self.stale |= changed - {number}
 
     def _written(self, operand: Any) -> Any:
-        """The operand of a Call: Values for slots; a Dim as a 0-d Value."""
+        """The operand of a Call: Values for slots."""
         if isinstance(operand, Slot):
             return self.value_of(operand)
         if isinstance(operand, list):
             return [self._written(part) for part in operand]
-        if isinstance(operand, Dim):
-            return self.builder.squeeze(self.builder.dim(operand), [0])
         return operand
 
     def _shapes(self, operand: Any) -> Any:
@@ -399,6 +413,23 @@ class _Writer:
         if not isinstance(operand, Slot) or operand.number not in self.first.outside:
             return None
         return self.first.outside[operand.number].array
+
+
+def _empty(call: Call) -> list[Value]:
+    """Arrays without entries: programs differ in what operators make of these."""
+    w = call.builder
+    return [
+        w.op("ConstantOfShape", w.sizes_of(shape), dtype=dtype, value=np.zeros(1, dtype))
+        for dtype, shape in call.results
+    ]
+
+
+def _counts_along(array: Any, axis: int) -> bool:
+    """Whether every entry is its place along the axis, from 0."""
+    if array.dtype.kind not in "iu":
+        return False
+    places = np.arange(array.shape[axis]).reshape([-1 if i == axis else 1 for i in range(array.ndim)])
+    return bool(np.array_equal(array, np.broadcast_to(places, array.shape)))
 
 
 def _checked_names(given: Sequence[str] | None, usual: list[str], what: str) -> list[str]:

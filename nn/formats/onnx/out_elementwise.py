@@ -607,10 +607,11 @@ for _name, _op, _of_bools in (
 @writes("left_shift", "right_shift")
 def _shift(call: Call) -> Value:
     x1, x2 = call.promoted()
-    if x1.dtype.kind != "u":
-        raise UnsupportedError("ONNX shifts the bits of unsigned integers only")
-    direction = "LEFT" if call.primitive.name == "left_shift" else "RIGHT"
-    return call.builder.op("BitShift", x1, x2, direction=direction)
+    left = call.primitive.name == "left_shift"
+    if x1.dtype.kind == "u":
+        return call.builder.op("BitShift", x1, x2, direction="LEFT" if left else "RIGHT")
+    power = call.builder.op("Pow", call.builder.number(2, x1.dtype), x2)
+    return x1 * power if left else (x1 - _modulo(x1, power)) / power
 
 
 refuses("ONNX has no operator that counts bits, or takes numbers apart into them",

@@ -214,28 +214,42 @@ def _index_add(call: Call) -> Value:
 
 @writes("replace_entries", "assign_at")
 def _replace_entries(call: Call) -> Value:
-    if call.primitive.name == "replace_entries" and call.setting("path"):
-        raise UnsupportedError("a write into a view; write into the array itself")
     x, shape, template = call.x, call.shapes[0], call.setting("template")
     v = call.value(1, x.dtype)
+    path = call.setting("path") if call.primitive.name == "replace_entries" else ()
+    if path and (call.operands[2] or any(isinstance(size, Dim) for size in shape)):
+        raise UnsupportedError("a write into a view at arrays; write into the array itself")
     if not call.operands[2]:
-        return _replace_slice(call, x, v, template)
+        return _replace_slice(call, x, v, template, path)
     index = _Indexed(call, template, shape, call.operands[2], call.shapes[2])
     return _scattered(call, x, v, index, add=False, v_shape=call.shapes[1])
 
 
-def _replace_slice(call: Call, x: Value, v: Value, template: tuple[Any, ...]) -> Value:
+def _replace_slice(
+    call: Call, x: Value, v: Value, template: tuple[Any, ...], path: tuple[Any, ...]
+) -> Value:
     """x with v at an index of integers and slices: the flat places are known when it is written."""
     w = call.builder
     if any(isinstance(size, Dim) for size in call.shapes[0]):
         return _replace_in_samples(call, x, v, template)
     shape = fixed(call.shapes[0], "a write")
-    places = np.arange(math.prod(shape)).reshape(shape)[template]
+    places = _view(np.arange(math.prod(shape)).reshape(shape), path)[template]
     flat = w.reshape(x, [-1])
     wide = w.op("Expand", v, w.sizes_of(places.shape)) if places.shape else v
     where = w.array(places.reshape(-1))
     y = w.op("ScatterElements", flat, where, w.reshape(wide, [-1]), axis=0)
     return w.reshape(y, shape)
+
+
+def _view(array: Any, path: tuple[Any, ...]) -> Any:
+    """The view of an array that the steps of a path lead to."""
+    for function, arguments, item in path:
+        primitive = function.primitive
+        operands = len(primitive.arguments) - 1
+        settings = dict(zip(primitive.settings, arguments[operands:], strict=True))
+        array = primitive.body(np, array, *arguments[:operands], **settings)
+        array = array if item is None else array[item]
+    return array
 
 
 def _replace_in_samples(call: Call, x: Value, v: Value, template: tuple[Any, ...]) -> Value:
@@ -290,17 +304,14 @@ def _searchsorted(call: Call) -> Value:
 
 @writes("digitize")
 def _digitize(call: Call) -> Value:
-    w, bins = call.builder, call.constants[1]
-    if bins is None:
-        raise UnsupportedError("whether borders that are computed rise or fall is unknown")
-    dtype = np.result_type(call.x.dtype, bins.dtype)
-    x = w.unsqueeze(call.value(0, dtype), [call.ndim])
-    right, falling = call.setting("right"), bins.size > 1 and bins[0] > bins[-1]
-    if falling:
-        passed = x.compare("LessOrEqual" if right else "Less", call.value(1, dtype))
-    else:
-        passed = call.value(1, dtype).compare("Less" if right else "LessOrEqual", x)
-    return w.reduce("ReduceSum", passed.cast(INT64), [call.ndim])
+    w, right = call.builder, call.setting("right")
+    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
+    x, bins = w.unsqueeze(call.value(0, dtype), [call.ndim]), call.value(1, dtype)
+    rising = bins.compare("Less" if right else "LessOrEqual", x)
+    falling = x.compare("LessOrEqual" if right else "Less", bins)
+    first, last = (w.slice(bins, [i], [j], [0]) for i, j in ((0, 1), (-1, 2**63 - 1)))
+    passed = w.where(first.compare("Greater", last), falling.cast(INT64), rising.cast(INT64))
+    return w.reduce("ReduceSum", passed, [call.ndim])
 
 
 @writes("isin")
@@ -334,6 +345,7 @@ def _zeros_like(call: Call) -> Value:
     return _zeros(call.builder, call.shape, call.dtype)
 
 
+refuses("a step of an optimizer is no model", "optimizer_step")
 refuses("which of several writes to one entry is the last is not defined in ONNX",
         "is_last_write")  # fmt: skip
 refuses("labels with blanks between them are built for losses alone, which are no models",

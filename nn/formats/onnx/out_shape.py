@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,7 +171,7 @@ def _unslice(call: Call) -> Value:
             before.append(place), after.append(length - place - 1), lengths.append(1)
             continue
         if part.step not in (None, 1):
-            raise UnsupportedError("the gradient of a slice with steps")
+            return _scattered(call)
         if isinstance(length, Dim):
             if (part.start, part.stop) != (None, None):
                 raise UnsupportedError("the gradient of a part of the batch")
@@ -180,6 +181,18 @@ def _unslice(call: Call) -> Value:
         before.append(start), after.append(length - max(stop, start))
         lengths.append(max(stop - start, 0))
     return w.pad(w.reshape(x, lengths), before, after)
+
+
+def _scattered(call: Call) -> Value:
+    """The entries at the flat places that an index has in an array of zeros."""
+    shape = fixed(call.setting("shape"), "the gradient of a slice with steps")
+    places = np.arange(math.prod(shape)).reshape(shape)[call.setting("index")]
+    w = call.builder
+    zeros = w.op("Expand", w.number(0, call.dtype), w.vector([math.prod(shape)]))
+    where = w.array(places.reshape(-1), "places")
+    return w.reshape(
+        w.op("ScatterElements", zeros, where, w.reshape(call.x, [-1]), axis=0), shape
+    )
 
 
 # Diagonals and triangles -------------------------------------------------------------------------
