@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import mxnet, native, torch7
+from tapegrad.nn.formats import mxnet, native, onnx, torch7
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -18,6 +18,8 @@ from tapegrad.nn.formats.common.errors import (
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.files import register_class
 
+register_class(onnx.OnnxGraph)
+
 __all__ = [
     "FileFormat",
     "FormatError",
@@ -30,6 +32,7 @@ __all__ = [
     "UnsupportedError",
     "mxnet",
     "native",
+    "onnx",
     "register_class",
     "register_format",
     "safetensors_file",
