@@ -12,7 +12,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.nn.formats.common import network
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.onnx.graph import Array, Graph, Model, Node
-from tapegrad.nn.formats.onnx.in_layers import PLAIN, WITH_WEIGHTS, LayerNode
+from tapegrad.nn.formats.onnx.in_layers import LINEAR, PLAIN, WITH_WEIGHTS, LayerNode
 from tapegrad.nn.formats.onnx.in_shapes import shapes_of
 from tapegrad.nn.formats.onnx.operators import (
     NEWEST,
@@ -172,6 +172,66 @@ class _Reading:
             else:
                 self.known[node.outputs[0]] = value
         self.nodes = kept
+        self._shape_arrays()
+        self._join_linear()
+
+    def _shape_arrays(self) -> None:
+        """Give arrays that one node reads, in another shape, that shape."""
+        kept: list[Node] = []
+        for node in self.nodes:
+            name = node.inputs[0] if node.inputs else ""
+            shape = self.known.get(node.inputs[1]) if len(node.inputs) == 2 else None
+            if node.op != "Reshape" or shape is None or not self._is_own(name):
+                kept.append(node)
+                continue
+            self.arrays[name] = self.arrays[name].reshape(shape.reshape(-1).tolist())
+            self._rename(node.outputs[0], name)
+        self.nodes = kept
+
+    def _is_own(self, name: str) -> bool:
+        """Whether an array of the file is learned, and read by one node alone."""
+        return name in self.learned and self.reads[name] == 1
+
+    def _rename(self, old: str, new: str) -> None:
+        for node in self.nodes:
+            node.inputs = [new if each == old else each for each in node.inputs]
+
+    def _join_linear(self) -> None:
+        """x·W, or x·Wᵀ, and a bias as one node LINEAR, which is a layer: [x, W of nn.Linear, b]."""
+        made = {name: node for node in self.nodes for name in node.outputs}
+        dropped: set[int] = set()
+        for node in self.nodes:
+            if node.op != "MatMul":
+                continue
+            name = node.inputs[1]
+            turned = made.get(name)
+            if turned is not None and turned.op == "Transpose" and self.reads[name] == 1:
+                name = turned.inputs[0]
+                if not self._is_own(name) or turned.attributes.get("perm", [1, 0]) != [1, 0]:
+                    continue
+                if self.arrays[name].ndim != 2:
+                    continue
+                dropped.add(id(turned))
+            elif self._is_own(name) and self.arrays[name].ndim == 2:
+                self.arrays[name] = self.arrays[name].T
+            else:
+                continue
+            node.op, node.inputs = LINEAR, [node.inputs[0], name]
+        for node in self.nodes:
+            if node.op != "Add":
+                continue
+            for side in (0, 1):
+                main, bias = made.get(node.inputs[side]), node.inputs[1 - side]
+                fits = main is not None and main.op == LINEAR and len(main.inputs) == 2
+                if not fits or self.reads[node.inputs[side]] != 1 or not self._is_own(bias):
+                    continue
+                assert main is not None
+                if self.arrays[bias].shape != self.arrays[main.inputs[1]].shape[:1]:
+                    continue
+                dropped.add(id(main))
+                node.op, node.inputs = LINEAR, [*main.inputs, bias]
+                break
+        self.nodes = [node for node in self.nodes if id(node) not in dropped]
 
     def _folded(self, node: Node) -> Array | None:
         if node.op not in FOLDED or len(node.outputs) != 1 or "" in node.inputs:

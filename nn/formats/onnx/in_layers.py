@@ -52,7 +52,7 @@ from tapegrad.nn.layers.table import (
 )
 from tapegrad.nn.module import Module
 
-__all__ = ["PLAIN", "WITH_WEIGHTS", "LayerNode"]
+__all__ = ["LINEAR", "PLAIN", "WITH_WEIGHTS", "LayerNode"]
 
 
 @dataclass
@@ -114,6 +114,8 @@ class LayerNode:
             return None
         return list(kernel), strides, pads[:many], dilations
 
+
+LINEAR = "x Wᵀ + b"  # what the reader joins of several nodes; no operator of ONNX
 
 Entry: TypeAlias = Callable[[LayerNode], "Module | None"]
 WITH_WEIGHTS: dict[str, Entry] = {}
@@ -231,6 +233,12 @@ def _gemm(n: LayerNode) -> Module | None:
     return _with(Linear(1, 1), weight=n.taken(1), bias=n.taken(2) if has_bias else None)
 
 
+@_entry(WITH_WEIGHTS, LINEAR)
+def _linear(n: LayerNode) -> Module:
+    bias = None if n.left_out(2) else n.taken(2)
+    return _with(Linear(1, 1), weight=n.taken(1), bias=bias)
+
+
 @_entry(WITH_WEIGHTS, "BatchNormalization")
 def _batch_normalization(n: LayerNode) -> Module | None:
     shape, arrays = n.shape(), [n.array(i) for i in range(1, 5)]
@@ -257,10 +265,11 @@ def _prelu(n: LayerNode) -> Module | None:
         return None
     if slope.size != 1 and slope.shape != (slope.size, *(1,) * (len(shape) - 2)):
         return None
-    if slope.ndim != 1:
+    if slope.ndim != 1 and not n.own(n.node.inputs[1]):
         return None
     made = PReLU(0 if slope.size == 1 else slope.size)
-    return _with(made, weight=n.taken(1))
+    weight = n.taken(1)
+    return _with(made, weight=weight if weight.ndim == 1 else Parameter(weight.numpy().reshape(-1)))
 
 
 @_entry(WITH_WEIGHTS, "LayerNormalization")

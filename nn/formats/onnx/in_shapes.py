@@ -63,6 +63,9 @@ def _shape_after(
         if weight is None or len(weight) != 2:
             return None
         return (first[0], weight[0] if node.attributes.get("transB") else weight[1])
+    if node.op == "x Wᵀ + b":
+        weight = shapes[1]
+        return None if weight is None else (*first[:-1], weight[0])
     if node.op == "MatMul" and len(shapes) > 1 and shapes[1] is not None and len(shapes[1]) == 2:
         return (*first[:-1], shapes[1][1])
     if node.op == "Flatten" and node.attributes.get("axis", 1) == 1 and first:

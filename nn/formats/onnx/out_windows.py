@@ -79,6 +79,15 @@ def _windows(call: Call, name: str, shape: Sequence[Size]) -> tuple[AxisWindows,
     )  # fmt: skip
 
 
+def _rounds_up_plainly(axis: AxisWindows) -> bool:
+    """Whether the number of windows is the quotient rounded up: no last one was left out.
+
+    ONNX's versions differ in what they do with a last window that begins in the padding.
+    """
+    room = axis.size + 2 * axis.padding - axis.extent
+    return axis.count == -(-room // axis.stride) + 1
+
+
 def _ends(windows: Sequence[AxisWindows]) -> list[int]:
     """How much must be added after each axis for the last window, at least the padding."""
     return [max(axis.padding, axis.reach - axis.padding - axis.size) for axis in windows]
@@ -99,6 +108,9 @@ def _max_pool2d(call: Call) -> list[Value]:
     windows = _windows(call, "max_pool2d", call.shapes[0])
     ends = _ends(windows)
     settings = _geometry(windows, ends)
+    if call.setting("ceil_mode") and all(map(_rounds_up_plainly, windows)):
+        ends = [axis.padding for axis in windows]
+        settings = {**_geometry(windows, ends), "ceil_mode": 1}
     if any(axis.dilation != 1 for axis in windows):
         settings["dilations"] = [axis.dilation for axis in windows]
     if any(end >= axis.kernel for end, axis in zip(ends, windows, strict=True)):

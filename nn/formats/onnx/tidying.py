@@ -117,6 +117,10 @@ def _drop_unread(graph: Graph) -> None:
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
             kept.append(node)
-            needed.update(node.inputs)
+            needed.update(filter(None, node.inputs))
     graph.nodes = kept[::-1]
+    for node in graph.nodes:
+        node.outputs = [name if name in needed else "" for name in node.outputs]
+        while not node.outputs[-1]:
+            node.outputs.pop()
     graph.initializers = {k: a for k, a in graph.initializers.items() if k in needed}
