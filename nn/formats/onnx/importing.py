@@ -292,6 +292,9 @@ class _Reading:
             inputs = tuple(network.Value(names[n]) for n in data)
             made.append(network.Node(name, layer.setName(name), inputs, table=table))
         outputs = [info.name for info in self.graph.outputs]
+        types = {i.dtype.kind for i in self.graph.inputs if i.name in self.inputs and i.dtype}
+        if types != {"f"}:  # layers compute with floating point numbers
+            return None
         if not made or any(name not in names for name in outputs) or not self.inputs:
             return None
         values = tuple(network.Value(names[name]) for name in outputs)

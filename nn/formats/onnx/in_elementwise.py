@@ -268,10 +268,10 @@ def _dropout(call: OperatorCall) -> Any:
 
 def _along(call: OperatorCall, value: Any, axis: int, x: Any) -> Any:
     """A scale or zero point so that it broadcasts along an axis of x."""
-    if value is None or value.ndim != 1 or value.size == 1:
-        return value if value is None or value.ndim == 0 else value.reshape(())
     if call.number("block_size", 0):
         raise call.unsupported("blocks")
+    if value is None or value.ndim != 1 or value.size == 1:
+        return value if value is None or value.ndim == 0 else value.reshape(())
     return value.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
 
 

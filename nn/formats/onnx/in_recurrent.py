@@ -32,9 +32,9 @@ Step = Callable[[Any, list[Any]], list[Any]]  # (x W + …, state) -> next state
 
 @reads("LSTM", "GRU", "RNN")
 def _recurrent(call: OperatorCall) -> list[Any]:
-    x, w, r = call.inputs[:3]
     if call.number("layout", 0):
-        raise call.unsupported("layout 1, the batch first")
+        return _batch_first(call)
+    x, w, r = call.inputs[:3]
     if call.number("input_forget", 0) or call.number("clip", 0):
         raise call.unsupported("input_forget and clip")
     x, w, r = (part if isinstance(part, Tensor) else Tensor(part) for part in (x, w, r))
@@ -55,6 +55,17 @@ def _recurrent(call: OperatorCall) -> list[Any]:
         last.append(state)
     result = np.stack(outputs, axis=1)
     return [result, *(np.stack(parts) for parts in zip(*last, strict=True))]
+
+
+def _batch_first(call: OperatorCall) -> list[Any]:
+    """The outputs of layout 1, where the batch is the first axis of inputs, states and outputs."""
+    inputs = [
+        np.moveaxis(part, 1, 0) if i in (0, 5, 6) and part is not None else part
+        for i, part in enumerate(call.inputs)
+    ]
+    attributes = {**call.attributes, "layout": 0}
+    y, *last = _recurrent(OperatorCall(call.op, inputs, attributes, call.opset, call.count))
+    return [np.moveaxis(y, 2, 0), *(np.moveaxis(state, 1, 0) for state in last)]
 
 
 def _start(call: OperatorCall, d: int, x: Any, size: int) -> list[Any]:

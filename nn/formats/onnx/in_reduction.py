@@ -200,7 +200,9 @@ def _lp_normalization(call: OperatorCall) -> Any:
     axis, p = int(call.number("axis", -1)), call.number("p", 2)
     size = np.abs(call.x) if p == 1 else np.square(call.x)
     total = np.sum(size, axis=axis, keepdims=True)
-    return call.x / (total if p == 1 else np.sqrt(total))
+    norm = total if p == 1 else np.sqrt(total)
+    zero = np.equal(norm, 0)
+    return np.where(zero, like(call.x, 0), call.x / np.where(zero, like(call.x, 1), norm))
 
 
 @reads("MeanVarianceNormalization")

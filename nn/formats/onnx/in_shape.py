@@ -233,7 +233,8 @@ def _space_to_depth(call: OperatorCall) -> Any:
     if b < 1 or height % b or width % b:
         raise call.wrong(f"sides that are multiples of {b}", (height, width))
     y = call.x.reshape((n, c, height // b, b, width // b, b))
-    y = np.transpose(y, (0, 3, 5, 1, 2, 4))
+    crd = call.text("mode", "DCR") == "CRD"
+    y = np.transpose(y, (0, 1, 3, 5, 2, 4) if crd else (0, 3, 5, 1, 2, 4))
     return y.reshape((n, c * b * b, height // b, width // b))
 
 
@@ -354,8 +355,11 @@ def _top_k(call: OperatorCall) -> list[Any]:
     x = call.x
     axis = int(call.number("axis", -1)) % x.ndim
     k = (call.whole(1) or [int(call.number("k", 0))])[0]
-    key = -x if call.number("largest", 1) else x
-    order = np.argsort(key, axis=axis, stable=True)
+    if call.number("largest", 1):  # turned, so that of equal entries the first comes first
+        rising = np.argsort(np.flip(x, axis), axis=axis, stable=True)
+        order = np.flip(x.shape[axis] - 1 - rising, axis)
+    else:
+        order = np.argsort(x, axis=axis, stable=True)
     index = tuple(slice(k) if i == axis else slice(None) for i in range(x.ndim))
     places = order[index]
     return [np.take_along_axis(x, places, axis=axis), places]

@@ -265,7 +265,9 @@ def _max_unpool(call: OperatorCall) -> Any:
             x.shape[2:], windows.strides, windows.kernel, windows.before, windows.after, strict=True
         )
     ]
-    shape = call.whole(2) or [*x.shape[:2], *sides]
+    shape = [*x.shape[:2], *sides]
+    if call.whole(2) not in (None, shape):
+        raise call.unsupported("an output_shape of its own, which programs read differently")
     y = Tensor(np.zeros(math.prod(shape), x.dtype)) * 1
     y[places.reshape(-1)] = x.reshape(-1)
     return y.reshape(tuple(shape))
@@ -333,7 +335,8 @@ def _places(call: OperatorCall, size: int, n: int, scale: float, coordinates: st
     if coordinates == "asymmetric":
         return out / scale
     if coordinates == "align_corners":
-        return out * ((n - 1) / (size - 1)) if size > 1 else out * 0.0
+        last = n * scale - 1
+        return out * ((n - 1) / last) if last > 0 and size > 1 else out * 0.0
     if coordinates == "pytorch_half_pixel":
         return (out + 0.5) / scale - 0.5 if size > 1 else out * 0.0
     if coordinates == "half_pixel":
