@@ -5,14 +5,16 @@ Values have operators, so that a primitive that ONNX has no operator for is writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.dims import Dim, Size
 from tapegrad.nn.formats.onnx.graph import ELEMENT_TYPES, Array, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["GraphBuilder", "Value"]
 
@@ -108,9 +110,7 @@ class GraphBuilder:
         self._names.add(name)
         return name
 
-    def op(
-        self, op: str, *inputs: Value | None, dtype: Any = None, **attributes: Any
-    ) -> Value:
+    def op(self, op: str, *inputs: Value | None, dtype: Any = None, **attributes: Any) -> Value:
         """Append a node with one output, of the first input's dtype if none is given."""
         return self.ops(op, inputs, 1, dtypes=(dtype,), **attributes)[0]
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.dims import Dim, Size, Varying
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.declaration import Primitive
 
 __all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "positive", "refuses", "writes"]
 

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, TruncatedError
-from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.protobuf import Record
-from tapegrad.nn.formats.onnx.external import ExternalData
+from tapegrad.nn.formats.common.errors import (
+    FormatError,
+    LimitError,
+    Limits,
+    TruncatedError,
+    UnsupportedError,
+)
 from tapegrad.nn.formats.onnx.fields import ATTRIBUTE_TYPES
 from tapegrad.nn.formats.onnx.graph import DTYPES, Array, Graph, Model, Node, ValueInfo
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
+    from tapegrad.nn.formats.onnx.external import ExternalData
 
 __all__ = ["model_of"]
 
 OWN_DOMAINS = ("", "ai.onnx")
 OTHER_TYPES = {8: "strings", 14: "complex numbers", 15: "complex numbers"}
 BFLOAT16 = 16
-# How many numbers a domain of shapes may have: more axes than NumPy has.
-MOST_ENTRIES = 2**40
+DATA_FIELDS = {
+    "f4": "float_data", "f8": "double_data", "i8": "int64_data", "u4": "uint64_data",
+    "u8": "uint64_data",
+}  # fmt: skip
+MOST_ENTRIES = 2**40  # of an array: more than any file has
 
 
 def model_of(record: Record, limits: Limits, external: ExternalData) -> Model:
@@ -142,7 +152,9 @@ class _Reader:
                 sizes.append(None if which is None else getattr(dim, which))
             if len(sizes) > self.limits.max_ndim:
                 raise LimitError(f"at most {self.limits.max_ndim} axes", len(sizes), path=path)
-            shape = tuple(size if not isinstance(size, int) or size >= 0 else None for size in sizes)
+            shape = tuple(
+                size if not isinstance(size, int) or size >= 0 else None for size in sizes
+            )
         return ValueInfo(record.name, dtype, shape)
 
     # Arrays ----------------------------------------------------------------------------------
@@ -187,9 +199,8 @@ class _Reader:
                 kind = TruncatedError if raw.nbytes < count * dtype.itemsize else FormatError
                 raise kind(f"{count * dtype.itemsize} bytes", raw.nbytes, path=path)
             flat = np.frombuffer(raw, little) if count else np.empty(0, dtype)
-            return self.booleans(flat, path) if dtype == bool else flat
-        name = {"f4": "float_data", "f8": "double_data", "i8": "int64_data",
-                "u4": "uint64_data", "u8": "uint64_data"}.get(dtype.str[1:], "int32_data")  # fmt: skip
+            return self.booleans(flat, path) if dtype.kind == "b" else flat
+        name = DATA_FIELDS.get(dtype.str[1:], "int32_data")
         values = getattr(record, name)
         if len(values) != count:
             kind = TruncatedError if len(values) < count else FormatError

@@ -8,12 +8,14 @@ exported file computes it from the batch of its input, if it is k·batch + c for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["SIZES", "Dim", "Size", "Varying", "merge", "product"]
 
@@ -82,14 +84,11 @@ class Dim:
         return k, c
 
 
-
-
-
 Size: TypeAlias = int | Dim
 
 
 class Varying:
-    """A setting that is no whole number and depends on the batch; most are about gradients alone."""
+    """A setting that is no whole number and depends on the batch; most concern gradients alone."""
 
     def __init__(self, parts: Sequence[Any], where: str) -> None:
         shown = ", ".join(f"{part!r:.40}" for part in parts)

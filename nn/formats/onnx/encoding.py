@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.nn.formats.common.protobuf import Record
 from tapegrad.nn.formats.onnx.fields import SCHEMA
 from tapegrad.nn.formats.onnx.graph import ELEMENT_TYPES, Array, Graph, Model, Node, ValueInfo
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["record_of"]
 

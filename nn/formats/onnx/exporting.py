@@ -7,7 +7,7 @@ it, and the records are compared: what differs is computed from the size, or ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,13 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.onnx import out_elementwise, out_indexing, out_reduction, out_windows
+from tapegrad.nn.formats.onnx import (
+    out_elementwise,
+    out_indexing,
+    out_reduction,
+    out_special,
+    out_windows,
+)
 from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.calls import EXPORTERS, REASONS, Call
 from tapegrad.nn.formats.onnx.dims import SIZES, Dim, Size, merge, reduced
@@ -32,7 +38,7 @@ from tapegrad.nn.formats.onnx.tidying import tidied
 
 __all__ = ["OPSETS", "graph_of"]
 
-_ = out_elementwise, out_indexing, out_reduction, out_windows  # they enter the tables
+_ = out_elementwise, out_indexing, out_reduction, out_special, out_windows  # they enter the tables
 
 OPSETS = range(17, 22)  # that can be written
 BATCH = "batch"
@@ -113,14 +119,15 @@ def _parameter_names(module: Any) -> dict[int, str]:
     return names
 
 
-def _batch_axes(
-    inputs: tuple[Any, ...], dynamic_batch: bool | Mapping[int, int]
-) -> dict[int, int]:
+def _batch_axes(inputs: tuple[Any, ...], dynamic_batch: bool | Mapping[int, int]) -> dict[int, int]:
     """Number of an input array -> its axis of samples."""
     arrays = [a for a in leaves(list(inputs)) if isinstance(a, Tensor) or devices.is_array(a)]
     if isinstance(dynamic_batch, Mapping):
         for number, axis in dynamic_batch.items():
-            if not 0 <= number < len(arrays) or not -arrays[number].ndim <= axis < arrays[number].ndim:
+            if (
+                not 0 <= number < len(arrays)
+                or not -arrays[number].ndim <= axis < arrays[number].ndim
+            ):
                 raise ValueError(
                     f"dynamic_batch names axis {axis} of input {number}, and there are "
                     f"{[tuple(a.shape) for a in arrays]}"
@@ -291,7 +298,9 @@ class _Writer:
         for axis, size in enumerate(shape):
             if isinstance(size, Dim):
                 rows = [array.take([0], axis=axis) for array in arrays]
-                same = all(row.shape == rows[0].shape and np.array_equal(row, rows[0]) for row in rows)
+                same = all(
+                    row.shape == rows[0].shape and np.array_equal(row, rows[0]) for row in rows
+                )
                 if same and all(np.all(a == r) for a, r in zip(arrays, rows, strict=True)):
                     return w.op("Expand", w.array(rows[0]), w.sizes_of(shape))
         raise UnsupportedError(OTHER_ARRAY.format(where=where))
@@ -370,7 +379,9 @@ class _Writer:
             tuple(self._constant(o) for o in operands),
         )  # fmt: skip
         try:
-            written = _empty(call) if call.results and all(0 in r[1] for r in call.results) else None
+            written = (
+                _empty(call) if call.results and all(0 in r[1] for r in call.results) else None
+            )
             written = exporter(call) if written is None else written
         except FormatError as error:
             raise UnsupportedError(f"{entry.where}: {name}: {error}") from error
@@ -428,7 +439,9 @@ def _counts_along(array: Any, axis: int) -> bool:
     """Whether every entry is its place along the axis, from 0."""
     if array.dtype.kind not in "iu":
         return False
-    places = np.arange(array.shape[axis]).reshape([-1 if i == axis else 1 for i in range(array.ndim)])
+    places = np.arange(array.shape[axis]).reshape(
+        [-1 if i == axis else 1 for i in range(array.ndim)]
+    )
     return bool(np.array_equal(array, np.broadcast_to(places, array.shape)))
 
 
@@ -438,5 +451,3 @@ def _checked_names(given: Sequence[str] | None, usual: list[str], what: str) -> 
     if len(given) != len(usual) or len(set(given)) != len(usual) or not all(given):
         raise ValueError(f"{what}_names must be {len(usual)} different names, found {list(given)}")
     return list(given)
-
-

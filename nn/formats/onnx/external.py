@@ -7,14 +7,16 @@ model's folder: relative, without "..", and what it leads to, links followed, mu
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import FormatError, TruncatedError, UnsafeError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
 
 __all__ = ["ExternalData"]
 

@@ -1,4 +1,4 @@
-"""ONNX's messages as tables of fields (onnx.proto, version 1.22): what this package reads and writes.
+"""ONNX's messages as tables of fields: what of onnx.proto this package reads and writes.
 
 The format is proto3, but whether an attribute's zero was written matters, so the tables say proto2.
 Fields that are not here are passed over: documentation, training, metadata.

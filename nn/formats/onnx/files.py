@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files
-from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.core.places import is_remote, name_of, replaced
+from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.onnx.decoding import model_of
 from tapegrad.nn.formats.onnx.encoding import record_of
 from tapegrad.nn.formats.onnx.exporting import graph_of
 from tapegrad.nn.formats.onnx.external import ExternalData
 from tapegrad.nn.formats.onnx.fields import SCHEMA
-from tapegrad.nn.formats.onnx.graph import Model
 from tapegrad.nn.formats.onnx.importing import module_of
-from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tapegrad.nn.formats.onnx.graph import Model
+    from tapegrad.nn.module import Module
 
 __all__ = ["export", "load", "read_model", "save"]
 

@@ -6,11 +6,13 @@ It has no more than the file: names of values, operators by name, attributes as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["DTYPES", "ELEMENT_TYPES", "Array", "Attribute", "Graph", "Model", "Node", "ValueInfo"]
 
@@ -33,7 +35,9 @@ DTYPES: dict[int, np.dtype[np.generic]] = {
 }
 ELEMENT_TYPES: dict[np.dtype[np.generic], int] = {dtype: n for n, dtype in DTYPES.items()}
 
-Attribute: TypeAlias = "int | float | str | bytes | Array | Graph | Sequence[int] | Sequence[float] | Sequence[str]"
+Attribute: TypeAlias = (
+    "int | float | str | bytes | Array | Graph | Sequence[int] | Sequence[float] | Sequence[str]"
+)
 
 
 @dataclass

@@ -1,10 +1,9 @@
-"""A Model becomes a Module: a Sequential or gModule of layers where it is one, else an OnnxGraph."""
+"""A Model becomes a Module: a Sequential or gModule where all nodes are layers, or an OnnxGraph."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +21,11 @@ from tapegrad.nn.formats.onnx.operators import (
     reader_of,
 )
 from tapegrad.nn.formats.onnx.running import OnnxGraph
-from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tapegrad.nn.module import Module
 
 __all__ = ["module_of"]
 
@@ -33,10 +36,11 @@ HOW = {
     "Dropout": (1,),
 }  # fmt: skip
 # Operators that are computed while a model is read, on few whole numbers.
-FOLDED = frozenset(
-    "Constant Identity Cast Concat Unsqueeze Squeeze Gather Slice Shape Add Sub Mul Div Reshape "
-    "ConstantOfShape Equal Where Neg Floor Range".split()
-)
+FOLDED = frozenset((
+    "Constant", "Identity", "Cast", "Concat", "Unsqueeze", "Squeeze", "Gather", "Slice", "Shape",
+    "Add", "Sub", "Mul", "Div", "Reshape", "ConstantOfShape", "Equal", "Where", "Neg", "Floor",
+    "Range",
+))  # fmt: skip
 FEW = 64  # entries
 
 
@@ -241,7 +245,9 @@ class _Reading:
             return None
         if node.op != "Constant":
             few = all(v.size <= FEW and v.dtype.kind in "iub" for v in arguments if v is not None)
-            if not few or (node.op in ("ConstantOfShape", "Range") and not self._is_small(arguments)):
+            if not few or (
+                node.op in ("ConstantOfShape", "Range") and not self._is_small(arguments)
+            ):
                 return None
         reader = reader_of(node.op, self.opset)
         assert reader is not None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.formats.onnx.graph import DTYPES
 from tapegrad.nn.formats.onnx.operators import OperatorCall, reads, refuses_to_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["dtype_of"]
 

@@ -1,24 +1,33 @@
 """Nodes that are layers of nn, so that a model can be tuned, changed, and written elsewhere.
 
-`WITH_WEIGHTS` are layers that hold the file's arrays: they are made wherever they fit.  `PLAIN` ones
-have no arrays, and are made where the whole graph consists of layers.  An entry returns None for a
-node that its layer cannot say.
+`WITH_WEIGHTS` are layers that hold the file's arrays: they are made wherever they fit.  `PLAIN`
+ones have no arrays, and are made where the whole graph consists of layers.  An entry returns None
+for a node that its layer cannot say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tapegrad.autograd import Parameter
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.formats.onnx.graph import Array, Node
-from tapegrad.nn.formats.onnx.in_shapes import Shape
-from tapegrad.nn.layers.activation import Clamp, Exp, HardSigmoid, Identity, Log, Sigmoid, Sqrt
-from tapegrad.nn.layers.activation import Abs, SoftPlus, SoftSign, Tanh
+from tapegrad.nn.layers.activation import (
+    Abs,
+    Clamp,
+    Exp,
+    HardSigmoid,
+    Identity,
+    Log,
+    Sigmoid,
+    SoftPlus,
+    SoftSign,
+    Sqrt,
+    Tanh,
+)
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
@@ -50,7 +59,11 @@ from tapegrad.nn.layers.table import (
     CSubTable,
     JoinTable,
 )
-from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.onnx.graph import Array, Node
+    from tapegrad.nn.formats.onnx.in_shapes import Shape
+    from tapegrad.nn.module import Module
 
 __all__ = ["LINEAR", "PLAIN", "WITH_WEIGHTS", "LayerNode"]
 
@@ -61,7 +74,6 @@ class LayerNode:
 
     weights: arrays of the file that may be learned; constants: arrays that are known
     own:     whether an array belongs to this node alone
-    used:    the names of the arrays that the layer has taken, which the entry fills
     """
 
     node: Node

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.formats.onnx.in_elementwise import like
 from tapegrad.nn.formats.onnx.operators import OperatorCall, reads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__: list[str] = []
 
@@ -21,7 +23,7 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceL1": lambda x, **how: np.sum(np.abs(x), **how),
     "ReduceL2": lambda x, **how: np.sqrt(np.sum(np.square(x), **how)),
     "ReduceLogSum": lambda x, **how: np.log(np.sum(x, **how)),
-    "ReduceLogSumExp": lambda x, **how: ops.logsumexp(x, **how),
+    "ReduceLogSumExp": ops.logsumexp,
 }  # fmt: skip
 
 

@@ -60,7 +60,8 @@ def _range(call: OperatorCall) -> Any:
 @reads("EyeLike")
 def _eye_like(call: OperatorCall) -> Any:
     dtype = dtype_of(call, "dtype") if "dtype" in call.attributes else call.x.dtype
-    return np.eye(*call.x.shape, int(call.number("k", 0)), dtype)
+    rows, columns = call.x.shape
+    return np.eye(rows, columns, int(call.number("k", 0)), dtype)
 
 
 @reads("Reshape")
@@ -155,7 +156,7 @@ def _sliced(call: OperatorCall, starts: Any, ends: Any, axes: Any, steps: Any) -
             index[axis] = slice(min(max(first, 0), n), min(max(last, 0), n), step)
         else:
             first, last = min(max(first, -1), n - 1), min(max(last, -1), n)
-            index[axis] = slice(first if first >= 0 else 0, last if last >= 0 else None, step)
+            index[axis] = slice(max(first, 0), last if last >= 0 else None, step)
             if first < 0:
                 index[axis] = slice(0, 0, 1)
     return call.x[tuple(index)]
@@ -365,9 +366,12 @@ def _top_k(call: OperatorCall) -> list[Any]:
     return [np.take_along_axis(x, places, axis=axis), places]
 
 
-refuses_to_read("it computes with lists of arrays, and a graph here has arrays",
-                "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
-                "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence",
-                "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement")  # fmt: skip
-refuses_to_read("its body runs as often as its data say, and a graph here has no loops",
-                "Loop", "Scan")  # fmt: skip
+refuses_to_read(
+    "it computes with lists of arrays, and a graph here has arrays",
+    "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
+    "SequenceLength", "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional",
+    "OptionalGetElement", "OptionalHasElement",
+)  # fmt: skip
+refuses_to_read(
+    "its body runs as often as its data say, and a graph here has no loops", "Loop", "Scan"
+)

@@ -7,21 +7,54 @@ normalization a node is depends on its axes.  A length is a number, a name, or N
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tapegrad.nn.formats.onnx.graph import Array, Graph, Node
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tapegrad.nn.formats.onnx.graph import Array, Graph, Node
 
 __all__ = ["Shape", "shapes_of"]
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
 
 SAME = frozenset(
-    "Relu Sigmoid Tanh LeakyRelu Elu Selu Clip PRelu Softmax LogSoftmax BatchNormalization LRN "
-    "Dropout Identity Cast HardSigmoid Softplus Softsign Gelu Erf Exp Log Sqrt Neg Abs "
-    "LayerNormalization InstanceNormalization GroupNormalization HardSwish Mish Floor Ceil".split()
+    [
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "Clip",
+        "PRelu",
+        "Softmax",
+        "LogSoftmax",
+        "BatchNormalization",
+        "LRN",
+        "Dropout",
+        "Identity",
+        "Cast",
+        "HardSigmoid",
+        "Softplus",
+        "Softsign",
+        "Gelu",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "HardSwish",
+        "Mish",
+        "Floor",
+        "Ceil",
+    ]
 )
-BROADCASTING = frozenset("Add Sub Mul Div Max Min Pow".split())
+BROADCASTING = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"])
 
 
 def shapes_of(graph: Graph, constants: Mapping[str, Array]) -> dict[str, Shape]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.formats.onnx.in_elementwise import like
 from tapegrad.nn.formats.onnx.operators import OperatorCall, reads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Windows", "windows_of"]
 
@@ -280,13 +282,13 @@ def _max_unpool(call: OperatorCall) -> Any:
 def _upsample(call: OperatorCall) -> Any:
     given = call.host(1)
     scales = call.attributes.get("scales") if given is None else given.tolist()
-    return _resized(call, scales, None, "asymmetric", "floor", "Upsample")
+    return _resized(call, scales, None, "asymmetric", "floor")
 
 
 @reads("Resize", since=10)
 def _resize_10(call: OperatorCall) -> Any:
     scales = np.asarray(call.host(1)).tolist()
-    return _resized(call, scales, None, "asymmetric", "floor", "Resize")
+    return _resized(call, scales, None, "asymmetric", "floor")
 
 
 @reads("Resize", since=11)
@@ -299,12 +301,10 @@ def _resize(call: OperatorCall) -> Any:
         raise call.unsupported("keep_aspect_ratio_policy")
     coordinates = call.text("coordinate_transformation_mode", "half_pixel")
     nearest = call.text("nearest_mode", "round_prefer_floor")
-    return _resized(call, given, sizes, coordinates, nearest, "Resize")
+    return _resized(call, given, sizes, coordinates, nearest)
 
 
-def _resized(
-    call: OperatorCall, scales: Any, sizes: Any, coordinates: str, nearest: str, name: str
-) -> Any:
+def _resized(call: OperatorCall, scales: Any, sizes: Any, coordinates: str, nearest: str) -> Any:
     x, mode = call.x, call.text("mode", "nearest")
     axes = call.ints("axes") or list(range(x.ndim))
     if scales is None and sizes is None:

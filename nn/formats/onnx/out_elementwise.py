@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +11,10 @@ from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.building import Value
 from tapegrad.nn.formats.onnx.calls import Call, refuses, writes
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["is_nan", "log1p", "log_of_sum"]
 
 BOOL = np.dtype(bool)
 
@@ -57,8 +59,8 @@ def _or_logic(op: str, logic: str) -> Callable[[Call], Value]:
     return write
 
 
-for _name, (_op, _logic) in ON_BOOLEANS.items():
-    writes(_name)(_or_logic(_op, _logic))
+for _name, (_op, _on_booleans) in ON_BOOLEANS.items():
+    writes(_name)(_or_logic(_op, _on_booleans))
 
 
 def _comparison(op: str) -> Callable[[Call], Value]:
@@ -158,10 +160,11 @@ def _floor_divide(call: Call) -> Value:
 
 @writes("isnan")
 def _isnan(call: Call) -> Value:
-    return _is_nan(call.value(0))
+    return is_nan(call.value(0))
 
 
-def _is_nan(x: Value) -> Value:
+def is_nan(x: Value) -> Value:
+    """Whether entries are NaN; no integer is."""
     if x.dtype.kind == "f":
         return x.builder.op("IsNaN", x, dtype=BOOL)
     return x.builder.op("Xor", *(x.compare("Equal", x),) * 2)
@@ -179,22 +182,22 @@ def _isinf(call: Call) -> Value:
 
 @writes("isfinite")
 def _isfinite(call: Call) -> Value:
-    return ~(_is_infinite(call.x) | _is_nan(call.x))
+    return ~(_is_infinite(call.x) | is_nan(call.x))
 
 
 @writes("isreal")
 def _isreal(call: Call) -> Value:
-    return call.x.builder.op("Or", _is_nan(call.x), ~_is_nan(call.x))
+    return call.x.builder.op("Or", is_nan(call.x), ~is_nan(call.x))
 
 
 @writes("iscomplex")
 def _iscomplex(call: Call) -> Value:
-    return _is_nan(call.x) & ~_is_nan(call.x)
+    return is_nan(call.x) & ~is_nan(call.x)
 
 
 @writes("imag")
 def _imag(call: Call) -> Value:
-    return call.builder.where(_is_nan(call.x), 0, call.x * 0)
+    return call.builder.where(is_nan(call.x), 0, call.x * 0)
 
 
 @writes("heaviside")
@@ -216,7 +219,7 @@ def _ignoring_nan(call: Call) -> Value:
     both = w.op(op, x1, x2)
     if x1.dtype.kind != "f":
         return both
-    return w.where(_is_nan(x1), x2, w.where(_is_nan(x2), x1, both))
+    return w.where(is_nan(x1), x2, w.where(is_nan(x2), x1, both))
 
 
 # Exponentials and logarithms ---------------------------------------------------------------------
@@ -246,7 +249,7 @@ def log1p(x: Value) -> Value:
     return w.where(u.compare("Equal", 1), x, w.where(near, small, log))
 
 
-def _log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
+def log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
     """log(b^x1 + b^x2) to the base b = e^scale."""
     w = x1.builder
     top, gap = w.op("Max", x1, x2), w.op("Abs", x1 - x2)
@@ -259,12 +262,14 @@ def _log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
 
 @writes("logaddexp")
 def _logaddexp(call: Call) -> Value:
-    return _log_of_sum(*call.promoted())
+    x1, x2 = call.promoted()
+    return log_of_sum(x1, x2)
 
 
 @writes("logaddexp2")
 def _logaddexp2(call: Call) -> Value:
-    return _log_of_sum(*call.promoted(), scale=math.log(2))
+    x1, x2 = call.promoted()
+    return log_of_sum(x1, x2, math.log(2))
 
 
 @writes("exp2")
@@ -473,110 +478,6 @@ def _round(call: Call) -> Value:
     return w.op("Round", call.x * scale) / scale
 
 
-# Activations and special functions ---------------------------------------------------------------
-
-ACTIVATIONS = {"relu": "Relu", "softsign": "Softsign", "sigmoid": "Sigmoid", "expit": "Sigmoid"}
-
-
-def _activation(op: str) -> Callable[[Call], Value]:
-    return lambda call: call.builder.op(op, call.value(0, call.dtype))
-
-
-for _name, _op in ACTIVATIONS.items():
-    writes(_name)(_activation(_op))
-
-
-@writes("erf")
-def _erf(call: Call) -> Value:
-    return call.builder.op("Erf", call.value(0, call.dtype))
-
-
-@writes("erfc")
-def _erfc(call: Call) -> Value:
-    return 1 - call.builder.op("Erf", call.value(0, call.dtype))
-
-
-@writes("ndtr")
-def _ndtr(call: Call) -> Value:
-    x = call.value(0, call.dtype)
-    return (call.builder.op("Erf", x * math.sqrt(0.5)) + 1) * 0.5
-
-
-@writes("logit")
-def _logit(call: Call) -> Value:
-    x = call.value(0, call.dtype)
-    return call.builder.op("Log", x / (1 - x))
-
-
-@writes("log_expit")
-def _log_expit(call: Call) -> Value:
-    x = call.value(0, call.dtype)
-    return -_log_of_sum(-x, call.builder.number(0, x.dtype))
-
-
-def _times_log(x1: Value, log: Value) -> Value:
-    """x1 · log, and 0 where x1 is 0 and the logarithm is not NaN."""
-    w = x1.builder
-    free = x1.compare("Equal", 0) & ~_is_nan(log)
-    return w.where(free, 0.0, x1 * log)
-
-
-@writes("xlogy")
-def _xlogy(call: Call) -> Value:
-    return _times_log(
-        call.value(0, call.dtype), call.builder.op("Log", call.value(1, call.dtype))
-    )
-
-
-@writes("xlog1py")
-def _xlog1py(call: Call) -> Value:
-    return _times_log(call.value(0, call.dtype), log1p(call.value(1, call.dtype)))
-
-
-@writes("entr")
-def _entr(call: Call) -> Value:
-    x = call.value(0, call.dtype)
-    w = call.builder
-    y = -(x * w.op("Log", x))
-    low = w.where(x.compare("Less", 0), w.number(-math.inf, x.dtype), y)
-    return w.where(x.compare("Equal", 0), 0.0, low)
-
-
-def _relative_entropy(call: Call) -> Value:
-    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
-    w = call.builder
-    inside = x1.compare("Greater", 0) & x2.compare("Greater", 0)
-    at_zero = x1.compare("Equal", 0) & x2.compare("GreaterOrEqual", 0)
-    one = w.number(1, x1.dtype)
-    ratio = w.where(inside, x1, one) / w.where(inside, x2, one)
-    y = w.where(inside, x1 * w.op("Log", ratio), w.number(math.inf, x1.dtype))
-    known = w.where(at_zero, 0.0, y)
-    return w.where(_is_nan(x1) | _is_nan(x2), x1 + x2, known)
-
-
-@writes("rel_entr")
-def _rel_entr(call: Call) -> Value:
-    return _relative_entropy(call)
-
-
-@writes("kl_div")
-def _kl_div(call: Call) -> Value:
-    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
-    w = call.builder
-    y = _relative_entropy(call)
-    return w.where(w.op("IsInf", y, dtype=BOOL), y, y - x1 + x2)
-
-
-@writes("boxcox")
-def _boxcox(call: Call) -> Value:
-    x, order = call.value(0, call.dtype), call.value(1, call.dtype)
-    w = call.builder
-    log = w.op("Log", x)
-    zero = order.compare("Equal", 0)
-    safe = w.where(zero, 1.0, order)
-    return w.where(zero, log, (w.op("Pow", x, safe) - 1) / safe)
-
-
 def _bits(op: str, logic: str) -> Callable[[Call], Value]:
     def write(call: Call) -> Value:
         operands = call.promoted()
@@ -617,13 +518,3 @@ def _shift(call: Call) -> Value:
 refuses("ONNX has no operator that counts bits, or takes numbers apart into them",
         "bitwise_count", "packbits", "unpackbits", "binary_exponent", "nextafter")  # fmt: skip
 refuses("ONNX has no greatest common divisor", "gcd", "lcm")
-refuses("ONNX has no Bessel functions",
-        "special_i0", "i1", "i0e", "i1e", "iv", "ive", "k0", "k1", "kv", "j0", "j1", "jv", "y0",
-        "y1", "yv", "i0", "i0_derivative")  # fmt: skip
-refuses("ONNX has no gamma function, and none of its relatives",
-        "digamma", "gammaln", "gamma", "rgamma", "beta", "betaln", "gammainc", "gammaincc",
-        "polygamma")  # fmt: skip
-refuses("ONNX's error function has no inverse, and no scaled form",
-        "erfcx", "erfinv", "erfcinv", "ndtri", "log_ndtr")  # fmt: skip
-refuses("a derivative of sinc, of which ONNX has no stable form", "sinc_derivative")
-

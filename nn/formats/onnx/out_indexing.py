@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.calls import Call, fixed, refuses, writes
 from tapegrad.nn.formats.onnx.dims import Dim, Size, product
 from tapegrad.nn.formats.onnx.out_shape import expanded, take_slice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__: list[str] = []
 
@@ -29,8 +31,14 @@ class _Indexed:
               else these come first
     """
 
-    def __init__(self, call: Call, template: tuple[Any, ...], shape: Sequence[Size],
-                 indices: Sequence[Value], index_shapes: Sequence[Sequence[Size]]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        call: Call,
+        template: tuple[Any, ...],
+        shape: Sequence[Size],
+        indices: Sequence[Value],
+        index_shapes: Sequence[Sequence[Size]],
+    ) -> None:
         parts: list[Any] = []
         arrays = iter(zip(indices, index_shapes, strict=True))
         given: list[tuple[Value, Sequence[Size]]] = []
@@ -52,44 +60,34 @@ class _Indexed:
         self.axes: list[int] = []
         self.arrays: list[Value] = []
         self.index_shape: Sequence[Size] = ()
-        self._place(call, listed, given)
+        self._place(listed, given)
         self.together = self.axes == list(range(self.axes[0], self.axes[0] + len(self.axes)))
 
-    def _place(self, call: Call, listed: list[Any], given: list[Any]) -> None:
-        waiting = list(given)
-        axis = 0
-        skip = 0
+    def _place(self, listed: list[Any], given: list[tuple[Value, Sequence[Size]]]) -> None:
+        """Fill axes, arrays and index_shape."""
+        waiting, skip = list(given), 0
         shapes: list[Sequence[Size]] = []
-        source = 0  # the axis of x
-        for part in listed:
-            if part is HOLE:
-                if skip:
-                    skip -= 1
-                else:
-                    value, shape = waiting.pop(0)
-                    if value.dtype == bool:
-                        skip = len(shape) - 1
-                        if len(given) > 1:
-                            raise UnsupportedError("a mask beside other arrays in one index")
-                        found = self.w.op("NonZero", value, dtype=INT64)
-                        rows = self.w.ops("Split", [found, self.w.vector([1] * len(shape))],
-                                          len(shape), axis=0)  # fmt: skip
-                        flat = [self.w.squeeze(row, [0]) for row in rows]
-                        self.arrays += flat
-                        self.axes += range(axis, axis + len(shape))
-                        shapes.append((Dim((-1, -2, -3)),))  # known when the file runs
-                    else:
-                        self.arrays.append(value.cast(INT64))
-                        self.axes.append(axis)
-                        shapes.append(shape)
+        for axis, part in enumerate(listed):
+            if part is HOLE and skip:  # a further axis of a mask
+                skip -= 1
+            elif part is HOLE:
+                value, shape = waiting.pop(0)
+                if value.dtype.kind != "b":
+                    self.arrays.append(value.cast(INT64))
+                    self.axes.append(axis)
+                    shapes.append(shape)
+                    continue
+                if len(given) > 1:
+                    raise UnsupportedError("a mask beside other arrays in one index")
+                skip = len(shape) - 1
+                self.arrays += _places_of(value, len(shape))
+                self.axes += range(axis, axis + len(shape))
+                shapes.append((Dim((-1, -2, -3)),))  # known when the file runs
             elif _is_number(part):
-                self.arrays.append(self.w.sizes_of([part]) if isinstance(part, Dim)
-                                   else self.w.number(part, INT64))  # fmt: skip
+                is_dim = isinstance(part, Dim)
+                self.arrays.append(self.w.dim(part) if is_dim else self.w.number(part, INT64))
                 self.axes.append(axis)
                 shapes.append(())
-            if part is not None:
-                source += 1
-            axis += 1
         self.index_shape = _broadcast(shapes)
 
     @property
@@ -113,6 +111,14 @@ class _Indexed:
             else:
                 result.append(len(range(*part.indices(length))))
         return result
+
+
+def _places_of(mask: Value, ndim: int) -> list[Value]:
+    """Where a mask holds, a vector for each axis."""
+    w = mask.builder
+    found = w.op("NonZero", mask, dtype=INT64)
+    rows = w.ops("Split", [found, w.vector([1] * ndim)], ndim, axis=0)
+    return [w.squeeze(row, [0]) for row in rows]
 
 
 def _is_number(part: Any) -> bool:
@@ -286,10 +292,7 @@ def _accumulate(call: Call) -> Value:
 
 @writes("nonzero_parts")
 def _nonzero_parts(call: Call) -> list[Value]:
-    w = call.builder
-    found = w.op("NonZero", call.x, dtype=INT64)
-    rows = w.ops("Split", [found, w.vector([1] * call.ndim)], call.ndim, axis=0)
-    return [w.squeeze(row, [0]) for row in rows]
+    return _places_of(call.x, call.ndim)
 
 
 @writes("searchsorted")
@@ -350,7 +353,9 @@ refuses("which of several writes to one entry is the last is not defined in ONNX
         "is_last_write")  # fmt: skip
 refuses("labels with blanks between them are built for losses alone, which are no models",
         "extended_labels")  # fmt: skip
-refuses("boxes are chosen by their scores in a way of its own: NonMaxSuppression is another",
-        "pyramid_regions", "detected_rows", "frcnn_detections", "proposed_regions", "detections")  # fmt: skip
+refuses(
+    "boxes are chosen by their scores in a way of its own: NonMaxSuppression is another",
+    "pyramid_regions", "detected_rows", "frcnn_detections", "proposed_regions", "detections",
+)  # fmt: skip
 refuses("a random draw; export in evaluation mode, or pass the noise as an input",
         "uniform", "normal", "bernoulli")  # fmt: skip

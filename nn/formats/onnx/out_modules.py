@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.dims import Dim, Size
 from tapegrad.nn.layers.activation import Clamp, HardSigmoid, HardTanh, SoftPlus
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
@@ -39,6 +38,7 @@ from tapegrad.nn.recurrent.layered import RNNLayer
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 
 __all__ = ["MODULES", "ModuleCall", "ModuleExporter"]
 
@@ -239,10 +239,8 @@ def _volumetric_max(call: ModuleCall) -> Value | None:
     dilation = m.along("dilation") if hasattr(m, "dilationT") else (1, 1, 1)
     outputs = call.results[0][1][2:]
     ends = [
-        max(p, int((o - 1) * s + d * (k - 1) + 1 - p - n))  # type: ignore[call-overload]
-        for n, k, s, p, d, o in zip(
-            sides, kernel, stride, padding, dilation, outputs, strict=True
-        )
+        max(p, int((o - 1) * s + d * (k - 1) + 1 - p - n))
+        for n, k, s, p, d, o in zip(sides, kernel, stride, padding, dilation, outputs, strict=True)
     ]
     if any(end >= k for end, k in zip(ends, kernel, strict=True)):
         return None
@@ -353,5 +351,3 @@ def _in_order(call: ModuleCall, rows: Value) -> Value:
     w, size = call.builder, call.module.hidden_features
     gates = w.ops("Split", [rows, w.vector([size] * len(order))], len(order), axis=0)
     return w.op("Concat", *(gates[i] for i in order), axis=0)
-
-

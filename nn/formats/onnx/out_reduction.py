@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tapegrad.nn.formats.onnx.building import Value
 from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tapegrad.nn.formats.onnx.building import Value
 
 __all__: list[str] = []
 
@@ -165,9 +169,7 @@ def _int8_product(call: Call) -> Value:
 def _convolve_full(call: Call) -> Value:
     w = call.builder
     (length,) = fixed(call.shapes[1], "the length of a convolved vector")
-    x, v = (
-        w.unsqueeze(call.value(i, call.dtype), [0, 1]) for i in (0, 1)
-    )
+    x, v = (w.unsqueeze(call.value(i, call.dtype), [0, 1]) for i in (0, 1))
     turned = w.slice(v, [-1], [-(2**63) + 1], [2], [-1])
     y = w.op("Conv", x, turned, pads=[length - 1, length - 1], kernel_shape=[length])
     return w.squeeze(y, [0, 1])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
 from tapegrad.nn.formats.onnx.dims import Dim, Size, product
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 
 __all__ = ["reverse", "take_slice"]
 
@@ -90,7 +93,7 @@ def _pad(call: Call) -> Value:
         ]
         x = w.slice(x, starts, ends, cut)
     kept = [[n if isinstance(n, Dim) else max(n, 0) for n in side] for side in (before, after)]
-    return w.pad(x, *kept, fill=call.setting("value"))
+    return w.pad(x, kept[0], kept[1], fill=call.setting("value"))
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -116,9 +119,10 @@ def _bounds(part: slice, length: Size) -> tuple[Size, Size, int]:
     stop = part.stop if part.stop is not None else (LAST if step > 0 else FIRST)
     if step < 0 and not isinstance(start, Dim) and not isinstance(length, Dim):
         start = min(start, length - 1)
-    if step < 0 and part.stop is not None and not isinstance(stop, Dim) and stop < 0:
-        if not isinstance(length, Dim) and stop < -length:
-            stop = FIRST
+    if isinstance(stop, Dim) or isinstance(length, Dim) or part.stop is None:
+        return start, stop, step
+    if step < 0 and stop < -length:
+        stop = FIRST
     return start, stop, step
 
 
@@ -139,10 +143,16 @@ def take_slice(w: GraphBuilder, x: Value, index: tuple[Any, ...], shape: Sequenc
         if isinstance(part, slice):
             start, stop, step = _bounds(part, shape[axis])
             if (start, stop, step) != (0, LAST, 1):
-                starts.append(start), ends.append(stop), axes.append(axis), steps.append(step)
+                starts.append(start)
+                ends.append(stop)
+                axes.append(axis)
+                steps.append(step)
         else:
             end = LAST if not isinstance(part, Dim) and part == -1 else part + 1
-            starts.append(part), ends.append(end), axes.append(axis), steps.append(1)
+            starts.append(part)
+            ends.append(end)
+            axes.append(axis)
+            steps.append(1)
             dropped.append(axis)
         axis += 1
     if axes:
@@ -168,17 +178,22 @@ def _unslice(call: Call) -> Value:
     ):  # fmt: skip
         if not isinstance(part, slice):
             place = part if isinstance(part, Dim) or part >= 0 else length + part
-            before.append(place), after.append(length - place - 1), lengths.append(1)
+            before.append(place)
+            after.append(length - place - 1)
+            lengths.append(1)
             continue
         if part.step not in (None, 1):
             return _scattered(call)
         if isinstance(length, Dim):
             if (part.start, part.stop) != (None, None):
                 raise UnsupportedError("the gradient of a part of the batch")
-            before.append(0), after.append(0), lengths.append(length)
+            before.append(0)
+            after.append(0)
+            lengths.append(length)
             continue
         start, stop, _ = part.indices(length)
-        before.append(start), after.append(length - max(stop, start))
+        before.append(start)
+        after.append(length - max(stop, start))
         lengths.append(max(stop - start, 0))
     return w.pad(w.reshape(x, lengths), before, after)
 
@@ -190,9 +205,7 @@ def _scattered(call: Call) -> Value:
     w = call.builder
     zeros = w.op("Expand", w.number(0, call.dtype), w.vector([math.prod(shape)]))
     where = w.array(places.reshape(-1), "places")
-    return w.reshape(
-        w.op("ScatterElements", zeros, where, w.reshape(call.x, [-1]), axis=0), shape
-    )
+    return w.reshape(w.op("ScatterElements", zeros, where, w.reshape(call.x, [-1]), axis=0), shape)
 
 
 # Diagonals and triangles -------------------------------------------------------------------------
@@ -300,4 +313,3 @@ def _largest_positions(call: Call) -> Value:
 
 
 refuses("ONNX sorts along an axis, not rows", "lexsort_rows")
-

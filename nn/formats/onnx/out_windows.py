@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.kernels.windows import AxisWindows, plane_windows
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
 from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
-from tapegrad.nn.formats.onnx.dims import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+    from tapegrad.nn.formats.onnx.dims import Size
 
 __all__: list[str] = []
 
@@ -165,6 +168,11 @@ def _area_shares(call: Call, windows: Sequence[AxisWindows]) -> np.ndarray[Any, 
     return area / np.maximum(counts, 1)
 
 
+def _tiles(axis: AxisWindows) -> bool:
+    """Whether the windows lie side by side and fill the axis."""
+    return axis.kernel == axis.stride and not axis.padding and axis.reach == axis.size
+
+
 def _ones(w: GraphBuilder, channels: int, windows: Sequence[AxisWindows], dtype: Any) -> Value:
     shape = (channels, 1, *(axis.kernel for axis in windows))
     return w.array(np.ones(shape, dtype), "ones")
@@ -195,14 +203,13 @@ def _avg_pool2d_gradient(call: Call) -> Value:
     ends = _ends(windows)
     (channels,) = fixed(shape[1:2], "the number of planes")
     shares = _area_shares(call, windows)
-    if all(a.kernel == a.stride and not a.padding and a.reach == a.size for a in windows):
-        if np.ptp(shares) == 0:
-            scales = np.array([1, 1, *(axis.kernel for axis in windows)], np.float32)
-            y = w.op(
-                "Resize", v, None, w.array(scales, "scales"), mode="nearest",
-                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-            )  # fmt: skip
-            return y if shares.flat[0] == 1 else y * float(shares.flat[0])
+    if np.ptp(shares) == 0 and all(map(_tiles, windows)):
+        scales = np.array([1, 1, *(axis.kernel for axis in windows)], np.float32)
+        y = w.op(
+            "Resize", v, None, w.array(scales, "scales"), mode="nearest",
+            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )  # fmt: skip
+        return y if shares.flat[0] == 1 else y * float(shares.flat[0])
     if np.any(shares != 1):
         v = v * w.array(shares.astype(call.dtype), "shares")
     left = [
@@ -235,9 +242,8 @@ def _fold(call: Call) -> Value:
     count, size, length = fixed(
         [call.shapes[0][axis], call.shapes[0][-1], shape[axis]], "the number of windows"
     )
-    places = (
-        np.arange(count)[:, None] * call.setting("step")
-        + np.arange(size) * call.setting("dilation")
+    places = np.arange(count)[:, None] * call.setting("step") + np.arange(size) * call.setting(
+        "dilation"
     )
     spread = np.zeros((count * size, length), dtype=call.dtype)
     spread[np.arange(count * size), places.reshape(-1)] = 1

@@ -6,7 +6,6 @@ arrays themselves: a large model is not copied, and a Parameter can be recognise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +23,8 @@ from tapegrad.nn.core.hooks import add_hook
 from tapegrad.nn.formats.common.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from tapegrad.autograd.core.declaration import Primitive
 
 __all__ = ["Entry", "Outside", "Record", "Slot", "Span", "evaluating", "record"]

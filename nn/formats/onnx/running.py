@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from tapegrad.nn.formats.onnx import (
 )
 from tapegrad.nn.formats.onnx.operators import OperatorCall, reader_of
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["OnnxGraph"]
 
@@ -63,13 +65,12 @@ class OnnxGraph(Module):
                 results = [self.layers[layer](_tensor(arguments[0]))]
             else:
                 results = _run(op, opset, arguments, attributes, len(outputs))
-            for name, result in zip(outputs, results, strict=False):
-                if name:
-                    values[name] = result
+            made = zip(outputs, results, strict=False)
+            values.update((name, result) for name, result in made if name)
             for name in last.get(i, ()):
                 values.pop(name, None)
-        made = [_tensor(values[name]) for name in self.outputs_named]
-        return made[0] if len(made) == 1 else made
+        last_ones = [_tensor(values[name]) for name in self.outputs_named]
+        return last_ones[0] if len(last_ones) == 1 else last_ones
 
     def _last_reads(self) -> dict[int, list[str]]:
         """Number of a step -> the values that no later step reads, so that memory is freed."""

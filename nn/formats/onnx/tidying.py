@@ -6,12 +6,16 @@ x·Wᵀ + b becomes Gemm, a convolution takes its bias; nodes and arrays that no
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tapegrad.nn.formats.onnx.graph import Graph, Node
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.onnx.graph import Graph, Node
 
 __all__ = ["tidied"]
+
+OPTIONAL = frozenset({"MaxPool", "LSTM", "GRU", "RNN"})  # whose outputs may be left out
 
 
 def tidied(graph: Graph, matrices: set[str]) -> Graph:
@@ -69,9 +73,7 @@ def _join_biases(graph: Graph, matrices: set[str]) -> None:
     graph.nodes = [node for node in graph.nodes if id(node) not in dropped]
 
 
-def _as_gemm(
-    node: Node, made: dict[str, Node], ranks: dict[str, int], matrices: set[str]
-) -> None:
+def _as_gemm(node: Node, made: dict[str, Node], ranks: dict[str, int], matrices: set[str]) -> None:
     """Make Gemm of a product of a matrix and a transposed array of the file."""
     turned = made.get(node.inputs[1])
     if turned is None or turned.op != "Transpose" or turned.attributes.get("perm") != [1, 0]:
@@ -120,6 +122,8 @@ def _drop_unread(graph: Graph) -> None:
             needed.update(filter(None, node.inputs))
     graph.nodes = kept[::-1]
     for node in graph.nodes:
+        if node.op not in OPTIONAL:
+            continue
         node.outputs = [name if name in needed else "" for name in node.outputs]
         while not node.outputs[-1]:
             node.outputs.pop()
