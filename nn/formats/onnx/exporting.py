@@ -103,11 +103,12 @@ def graph_of(
                 text = OTHER_BATCH.format(size=example.size, error=str(error)[:200])
                 raise UnsupportedError(text) from error
             records.append(made)
-    writer = _Writer(records, [e.size for e in examples if e.size is not None], opset)
-    writer.parameters = parameters
-    writer.declare_inputs(slots, axes, input_names)
-    writer.write_entries()
-    return Model(writer.finish(output_names), opset)
+        # still in this mode: what is written of a module depends on it
+        writer = _Writer(records, [e.size for e in examples if e.size is not None], opset)
+        writer.parameters = parameters
+        writer.declare_inputs(slots, axes, input_names)
+        writer.write_entries()
+        return Model(writer.finish(output_names), opset)
 
 
 def _parameter_names(module: Any) -> dict[int, str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Outside", "Record", "Slot", "Span", "evaluating", "record"]
 
 READS = (
-    "{where}: {action} reads a value while the call is recorded. What Python decides by a value "
+    "{where}: the call {action} while it is recorded. What Python decides by a value "
     "cannot be written into a file: use np.where, or export the parts around it"
 )
 
