@@ -77,7 +77,6 @@ def graph_of(
     opset: int,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    train: bool = False,
 ) -> Model:
     """The model of ``called(*inputs)``; see `export`."""
     if opset not in OPSETS:
@@ -91,7 +90,7 @@ def graph_of(
     watched = [p for p in called.listModules() if type(p) in MODULES] if is_module else []
     records: list[Record] = []
     slots: list[Slot] = []
-    with evaluating(called) if is_module and not train else nullcontext():
+    with evaluating(called) if is_module else nullcontext():
         for example in examples:
             try:
                 made, slots = record(

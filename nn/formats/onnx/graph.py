@@ -14,9 +14,21 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DTYPES", "ELEMENT_TYPES", "Array", "Attribute", "Graph", "Model", "Node", "ValueInfo"]
+__all__ = [
+    "DTYPES",
+    "ELEMENT_TYPES",
+    "PRODUCER",
+    "Array",
+    "Attribute",
+    "Graph",
+    "Model",
+    "Node",
+    "ValueInfo",
+]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
+
+PRODUCER = "tapegrad"  # how files of our own say who wrote them
 
 # ONNX's number of an element type -> NumPy's dtype.
 DTYPES: dict[int, np.dtype[np.generic]] = {
@@ -78,6 +90,6 @@ class Model:
 
     graph: Graph
     opset: int
-    producer: str = "tapegrad"
+    producer: str = PRODUCER
     ir_version: int = 8
     domains: Mapping[str, int] = field(default_factory=dict)  # besides ONNX's own

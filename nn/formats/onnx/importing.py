@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.nn.formats.common import network
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.onnx.graph import Array, Graph, Model, Node
+from tapegrad.nn.formats.onnx.graph import PRODUCER, Array, Graph, Model, Node
 from tapegrad.nn.formats.onnx.in_layers import LINEAR, PLAIN, WITH_WEIGHTS, LayerNode
 from tapegrad.nn.formats.onnx.in_shapes import shapes_of
 from tapegrad.nn.formats.onnx.operators import (
@@ -41,6 +42,8 @@ FOLDED = frozenset((
     "Add", "Sub", "Mul", "Div", "Reshape", "ConstantOfShape", "Equal", "Where", "Neg", "Floor",
     "Range",
 ))  # fmt: skip
+# What our own writer calls arrays that are no parameters.
+MADE = re.compile(r"(constant|ones|shares|places|scales)(_\d+)?")
 FEW = 64  # entries
 
 
@@ -52,7 +55,7 @@ def module_of(model: Model) -> Module:
     """
     if not OLDEST <= model.opset <= NEWEST:
         raise UnsupportedError(f"an opset from {OLDEST} to {NEWEST}", model.opset)
-    reading = _Reading(model.graph, model.opset)
+    reading = _Reading(model.graph, model.opset, own=model.producer == PRODUCER)
     reading.fold()
     layers = reading.as_layers()
     return (reading.as_graph() if layers is None else layers).evaluate()
@@ -64,7 +67,7 @@ class _Reading:
     arrays: the file's; known: those that are computed while reading, and constants
     """
 
-    def __init__(self, graph: Graph, opset: int) -> None:
+    def __init__(self, graph: Graph, opset: int, *, own: bool = False) -> None:
         self.graph, self.opset = graph, opset
         self.arrays = dict(graph.initializers)
         self.known: dict[str, Array] = {}
@@ -83,6 +86,7 @@ class _Reading:
         self.learned = {
             name for name, array in self.arrays.items()
             if array.dtype.kind == "f" and array.ndim and name not in how
+            and not (own and MADE.fullmatch(name))
         }  # fmt: skip
         self.known.update({n: a for n, a in self.arrays.items() if n not in self.learned})
 

@@ -262,12 +262,16 @@ def _batch_normalization(n: LayerNode) -> Module | None:
     sizes = {None if a is None else a.shape for a in arrays}
     if len(sizes) != 1 or None in sizes or any(a.ndim != 1 for a in arrays if a is not None):
         return None
-    if any(name not in n.weights for name in n.node.inputs[1:]) or len(n.node.outputs) > 1:
+    weight, bias, mean, var = arrays
+    learned = [name in n.weights for name in n.node.inputs[1:3]]
+    plain = not any(learned) and np.all(weight == 1) and not np.any(bias)
+    if len(n.node.outputs) > 1 or not (plain or all(learned)):
         return None
-    made = classes[len(shape)](1, float(n.get("epsilon", 1e-5)))
+    made = classes[len(shape)](1, float(n.get("epsilon", 1e-5)), affine=not plain)
     made.momentum = 1 - float(n.get("momentum", 0.9))
-    mean, var = (Buffer(np.array(array)) for array in arrays[2:])
-    return _with(made, weight=n.taken(1), bias=n.taken(2), running_mean=mean, running_var=var)
+    statistics = {"running_mean": Buffer(np.array(mean)), "running_var": Buffer(np.array(var))}
+    own = {} if plain else {"weight": n.taken(1), "bias": n.taken(2)}
+    return _with(made, **statistics, **own)
 
 
 @_entry(WITH_WEIGHTS, "PRelu")
