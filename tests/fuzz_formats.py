@@ -36,12 +36,15 @@ from pathlib import Path
 from typing import Any
 
 import mxnet_seeds
+import onnx_seeds
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
-KINDS = ("torch7", "native", "mxnet")
+# formats whose seeds, and what loads them, are in a module of their own
+OF_MODULES = {"mxnet": mxnet_seeds, "onnx": onnx_seeds}
+KINDS = ("torch7", "native", *OF_MODULES)
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -59,8 +62,8 @@ class Hang(BaseException):
 
 def seed_files(kind: str, root: Path) -> Iterator[Seed]:
     """The files in the tests' data, each with the places of its fields."""
-    if kind == "mxnet":
-        yield from mxnet_seeds.recorded()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].recorded()
     elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
@@ -71,8 +74,8 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
 
 def made_seeds(kind: str) -> Iterator[Seed]:
     """What our own writers make of every layer, and of everything else that a file can hold."""
-    if kind == "mxnet":
-        yield from mxnet_seeds.made()
+    if kind in OF_MODULES:
+        yield from OF_MODULES[kind].made()
         return
     from cases import CRITERIONS, MODULES, WITHOUT_FILES
 
@@ -198,6 +201,8 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith(".onnx") and rng.random() < 0.6:
+        return onnx_seeds.changed(rng, data)
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if fields and rng.random() < 0.6:
@@ -281,10 +286,10 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
-    if kind == "mxnet":
+    if kind in OF_MODULES:
         if show:
             return lambda data: list(_files.describe_file(data[1:], is_ours=False))
-        return mxnet_seeds.load
+        return OF_MODULES[kind].load
     if show:
         return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
@@ -411,8 +416,8 @@ def main() -> int:
     options = parser.parse_args()
     seeds = list(seed_files(options.format, options.root))
     if options.truncate:
-        if options.format == "mxnet":
-            seeds += made_seeds("mxnet")
+        if options.format in OF_MODULES:
+            seeds += made_seeds(options.format)
         first, step = map(int, options.part.split("/"))
         cuts = truncations(seeds, everywhere=options.truncate == "all")
         mutants = itertools.islice(cuts, first, None, step)

@@ -37,9 +37,7 @@ WITHOUT_ONNX = {
     "RegionProposal": BOXES,
     "SequenceBeamSearch": "how many steps it takes depends on the scores",
     "SparseJoinTable": SPARSE,
-    "SpatialFractionalMaxPooling": DRAWN,
     "SpectralNorm": "ONNX has no singular values",
-    "VolumetricFractionalMaxPooling": DRAWN,
 }
 
 

@@ -147,6 +147,7 @@ def test_several_inputs_and_outputs_are_lists() -> None:
 INT = np.int64
 X = single(2, 4, 6, 5)
 ROWS = single(3, 7)
+NONE = np.array([], np.float32)
 
 # (operator, inputs, attributes, opsets): onnxruntime says what is right.
 CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
@@ -177,10 +178,10 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("TopK", [ROWS, np.array([2])], {"axis": 0, "largest": 0}, (11, 24)),
     ("Upsample", [X, np.array([1, 1, 2, 3], np.float32)], {"mode": "nearest"}, (9,)),
     ("Resize", [X, np.array([1, 1, 2, 3], np.float32)], {"mode": "linear"}, (10,)),
-    ("Resize", [X, None, np.array([1, 1, 1.7, 0.6], np.float32)], {"mode": "nearest"}, (11, 19)),
-    ("Resize", [X, None, None, np.array([2, 4, 9, 8])],
+    ("Resize", [X, NONE, np.array([1, 1, 1.7, 0.6], np.float32)], {"mode": "nearest"}, (11, 19)),
+    ("Resize", [X, NONE, NONE, np.array([2, 4, 9, 8])],
      {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}, (11, 13)),
-    ("Resize", [X, None, None, np.array([2, 4, 9, 8])],
+    ("Resize", [X, NONE, NONE, np.array([2, 4, 9, 8])],
      {"mode": "cubic", "coordinate_transformation_mode": "align_corners"}, (13, 18)),
     ("BatchNormalization", [X, *(np.abs(single(4)) for _ in range(4))], {}, (9, 14, 15)),
     ("InstanceNormalization", [X, single(4), single(4)], {}, (7, 17)),
@@ -189,8 +190,10 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("LRN", [X], {"size": 3, "alpha": 0.1}, (7, 13)),
     ("Gemm", [ROWS, single(7, 4), single(4)], {"alpha": 0.5, "beta": 2.0}, (7, 11, 13)),
     ("Gemm", [ROWS, single(4, 7)], {"transB": 1}, (11, 13)),
-    ("Conv", [X, single(6, 4, 3, 2), single(6)], {"pads": [1, 0, 2, 1], "strides": [2, 1]}, (7, 11)),
-    ("Conv", [X, single(4, 1, 3, 3)], {"group": 4, "dilations": [2, 1], "pads": [2, 1, 2, 1]}, (11,)),
+    ("Conv", [X, single(6, 4, 3, 2), single(6)], {"pads": [1, 0, 2, 1], "strides": [2, 1]},
+     (7, 11)),
+    ("Conv", [X, single(4, 1, 3, 3)], {"group": 4, "dilations": [2, 1], "pads": [2, 1, 2, 1]},
+     (11,)),
     ("Conv", [X, single(2, 4, 3, 3)], {"auto_pad": "SAME_UPPER", "strides": [2, 2]}, (11,)),
     ("Conv", [X, single(2, 4, 2, 4)], {"auto_pad": "SAME_LOWER"}, (11,)),
     ("Conv", [single(2, 3, 9), single(4, 3, 2), single(4)], {"strides": [2]}, (7, 11)),
@@ -198,7 +201,8 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("ConvTranspose", [X, single(4, 3, 3, 2), single(3)],
      {"strides": [2, 3], "pads": [1, 0, 0, 1], "output_padding": [1, 0]}, (7, 11)),
     ("ConvTranspose", [X, single(4, 2, 3, 3)], {"group": 2, "dilations": [2, 1]}, (11,)),
-    ("ConvTranspose", [X, single(4, 2, 3, 3)], {"strides": [2, 2], "output_shape": [12, 10]}, (11,)),
+    ("ConvTranspose", [X, single(4, 2, 3, 3)], {"strides": [2, 2], "output_shape": [12, 10]},
+     (11,)),
     ("ConvTranspose", [single(1, 2, 5), single(2, 3, 3)], {"strides": [2]}, (11,)),
     ("MaxPool", [X], {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 2]}, (8, 12)),
     ("MaxPool", [X], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, (10, 12, 22)),
@@ -234,7 +238,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("Gelu", [ROWS], {"approximate": "tanh"}, (20,)),
     ("HardSwish", [ROWS * 3], {}, (14,)),
     ("QuantizeLinear", [ROWS, np.array(0.1, np.float32), np.array(3, np.uint8)], {}, (10, 13)),
-    ("DequantizeLinear", [np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0.1, 0.2, 0.3], np.float32),
+    ("DequantizeLinear", [np.arange(6, dtype=np.uint8).reshape(2, 3), np.abs(single(3)),
                           np.array([1, 2, 3], np.uint8)], {"axis": 1}, (13,)),
     ("LSTM", [single(5, 2, 3), single(2, 16, 3), single(2, 16, 4), single(2, 32),
               np.array([5, 3], np.int32), single(2, 2, 4), single(2, 2, 4), single(2, 12)],
@@ -253,7 +257,6 @@ COUNTS = {"Split": 2, "TopK": 2, "LSTM": 3, "GRU": 2, "RNN": 2}
 
 def model_by_helper(op: str, inputs: list[Any], attributes: dict[str, Any], opset: int) -> bytes:
     """A model of one operator, made by the onnx library."""
-    import onnx as library
     from onnx import helper
 
     names = ["" if value is None else f"i{k}" for k, value in enumerate(inputs)]
@@ -270,7 +273,6 @@ def model_by_helper(op: str, inputs: list[Any], attributes: dict[str, Any], opse
     )  # fmt: skip
     imports = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8 if opset < 21 else 10)
-    library.checker.check_model(model)
     return model.SerializeToString()
 
 

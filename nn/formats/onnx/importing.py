@@ -56,9 +56,21 @@ def module_of(model: Model) -> Module:
     if not OLDEST <= model.opset <= NEWEST:
         raise UnsupportedError(f"an opset from {OLDEST} to {NEWEST}", model.opset)
     reading = _Reading(model.graph, model.opset, own=model.producer == PRODUCER)
-    reading.fold()
-    layers = reading.as_layers()
-    return (reading.as_graph() if layers is None else layers).evaluate()
+    try:
+        reading.fold()
+        layers = reading.as_layers()
+        return (reading.as_graph() if layers is None else layers).evaluate()
+    except FormatError as error:
+        error.path = error.path or reading.place()
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # ONNX says how many inputs each operator has and what its attributes are; a file may say
+        # anything, and here is the one place that is reached whatever it says
+        found = f"{type(error).__name__}: {error}"
+        raise FormatError(
+            "a node with the inputs and attributes of its operator", found[:200],
+            path=reading.place(),
+        ) from error  # fmt: skip
 
 
 class _Reading:
@@ -72,6 +84,7 @@ class _Reading:
         self.arrays = dict(graph.initializers)
         self.known: dict[str, Array] = {}
         self.parameters: dict[str, Parameter] = {}
+        self.current: Node | None = None  # the node that is being looked at
         self.nodes = self._without_branches(graph.nodes)
         self._check()
         reads = Counter(name for node in self.nodes for name in node.inputs)
@@ -89,6 +102,11 @@ class _Reading:
             and not (own and MADE.fullmatch(name))
         }  # fmt: skip
         self.known.update({n: a for n, a in self.arrays.items() if n not in self.learned})
+
+    def place(self) -> str:
+        """Where in the graph the reader is."""
+        node = self.current
+        return "graph" if node is None else f"graph.node[{node.name or node.op}]"
 
     @property
     def inputs(self) -> list[str]:
@@ -174,6 +192,7 @@ class _Reading:
         kept: list[Node] = []
         outputs = {info.name for info in self.graph.outputs}
         for node in self.nodes:
+            self.current = node
             value = None if outputs.intersection(node.outputs) else self._folded(node)
             if value is None:
                 kept.append(node)
@@ -187,6 +206,7 @@ class _Reading:
         """Give arrays that one node reads, in another shape, that shape."""
         kept: list[Node] = []
         for node in self.nodes:
+            self.current = node
             name = node.inputs[0] if node.inputs else ""
             shape = self.known.get(node.inputs[1]) if len(node.inputs) == 2 else None
             if node.op != "Reshape" or shape is None or not self._is_own(name):
@@ -209,6 +229,7 @@ class _Reading:
         made = {name: node for node in self.nodes for name in node.outputs}
         dropped: set[int] = set()
         for node in self.nodes:
+            self.current = node
             if node.op != "MatMul":
                 continue
             name = node.inputs[1]
@@ -226,6 +247,7 @@ class _Reading:
                 continue
             node.op, node.inputs = LINEAR, [node.inputs[0], name]
         for node in self.nodes:
+            self.current = node
             if node.op != "Add":
                 continue
             for side in (0, 1):
@@ -287,6 +309,7 @@ class _Reading:
         names: dict[str, str] = {name: name for name in self.inputs}
         taken = set(self.inputs)
         for node in self.nodes:
+            self.current = node
             entry = WITH_WEIGHTS.get(node.op) or PLAIN.get(node.op)
             layer_node = self._layer_node(node, shapes)
             layer = None if entry is None else entry(layer_node)
@@ -321,6 +344,7 @@ class _Reading:
         steps: list[Any] = []
         used: set[str] = set()
         for node in self.nodes:
+            self.current = node
             entry = WITH_WEIGHTS.get(node.op)
             layer = None if entry is None else entry(self._layer_node(node, shapes))
             inputs, name = list(node.inputs), None

@@ -64,7 +64,10 @@ def shapes_of(graph: Graph, constants: Mapping[str, Array]) -> dict[str, Shape]:
         if info.shape is not None:
             known.setdefault(info.name, info.shape)
     for node in graph.nodes:
-        shape = _shape_after(node, known, constants)
+        try:
+            shape = _shape_after(node, known, constants)
+        except (AttributeError, LookupError, TypeError, ValueError, ZeroDivisionError):
+            shape = None  # what is wrong with the node is said where it is read
         if shape is not None and node.outputs:
             known[node.outputs[0]] = shape
     return known

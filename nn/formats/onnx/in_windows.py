@@ -144,7 +144,7 @@ def _cut(
         for i, (size, n, e) in enumerate(zip(target, full, extra, strict=True)):
             total = n + e - size
             small = total // 2
-            first = total - small if auto == "SAME_LOWER" else small
+            first = small if auto == "SAME_UPPER" else total - small
             before[i], after[i] = max(first, 0), total - max(first, 0) - e
     return before, after
 
