@@ -57,26 +57,26 @@ def everything() -> Iterator[Seed]:
     """Arrays in every field and type, attributes of every type, a branch, external data."""
     from tapegrad.nn.formats.onnx.encoding import record_of
     from tapegrad.nn.formats.onnx.fields import SCHEMA
-    from tapegrad.nn.formats.onnx.graph import DTYPES, Graph, Model, Node, ValueInfo
+    from tapegrad.nn.formats.onnx.graph import DTYPES, NodeGraph, OnnxModel, OnnxNode, ValueInfo
 
     single = np.dtype(np.float32)
     arrays = {f"a{n}": np.arange(6).reshape(2, 3).astype(dtype) for n, dtype in DTYPES.items()}
     arrays["condition"] = np.array(True)
-    branch = Graph([Node("Neg", ["x"], ["n"])], [], [ValueInfo("n", single, None)], {})
+    branch = NodeGraph([OnnxNode("Neg", ["x"], ["n"])], [], [ValueInfo("n", single, None)], {})
     nodes = [
-        Node("Add", ["x", "a1"], ["s"]),
-        Node("Transpose", ["s"], ["t"], {"perm": [1, 0]}),
-        Node("Constant", [], ["c"], {"value": np.ones(3, np.float32)}),
-        Node("LeakyRelu", ["t"], ["l"], {"alpha": 0.5}),
-        Node("RNN", ["q", "w", "w"], ["", "h"], {"activations": ["Relu"], "hidden_size": 2}),
-        Node("Pad", ["l", "pads"], ["y"], {"mode": "edge"}),
+        OnnxNode("Add", ["x", "a1"], ["s"]),
+        OnnxNode("Transpose", ["s"], ["t"], {"perm": [1, 0]}),
+        OnnxNode("Constant", [], ["c"], {"value": np.ones(3, np.float32)}),
+        OnnxNode("LeakyRelu", ["t"], ["l"], {"alpha": 0.5}),
+        OnnxNode("RNN", ["q", "w", "w"], ["", "h"], {"activations": ["Relu"], "hidden_size": 2}),
+        OnnxNode("Pad", ["l", "pads"], ["y"], {"mode": "edge"}),
     ]
     arrays |= {"w": np.ones((1, 2, 2), np.float32), "pads": np.zeros(4, np.int64)}
     inputs = [ValueInfo("x", single, (2, 3)), ValueInfo("q", single, (1, "n", 2))]
-    graph = Graph(nodes, inputs, [ValueInfo("y", single, None)], arrays)
-    record = record_of(Model(graph, 17, "test"))
+    graph = NodeGraph(nodes, inputs, [ValueInfo("y", single, None)], arrays)
+    record = record_of(OnnxModel(graph, 17, "test"))
     with_branch = SCHEMA.new("AttributeProto", name="then_branch", type=5)
-    with_branch.g = record_of(Model(branch, 17)).graph
+    with_branch.g = record_of(OnnxModel(branch, 17)).graph
     other = SCHEMA.new("AttributeProto", name="else_branch", type=5)
     other.g = with_branch.g
     node = SCHEMA.new(

@@ -16,7 +16,7 @@ from tapegrad.autograd.check import Draws
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.formats.onnx.encoding import record_of
 from tapegrad.nn.formats.onnx.fields import SCHEMA
-from tapegrad.nn.formats.onnx.graph import Graph, Model, Node, ValueInfo
+from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxModel, OnnxNode, ValueInfo
 
 EXAMPLES = 4  # of each layer
 
@@ -98,7 +98,7 @@ def expect_close(found: list[np.ndarray], expected: list[np.ndarray], tolerance:
 
 
 def file_of(
-    nodes: list[Node],
+    nodes: list[OnnxNode],
     inputs: dict[str, tuple[Any, ...] | None],
     outputs: list[str],
     arrays: dict[str, np.ndarray] | None = None,
@@ -108,12 +108,12 @@ def file_of(
 ) -> bytes:
     """The bytes of a model, by our own writer."""
     kind = np.dtype(dtype)
-    graph = Graph(
+    graph = NodeGraph(
         nodes,
         [ValueInfo(name, kind, shape) for name, shape in inputs.items()],
         [ValueInfo(name, kind, None) for name in outputs],
         arrays or {},
     )
     stream = io.BytesIO()
-    SCHEMA.write(record_of(Model(graph, opset, producer="test")), stream)
+    SCHEMA.write(record_of(OnnxModel(graph, opset, producer="test")), stream)
     return stream.getvalue()

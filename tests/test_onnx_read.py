@@ -14,7 +14,7 @@ from onnx_tools import arrays_of, expect_close, file_of, outputs
 
 from tapegrad import nn, optim
 from tapegrad.nn.formats import FormatError, UnsupportedError, onnx
-from tapegrad.nn.formats.onnx.graph import Graph, Node, ValueInfo
+from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxNode, ValueInfo
 from tapegrad.nn.formats.onnx.operators import OPERATORS
 
 RNG = np.random.default_rng(1)
@@ -31,10 +31,10 @@ def test_a_chain_of_layers_is_a_sequential() -> None:
     w, b = single(4, 3, 3, 3), single(4)
     data = file_of(
         [
-            Node("Conv", ["x", "conv1.weight", "conv1.bias"], ["a"], {"pads": [1, 1, 1, 1]}),
-            Node("Relu", ["a"], ["b"]),
-            Node("MaxPool", ["b"], ["c"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
-            Node("Flatten", ["c"], ["y"]),
+            OnnxNode("Conv", ["x", "conv1.weight", "conv1.bias"], ["a"], {"pads": [1, 1, 1, 1]}),
+            OnnxNode("Relu", ["a"], ["b"]),
+            OnnxNode("MaxPool", ["b"], ["c"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+            OnnxNode("Flatten", ["c"], ["y"]),
         ],
         {"x": ("n", 3, 6, 6)}, ["y"], {"conv1.weight": w, "conv1.bias": b},
     )  # fmt: skip
@@ -49,10 +49,10 @@ def test_a_chain_of_layers_is_a_sequential() -> None:
 def test_branches_are_a_gmodule() -> None:
     data = file_of(
         [
-            Node("Conv", ["x", "w"], ["a"]),
-            Node("Sigmoid", ["a"], ["b"]),
-            Node("Mul", ["a", "b"], ["c"]),
-            Node("Concat", ["c", "a"], ["y"], {"axis": 1}),
+            OnnxNode("Conv", ["x", "w"], ["a"]),
+            OnnxNode("Sigmoid", ["a"], ["b"]),
+            OnnxNode("Mul", ["a", "b"], ["c"]),
+            OnnxNode("Concat", ["c", "a"], ["y"], {"axis": 1}),
         ],
         {"x": (2, 3, 5, 5)}, ["y"], {"w": single(2, 3, 2, 2)},
     )  # fmt: skip
@@ -65,10 +65,10 @@ def test_another_graph_keeps_the_names_of_its_arrays_and_learns() -> None:
     w, scale = single(3, 2), np.array([2, 3], np.float32)
     data = file_of(
         [
-            Node("MatMul", ["x", "w"], ["a"]),
-            Node("Add", ["a", "b"], ["c"]),
-            Node("Mul", ["c", "scale"], ["d"]),
-            Node("ReduceMean", ["d"], ["y"], {"axes": [0], "keepdims": 0}),
+            OnnxNode("MatMul", ["x", "w"], ["a"]),
+            OnnxNode("Add", ["a", "b"], ["c"]),
+            OnnxNode("Mul", ["c", "scale"], ["d"]),
+            OnnxNode("ReduceMean", ["d"], ["y"], {"axes": [0], "keepdims": 0}),
         ],
         {"x": ("n", 3)}, ["y"], {"w": w, "b": np.zeros(2, np.float32), "scale": scale},
     )  # fmt: skip
@@ -89,7 +89,7 @@ def test_another_graph_keeps_the_names_of_its_arrays_and_learns() -> None:
 
 def test_a_graph_is_saved_in_our_format_and_written_again(tmp_path: Path) -> None:
     data = file_of(
-        [Node("CumSum", ["x", "axis"], ["a"]), Node("Mul", ["a", "w"], ["y"])],
+        [OnnxNode("CumSum", ["x", "axis"], ["a"]), OnnxNode("Mul", ["a", "w"], ["y"])],
         {"x": ("n", 3)}, ["y"], {"axis": np.array(1), "w": single(3)},
     )  # fmt: skip
     net, x = onnx.load(data), single(4, 3)
@@ -103,11 +103,11 @@ def test_a_graph_is_saved_in_our_format_and_written_again(tmp_path: Path) -> Non
 def test_shapes_that_a_graph_computes() -> None:
     data = file_of(
         [
-            Node("Shape", ["x"], ["s"]),
-            Node("Gather", ["s", "zero"], ["n"]),
-            Node("Unsqueeze", ["n", "axis"], ["m"]),
-            Node("Concat", ["m", "rest"], ["target"], {"axis": 0}),
-            Node("Reshape", ["x", "target"], ["y"]),
+            OnnxNode("Shape", ["x"], ["s"]),
+            OnnxNode("Gather", ["s", "zero"], ["n"]),
+            OnnxNode("Unsqueeze", ["n", "axis"], ["m"]),
+            OnnxNode("Concat", ["m", "rest"], ["target"], {"axis": 0}),
+            OnnxNode("Reshape", ["x", "target"], ["y"]),
         ],
         {"x": ("n", 2, 3)}, ["y"],
         {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1])},
@@ -116,26 +116,30 @@ def test_shapes_that_a_graph_computes() -> None:
 
 
 def test_an_if_whose_condition_the_file_has_is_its_branch() -> None:
-    def branch(op: str) -> Graph:
-        return Graph([Node(op, ["x"], [op])], [], [ValueInfo(op, np.dtype(np.float32), None)], {})
+    def branch(op: str) -> NodeGraph:
+        return NodeGraph(
+            [OnnxNode(op, ["x"], [op])], [], [ValueInfo(op, np.dtype(np.float32), None)], {}
+        )
 
-    model = onnx.read_model(file_of([Node("Relu", ["x"], ["y"])], {"x": (3,)}, ["y"]))
-    node = Node("If", ["c"], ["y"], {"then_branch": branch("Neg"), "else_branch": branch("Exp")})
+    model = onnx.read_model(file_of([OnnxNode("Relu", ["x"], ["y"])], {"x": (3,)}, ["y"]))
+    node = OnnxNode(
+        "If", ["c"], ["y"], {"then_branch": branch("Neg"), "else_branch": branch("Exp")}
+    )
     model.graph.nodes[:] = [node]
     x = single(3)
     for condition, expected in ((True, -x), (False, np.exp(x))):
         model.graph.initializers["c"] = np.array(condition)
-        found = onnx.module_of(model)(x).numpy()
+        found = onnx.build_module(model)(x).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     del model.graph.initializers["c"]
     model.graph.inputs.append(ValueInfo("c", np.dtype(bool), ()))
     with pytest.raises(UnsupportedError, match="an If whose condition the file has"):
-        onnx.module_of(model)
+        onnx.build_module(model)
 
 
 def test_several_inputs_and_outputs_are_lists() -> None:
     data = file_of(
-        [Node("Add", ["a", "b"], ["c"]), Node("Sub", ["a", "b"], ["d"])],
+        [OnnxNode("Add", ["a", "b"], ["c"]), OnnxNode("Sub", ["a", "b"], ["d"])],
         {"a": (2, 3), "b": (2, 3)}, ["c", "d"],
     )  # fmt: skip
     a, b = single(2, 3), single(2, 3)
@@ -179,9 +183,9 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("Upsample", [X, np.array([1, 1, 2, 3], np.float32)], {"mode": "nearest"}, (9,)),
     ("Resize", [X, np.array([1, 1, 2, 3], np.float32)], {"mode": "linear"}, (10,)),
     ("Resize", [X, NONE, np.array([1, 1, 1.7, 0.6], np.float32)], {"mode": "nearest"}, (11, 19)),
-    ("Resize", [X, NONE, NONE, np.array([2, 4, 9, 8])],
-     {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}, (11, 13)),
-    ("Resize", [X, NONE, NONE, np.array([2, 4, 9, 8])],
+    ("Resize", [X, None, None, np.array([2, 4, 9, 8])],
+     {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}, (13, 19)),
+    ("Resize", [X, None, None, np.array([2, 4, 9, 8])],
      {"mode": "cubic", "coordinate_transformation_mode": "align_corners"}, (13, 18)),
     ("BatchNormalization", [X, *(np.abs(single(4)) for _ in range(4))], {}, (9, 14, 15)),
     ("InstanceNormalization", [X, single(4), single(4)], {}, (7, 17)),
@@ -327,7 +331,8 @@ def test_onnx_s_own_cases() -> None:
             ]
             given, wanted = arrays[: len(inputs)], arrays[len(inputs) :]
             try:
-                found = arrays_of(net(given if len(given) != 1 else given[0]))
+                with np.errstate(all="ignore"):
+                    found = arrays_of(net(given if len(given) != 1 else given[0]))
                 half = any(a.dtype == np.float16 for a in arrays)
                 expect_close(found[: len(wanted)], wanted[: len(found)], 1e-2 if half else 1e-3)
             except FormatError:

@@ -25,17 +25,17 @@ from tapegrad.nn.formats import (
     onnx,
 )
 from tapegrad.nn.formats.onnx.fields import SCHEMA
-from tapegrad.nn.formats.onnx.graph import Node
+from tapegrad.nn.formats.onnx.graph import OnnxNode
 from tapegrad.nn.formats.onnx.importing import FEW
 
 X = {"x": (2, 3)}
 
 
-def relu(name: str = "y", source: str = "x") -> Node:
-    return Node("Relu", [source], [name])
+def relu(name: str = "y", source: str = "x") -> OnnxNode:
+    return OnnxNode("Relu", [source], [name])
 
 
-def record(nodes: list[Node] | None = None, arrays: dict[str, np.ndarray] | None = None) -> Any:
+def record(nodes: list[OnnxNode] | None = None, arrays: dict[str, np.ndarray] | None = None) -> Any:
     """The record of a small model, to be spoilt."""
     return SCHEMA.read(file_of(nodes or [relu()], X, ["y"], arrays), "ModelProto")
 
@@ -97,15 +97,15 @@ ATTACKS: dict[str, tuple[bytes, type[Exception], str]] = {
         UnsupportedError, "segment",
     ),
     "an unknown operator": (
-        file_of([Node("Explode", ["x"], ["y"])], X, ["y"]), UnsupportedError, "Explode",
+        file_of([OnnxNode("Explode", ["x"], ["y"])], X, ["y"]), UnsupportedError, "Explode",
     ),
-    "a loop": (file_of([Node("Loop", ["x"], ["y"])], X, ["y"]), UnsupportedError, "no loops"),
-    "a scan": (file_of([Node("Scan", ["x"], ["y"])], X, ["y"]), UnsupportedError, "no loops"),
+    "a loop": (file_of([OnnxNode("Loop", ["x"], ["y"])], X, ["y"]), UnsupportedError, "no loops"),
+    "a scan": (file_of([OnnxNode("Scan", ["x"], ["y"])], X, ["y"]), UnsupportedError, "no loops"),
     "a list of arrays": (
-        file_of([Node("SequenceConstruct", ["x"], ["y"])], X, ["y"]), UnsupportedError, "lists",
+        file_of([OnnxNode("SequenceConstruct", ["x"], ["y"])], X, ["y"]), UnsupportedError, "lists",
     ),
     "a random draw": (
-        file_of([Node("RandomNormalLike", ["x"], ["y"])], X, ["y"]), UnsupportedError, "random",
+        file_of([OnnxNode("RandomNormalLike", ["x"], ["y"])], X, ["y"]), UnsupportedError, "random",
     ),
     "a cycle": (
         file_of([relu("a", "b"), relu("b", "a"), relu("y", "a")], X, ["y"]), FormatError, "a cycle",
@@ -128,7 +128,7 @@ ATTACKS: dict[str, tuple[bytes, type[Exception], str]] = {
         file_of([relu()], X, ["y"], opset=3), UnsupportedError, "an opset from 7 to",
     ),
     "a node without its inputs": (
-        file_of([Node("MatMul", ["x"], ["y"])], X, ["y"]), FormatError, "of its operator",
+        file_of([OnnxNode("MatMul", ["x"], ["y"])], X, ["y"]), FormatError, "of its operator",
     ),
     "an attribute of a type that is none": (
         attribute("alpha", type=77), UnsupportedError, "type 77",
@@ -158,7 +158,7 @@ def test_names_that_are_there_twice() -> None:
     model.graph.input.append(model.graph.input[0])
     with pytest.raises(FormatError, match="inputs with different names"):
         onnx.load(data_of(model))
-    model = record([Node("LeakyRelu", ["x"], ["y"], {"alpha": 0.5})])
+    model = record([OnnxNode("LeakyRelu", ["x"], ["y"], {"alpha": 0.5})])
     model.graph.node[0].attribute.append(model.graph.node[0].attribute[0])
     with pytest.raises(FormatError, match="attributes with different names"):
         onnx.load(data_of(model))
@@ -180,7 +180,7 @@ def test_other_domains_and_functions_are_refused_by_name() -> None:
 
 def test_a_message_says_file_and_place(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
-    path.write_bytes(file_of([Node("MatMul", ["x"], ["y"], name="") for _ in "1"], X, ["y"]))
+    path.write_bytes(file_of([OnnxNode("MatMul", ["x"], ["y"], name="") for _ in "1"], X, ["y"]))
     with pytest.raises(FormatError, match=r"bad\.onnx, at graph\.node\[MatMul\]"):
         onnx.load(path)
 
@@ -191,7 +191,7 @@ def test_a_message_says_file_and_place(tmp_path: Path) -> None:
 def external(folder: Path, location: str, **entries: str) -> Path:
     entry = {"location": location, **entries}
     pairs = [SCHEMA.new("StringStringEntryProto", key=k, value=v) for k, v in entry.items()]
-    model = record([Node("Add", ["x", "w"], ["y"])])
+    model = record([OnnxNode("Add", ["x", "w"], ["y"])])
     model.graph.initializer.append(tensor(dims=np.array([3]), data_location=1, external_data=pairs))
     path = folder / "m.onnx"
     path.write_bytes(data_of(model))
@@ -247,9 +247,9 @@ def test_deep_graphs_and_large_numbers_take_no_memory() -> None:
     net = onnx.load(file_of(deep, X, ["v5000"]))
     assert len(net.modules) == 5_001
     bombs = [
-        [Node("ConstantOfShape", ["n"], ["a"]), Node("Add", ["x", "a"], ["y"])],
-        [Node("Range", ["zero", "many", "one"], ["a"]), Node("Add", ["x", "a"], ["y"])],
-        [Node("Expand", ["x", "n"], ["y"])],
+        [OnnxNode("ConstantOfShape", ["n"], ["a"]), OnnxNode("Add", ["x", "a"], ["y"])],
+        [OnnxNode("Range", ["zero", "many", "one"], ["a"]), OnnxNode("Add", ["x", "a"], ["y"])],
+        [OnnxNode("Expand", ["x", "n"], ["y"])],
     ]
     arrays = {
         "n": np.array([2**20, 2**20]), "zero": np.array(0), "many": np.array(2**40),
@@ -288,7 +288,7 @@ def test_limits_are_kept() -> None:
 
 def test_cuts_at_every_byte() -> None:
     data = file_of(
-        [Node("Gemm", ["x", "w"], ["a"], {"transB": 1}), relu("y", "a")], X, ["y"],
+        [OnnxNode("Gemm", ["x", "w"], ["a"], {"transB": 1}), relu("y", "a")], X, ["y"],
         {"w": np.ones((2, 3), np.float32)},
     )  # fmt: skip
     for end in range(len(data)):

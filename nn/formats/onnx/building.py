@@ -1,4 +1,4 @@
-"""GraphBuilder collects the nodes of a graph that is written; a Value is an output of a node.
+"""GraphBuilder collects the nodes of a graph that is written; a GraphValue is an output of a node.
 
 Values have operators, so that a primitive that ONNX has no operator for is written as its formula.
 """
@@ -11,18 +11,18 @@ import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.dims import Dim, Size
-from tapegrad.nn.formats.onnx.graph import ELEMENT_TYPES, Array, Node
+from tapegrad.nn.formats.onnx.graph import ELEMENT_TYPES, Array, OnnxNode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["GraphBuilder", "Value"]
+__all__ = ["GraphBuilder", "GraphValue"]
 
 INT64 = np.dtype(np.int64)
 BOOL = np.dtype(bool)
 
 
-class Value:
+class GraphValue:
     """A named value of the graph, and its dtype.  Operators append nodes; numbers are constants."""
 
     __slots__ = ("builder", "dtype", "name")
@@ -30,51 +30,51 @@ class Value:
     def __init__(self, builder: GraphBuilder, name: str, dtype: np.dtype[Any]) -> None:
         self.builder, self.name, self.dtype = builder, name, dtype
 
-    def _operand(self, other: Value | float) -> Value:
-        return other if isinstance(other, Value) else self.builder.number(other, self.dtype)
+    def _operand(self, other: GraphValue | float) -> GraphValue:
+        return other if isinstance(other, GraphValue) else self.builder.number(other, self.dtype)
 
-    def _binary(self, op: str, other: Value | float, *, swapped: bool = False) -> Value:
+    def _binary(self, op: str, other: GraphValue | float, *, swapped: bool = False) -> GraphValue:
         operand = self._operand(other)
         return self.builder.op(op, *((operand, self) if swapped else (self, operand)))
 
-    def __add__(self, other: Value | float) -> Value:
+    def __add__(self, other: GraphValue | float) -> GraphValue:
         return self._binary("Add", other)
 
-    def __sub__(self, other: Value | float) -> Value:
+    def __sub__(self, other: GraphValue | float) -> GraphValue:
         return self._binary("Sub", other)
 
-    def __rsub__(self, other: float) -> Value:
+    def __rsub__(self, other: float) -> GraphValue:
         return self._binary("Sub", other, swapped=True)
 
-    def __mul__(self, other: Value | float) -> Value:
+    def __mul__(self, other: GraphValue | float) -> GraphValue:
         return self._binary("Mul", other)
 
-    def __truediv__(self, other: Value | float) -> Value:
+    def __truediv__(self, other: GraphValue | float) -> GraphValue:
         return self._binary("Div", other)
 
-    def __rtruediv__(self, other: float) -> Value:
+    def __rtruediv__(self, other: float) -> GraphValue:
         return self._binary("Div", other, swapped=True)
 
-    def __neg__(self) -> Value:
+    def __neg__(self) -> GraphValue:
         return self.builder.op("Neg", self)
 
-    def __invert__(self) -> Value:
+    def __invert__(self) -> GraphValue:
         return self.builder.op("Not", self)
 
-    def __and__(self, other: Value) -> Value:
+    def __and__(self, other: GraphValue) -> GraphValue:
         return self.builder.op("And", self, other)
 
-    def __or__(self, other: Value) -> Value:
+    def __or__(self, other: GraphValue) -> GraphValue:
         return self.builder.op("Or", self, other)
 
-    def __xor__(self, other: Value) -> Value:
+    def __xor__(self, other: GraphValue) -> GraphValue:
         return self.builder.op("Xor", self, other)
 
-    def compare(self, op: str, other: Value | float) -> Value:
+    def compare(self, op: str, other: GraphValue | float) -> GraphValue:
         """Booleans: Equal, Less, LessOrEqual, Greater, GreaterOrEqual."""
         return self.builder.op(op, self, self._operand(other), dtype=BOOL)
 
-    def cast(self, dtype: Any) -> Value:
+    def cast(self, dtype: Any) -> GraphValue:
         """The value in another dtype."""
         return self.builder.cast(self, np.dtype(dtype))
 
@@ -91,13 +91,13 @@ class GraphBuilder:
 
     def __init__(self, opset: int, sizes: Sequence[int] = ()) -> None:
         self.opset, self.sizes = opset, tuple(sizes)
-        self.nodes: list[Node] = []
+        self.nodes: list[OnnxNode] = []
         self.initializers: dict[str, Array] = {}
         self.owner = ""  # the path of the module whose nodes are being written
         self.batch_source: tuple[str, int] | None = None  # an input, and its axis of samples
         self._names: set[str] = set()
-        self._numbers: dict[Any, Value] = {}
-        self._dims: dict[Any, Value] = {}
+        self._numbers: dict[Any, GraphValue] = {}
+        self._dims: dict[Any, GraphValue] = {}
 
     # Names and nodes -----------------------------------------------------------------------------
 
@@ -110,19 +110,21 @@ class GraphBuilder:
         self._names.add(name)
         return name
 
-    def op(self, op: str, *inputs: Value | None, dtype: Any = None, **attributes: Any) -> Value:
+    def op(
+        self, op: str, *inputs: GraphValue | None, dtype: Any = None, **attributes: Any
+    ) -> GraphValue:
         """Append a node with one output, of the first input's dtype if none is given."""
         return self.ops(op, inputs, 1, dtypes=(dtype,), **attributes)[0]
 
     def ops(
         self,
         op: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[GraphValue | None],
         count: int,
         *,
         dtypes: Sequence[Any] = (),
         **attributes: Any,
-    ) -> list[Value]:
+    ) -> list[GraphValue]:
         """Append a node with `count` outputs, of the first input's dtype where none is given."""
         usual = next((value.dtype for value in inputs if value is not None), None)
         prefix = f"{self.owner}/" if self.owner else ""
@@ -130,38 +132,40 @@ class GraphBuilder:
         names = [self.fresh(f"{name}:{i}" if i else f"{name}:0") for i in range(count)]
         given = [*dtypes, *(None,) * (count - len(dtypes))]
         outputs = [
-            Value(self, each, np.dtype(dtype if dtype is not None else usual))
+            GraphValue(self, each, np.dtype(dtype if dtype is not None else usual))
             for each, dtype in zip(names, given, strict=True)
         ]
         listed = ["" if value is None else value.name for value in inputs]
         while listed and not listed[-1]:
             listed.pop()
         kept = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(Node(op, listed, names, kept, name))
+        self.nodes.append(OnnxNode(op, listed, names, kept, name))
         return outputs
 
-    def cast(self, value: Value, dtype: np.dtype[Any]) -> Value:
+    def cast(self, value: GraphValue, dtype: np.dtype[Any]) -> GraphValue:
         """The value in another dtype; itself if it has the dtype."""
         if value.dtype == dtype:
             return value
         return self.op("Cast", value, dtype=dtype, to=element_type(dtype))
 
-    def where(self, condition: Value, x1: Value | float, x2: Value | float) -> Value:
+    def where(
+        self, condition: GraphValue, x1: GraphValue | float, x2: GraphValue | float
+    ) -> GraphValue:
         """x1 where the condition holds, else x2; one of them is a value."""
-        dtype = next(x.dtype for x in (x1, x2) if isinstance(x, Value))
-        operands = [x if isinstance(x, Value) else self.number(x, dtype) for x in (x1, x2)]
+        dtype = next(x.dtype for x in (x1, x2) if isinstance(x, GraphValue))
+        operands = [x if isinstance(x, GraphValue) else self.number(x, dtype) for x in (x1, x2)]
         return self.op("Where", condition, *operands, dtype=dtype)
 
     # Constants -----------------------------------------------------------------------------------
 
-    def array(self, array: Array, hint: str = "constant") -> Value:
+    def array(self, array: Array, hint: str = "constant") -> GraphValue:
         """An array of the file."""
         element_type(array.dtype)
         name = self.fresh(hint)
         self.initializers[name] = array
-        return Value(self, name, array.dtype)
+        return GraphValue(self, name, array.dtype)
 
-    def number(self, number: Any, dtype: Any) -> Value:
+    def number(self, number: Any, dtype: Any) -> GraphValue:
         """A number as an array without axes, once for each number."""
         array = np.asarray(number, dtype=dtype)
         key = ((), array.dtype.str, array.tobytes())
@@ -169,7 +173,7 @@ class GraphBuilder:
             self._numbers[key] = self.array(array)
         return self._numbers[key]
 
-    def vector(self, numbers: Sequence[int]) -> Value:
+    def vector(self, numbers: Sequence[int]) -> GraphValue:
         """Whole numbers as a vector of int64, once for each vector."""
         array = np.asarray(list(numbers), dtype=np.int64)
         key = (array.shape, array.dtype.str, array.tobytes())
@@ -179,11 +183,11 @@ class GraphBuilder:
 
     # Numbers that depend on the batch ------------------------------------------------------------
 
-    def sizes_of(self, sizes: Sequence[Size]) -> Value:
+    def sizes_of(self, sizes: Sequence[Size]) -> GraphValue:
         """Whole numbers as a vector of int64, those that depend on the batch computed from it."""
         if not any(isinstance(size, Dim) for size in sizes):
             return self.vector([int(size) for size in sizes if not isinstance(size, Dim)])
-        parts: list[Value] = []
+        parts: list[GraphValue] = []
         known: list[int] = []
         for size in sizes:
             if not isinstance(size, Dim):
@@ -197,7 +201,7 @@ class GraphBuilder:
             parts.append(self.vector(known))
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=0)
 
-    def dim(self, dim: Dim) -> Value:
+    def dim(self, dim: Dim) -> GraphValue:
         """A number that depends on the batch, as a vector of one int64.
 
         Raises UnsupportedError for one that is no multiple of the batch and a constant.
@@ -207,14 +211,14 @@ class GraphBuilder:
             self._dims[k, c] = self._affine(k, c)
         return self._dims[k, c]
 
-    def _affine(self, k: int, c: int) -> Value:
+    def _affine(self, k: int, c: int) -> GraphValue:
         if (k, c) == (1, 0):
             if self.batch_source is None:
                 raise UnsupportedError("no input says the size of the batch")
             name, axis = self.batch_source
             # its owner is the graph, whoever asks first
             owner, self.owner = self.owner, ""
-            shape = self.op("Shape", Value(self, name, INT64), dtype=INT64)
+            shape = self.op("Shape", GraphValue(self, name, INT64), dtype=INT64)
             batch = self.op("Gather", shape, self.vector([axis]), axis=0)
             self.owner = owner
             return batch
@@ -225,7 +229,7 @@ class GraphBuilder:
 
     # Shapes --------------------------------------------------------------------------------------
 
-    def reshape(self, value: Value, shape: Sequence[Size]) -> Value:
+    def reshape(self, value: GraphValue, shape: Sequence[Size]) -> GraphValue:
         """The value in another shape, in which one length may be a Dim or -1, or several Dims."""
         dims = [size for size in shape if isinstance(size, Dim)]
         if len(dims) == 1 and all(size != 0 for size in shape):
@@ -234,17 +238,17 @@ class GraphBuilder:
         target = self.sizes_of(shape)
         return self.op("Reshape", value, target, allowzero=1 if has_zero else None)
 
-    def unsqueeze(self, value: Value, axes: Sequence[int]) -> Value:
+    def unsqueeze(self, value: GraphValue, axes: Sequence[int]) -> GraphValue:
         """The value with axes of length 1 at these places of the result."""
         return self.op("Unsqueeze", value, self.vector(axes)) if axes else value
 
-    def squeeze(self, value: Value, axes: Sequence[int]) -> Value:
+    def squeeze(self, value: GraphValue, axes: Sequence[int]) -> GraphValue:
         """The value without these axes, of length 1."""
         return self.op("Squeeze", value, self.vector(axes)) if axes else value
 
     def reduce(
-        self, op: str, value: Value, axes: Sequence[int] | None, *, keepdims: bool = False
-    ) -> Value:
+        self, op: str, value: GraphValue, axes: Sequence[int] | None, *, keepdims: bool = False
+    ) -> GraphValue:
         """A reduction over axes, None for all: ReduceSum and its relatives in this opset."""
         keep = 1 if keepdims else 0
         if axes is not None and not axes:
@@ -256,12 +260,12 @@ class GraphBuilder:
 
     def slice(
         self,
-        value: Value,
+        value: GraphValue,
         starts: Sequence[Size],
         ends: Sequence[Size],
         axes: Sequence[int],
         steps: Sequence[int] | None = None,
-    ) -> Value:
+    ) -> GraphValue:
         """A part of the value along axes."""
         given = [self.sizes_of(starts), self.sizes_of(ends), self.vector(axes)]
         if steps is not None and any(step != 1 for step in steps):
@@ -269,8 +273,8 @@ class GraphBuilder:
         return self.op("Slice", value, *given)
 
     def pad(
-        self, value: Value, before: Sequence[Size], after: Sequence[Size], fill: float = 0
-    ) -> Value:
+        self, value: GraphValue, before: Sequence[Size], after: Sequence[Size], fill: float = 0
+    ) -> GraphValue:
         """The value with a border; nothing is cut off."""
         if not any(isinstance(n, Dim) or n for n in (*before, *after)):
             return value

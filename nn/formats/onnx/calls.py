@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
 from tapegrad.nn.formats.onnx.dims import Dim, Size, Varying
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
 
-__all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "positive", "refuses", "writes"]
+__all__ = ["EXPORTERS", "REASONS", "Call", "Exporter", "fixed", "counted_axis", "refuses", "writes"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Call:
     constants: tuple[Any, ...]
 
     @property
-    def x(self) -> Value:
+    def x(self) -> GraphValue:
         """The first operand."""
         return self.value(0)
 
@@ -61,10 +61,10 @@ class Call:
         """The number of axes of the first operand."""
         return len(self.shapes[0])
 
-    def value(self, index: int, dtype: Any = None) -> Value:
-        """An operand as a Value; a number in the dtype, of the result if none is given."""
+    def value(self, index: int, dtype: Any = None) -> GraphValue:
+        """An operand as a GraphValue; a number in the dtype, of the result if none is given."""
         operand = self.operands[index]
-        if isinstance(operand, Value):
+        if isinstance(operand, GraphValue):
             return operand if dtype is None else operand.cast(dtype)
         wanted = self.dtype if dtype is None else dtype
         if isinstance(operand, Dim):
@@ -88,14 +88,17 @@ class Call:
         listed = axes if isinstance(axes, (tuple, list)) else (axes,)
         return tuple(int(axis) % max(self.ndim, 1) for axis in listed)
 
-    def promoted(self) -> list[Value]:
-        """The operands in the dtypes in which the primitive's ufunc computes them."""
+    def promoted(self) -> list[GraphValue]:
+        """The operands in the dtypes in which the primitive's ufunc computes them.
+
+        Raises UnsupportedError for a primitive that is no ufunc.
+        """
         function = self.primitive.inline
         if function is None:
             raise UnsupportedError(f"{self.primitive.name} is no ufunc")
         kinds: list[Any] = []
         for operand in self.operands:
-            if isinstance(operand, (Value, np.generic)):
+            if isinstance(operand, (GraphValue, np.generic)):
                 kinds.append(operand.dtype)
             elif isinstance(operand, (Dim, Varying)):
                 kinds.append(int if isinstance(operand, Dim) else float)
@@ -105,7 +108,7 @@ class Call:
         return [self.value(i, dtype) for i, dtype in enumerate(dtypes)]
 
 
-Exporter: TypeAlias = Callable[[Call], Value | Sequence[Value]]
+Exporter: TypeAlias = Callable[[Call], GraphValue | Sequence[GraphValue]]
 E = TypeVar("E", bound=Exporter)
 
 EXPORTERS: dict[str, Exporter] = {}
@@ -126,7 +129,7 @@ def writes(*names: str) -> Callable[[E], E]:
 
 
 def refuses(reason: str, *names: str) -> None:
-    """Say why no file can have these primitives."""
+    """Say why no file can have these primitives.  Raises TypeError as `writes` does."""
     for name in names:
         if name in EXPORTERS or name in REASONS:
             raise TypeError(f"{name} has an entry already")
@@ -143,6 +146,6 @@ def fixed(sizes: Sequence[Size], what: str) -> list[int]:
     return [int(size) for size in sizes if not isinstance(size, Dim)]
 
 
-def positive(axis: int, ndim: int) -> int:
+def counted_axis(axis: int, ndim: int) -> int:
     """An axis counted from 0."""
     return int(axis) % max(ndim, 1)

@@ -1,4 +1,4 @@
-"""A record of ONNX's messages as a Model: what is in it is checked, nothing of it is run."""
+"""A record of ONNX's messages as an OnnxModel: what is in it is checked, nothing of it is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.onnx.fields import ATTRIBUTE_TYPES
-from tapegrad.nn.formats.onnx.graph import DTYPES, Array, Graph, Model, Node, ValueInfo
+from tapegrad.nn.formats.onnx.graph import DTYPES, Array, NodeGraph, OnnxModel, OnnxNode, ValueInfo
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
@@ -33,7 +33,7 @@ DATA_FIELDS = {
 MOST_ENTRIES = 2**40  # of an array: more than any file has
 
 
-def model_of(record: Record, limits: Limits, external: ExternalData) -> Model:
+def model_of(record: Record, limits: Limits, external: ExternalData) -> OnnxModel:
     """The model of a ModelProto.
 
     Raises FormatError or one of its children, with the place in the graph.
@@ -49,18 +49,18 @@ def model_of(record: Record, limits: Limits, external: ExternalData) -> Model:
         raise UnsupportedError("a graph without functions of its own", name, path="functions")
     if "graph" not in record:
         raise FormatError("a graph", path="root")
-    reader = _Reader(limits, external)
+    reader = _Decoder(limits, external)
     graph = reader.graph(record.graph, "graph")
     others = {name: version for name, version in versions.items() if name not in OWN_DOMAINS}
-    return Model(graph, opset, record.producer_name, record.ir_version, others)
+    return OnnxModel(graph, opset, record.producer_name, record.ir_version, others)
 
 
-class _Reader:
+class _Decoder:
     def __init__(self, limits: Limits, external: ExternalData) -> None:
         self.limits, self.external = limits, external
         self.expanded = 0
 
-    def graph(self, record: Record, path: str) -> Graph:
+    def graph(self, record: Record, path: str) -> NodeGraph:
         if record.sparse_initializer:
             raise UnsupportedError("arrays that are not sparse", path=f"{path}.sparse_initializer")
         initializers: dict[str, Array] = {}
@@ -69,7 +69,7 @@ class _Reader:
             if not tensor.name or tensor.name in initializers:
                 raise FormatError("a name that no other array has", tensor.name, path=place)
             initializers[tensor.name] = self.tensor(tensor, f"{path}.{tensor.name}")
-        return Graph(
+        return NodeGraph(
             [self.node(node, f"{path}.node[{i}]") for i, node in enumerate(record.node)],
             [self.info(info, f"{path}.input[{i}]") for i, info in enumerate(record.input)],
             [
@@ -80,7 +80,7 @@ class _Reader:
             record.name,
         )
 
-    def node(self, record: Record, path: str) -> Node:
+    def node(self, record: Record, path: str) -> OnnxNode:
         if not record.op_type:
             raise FormatError("an operator", path=path)
         attributes: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class _Reader:
                 raise FormatError("attributes with different names", attribute.name, path=path)
             attributes[attribute.name] = self.attribute(attribute, place)
         domain = "" if record.domain in OWN_DOMAINS else record.domain
-        return Node(
+        return OnnxNode(
             record.op_type, list(record.input), list(record.output), attributes, record.name, domain
         )
 

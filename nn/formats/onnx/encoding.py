@@ -1,4 +1,4 @@
-"""A Model as a record of ONNX's messages, ready to be written."""
+"""An OnnxModel as a record of ONNX's messages, ready to be written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.formats.onnx.fields import SCHEMA
-from tapegrad.nn.formats.onnx.graph import ELEMENT_TYPES, Array, Graph, Model, Node, ValueInfo
+from tapegrad.nn.formats.onnx.graph import (
+    ELEMENT_TYPES,
+    Array,
+    NodeGraph,
+    OnnxModel,
+    OnnxNode,
+    ValueInfo,
+)
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["record_of"]
 
 
-def record_of(model: Model) -> Record:
+def record_of(model: OnnxModel) -> Record:
     """The ModelProto of a model; arrays are written from where they lie."""
     imports = [SCHEMA.new("OperatorSetIdProto", domain="", version=model.opset)]
     return SCHEMA.new(
@@ -27,7 +34,7 @@ def record_of(model: Model) -> Record:
     )
 
 
-def _graph(graph: Graph) -> Record:
+def _graph(graph: NodeGraph) -> Record:
     return SCHEMA.new(
         "GraphProto",
         node=[_node(node) for node in graph.nodes],
@@ -38,7 +45,7 @@ def _graph(graph: Graph) -> Record:
     )
 
 
-def _node(node: Node) -> Record:
+def _node(node: OnnxNode) -> Record:
     attributes = [_attribute(name, value) for name, value in sorted(node.attributes.items())]
     return SCHEMA.new(
         "NodeProto",

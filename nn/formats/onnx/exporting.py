@@ -25,20 +25,29 @@ from tapegrad.nn.formats.onnx import (
     out_elementwise,
     out_indexing,
     out_reduction,
+    out_selection,
     out_special,
     out_windows,
 )
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
 from tapegrad.nn.formats.onnx.calls import EXPORTERS, REASONS, Call
 from tapegrad.nn.formats.onnx.dims import SIZES, Dim, Size, merge, reduced
-from tapegrad.nn.formats.onnx.graph import Graph, Model, ValueInfo
+from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxModel, ValueInfo
 from tapegrad.nn.formats.onnx.out_modules import MODULES, ModuleCall
-from tapegrad.nn.formats.onnx.recording import Entry, Record, Slot, Span, evaluating, record
+from tapegrad.nn.formats.onnx.recording import (
+    CallRecord,
+    Entry,
+    ModuleSpan,
+    Slot,
+    evaluating,
+    record,
+)
 from tapegrad.nn.formats.onnx.tidying import tidied
 
 __all__ = ["OPSETS", "graph_of"]
 
-_ = out_elementwise, out_indexing, out_reduction, out_special, out_windows  # they enter the tables
+# they enter the tables
+_ = out_elementwise, out_indexing, out_reduction, out_selection, out_special, out_windows
 
 OPSETS = range(17, 22)  # that can be written
 BATCH = "batch"
@@ -77,8 +86,8 @@ def graph_of(
     opset: int,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-) -> Model:
-    """The model of ``called(*inputs)``; see `export`."""
+) -> OnnxModel:
+    """The model of ``called(*inputs)``.  Raises UnsupportedError, ValueError as `export` does."""
     if opset not in OPSETS:
         raise ValueError(f"opset is {opset}, it must be one of {OPSETS[0]} … {OPSETS[-1]}")
     axes = _batch_axes(inputs, dynamic_batch)
@@ -88,7 +97,7 @@ def graph_of(
     names = {id(part): name for name, part in called.named_modules()} if is_module else {}
     parameters = _parameter_names(called) if is_module else {}
     watched = [p for p in called.listModules() if type(p) in MODULES] if is_module else []
-    records: list[Record] = []
+    records: list[CallRecord] = []
     slots: list[Slot] = []
     with evaluating(called) if is_module else nullcontext():
         for example in examples:
@@ -103,11 +112,11 @@ def graph_of(
                 raise UnsupportedError(text) from error
             records.append(made)
         # still in this mode: what is written of a module depends on it
-        writer = _Writer(records, [e.size for e in examples if e.size is not None], opset)
+        writer = _GraphWriter(records, [e.size for e in examples if e.size is not None], opset)
         writer.parameters = parameters
         writer.declare_inputs(slots, axes, input_names)
         writer.write_entries()
-        return Model(writer.finish(output_names), opset)
+        return OnnxModel(writer.finish(output_names), opset)
 
 
 def _parameter_names(module: Any) -> dict[int, str]:
@@ -159,23 +168,23 @@ def _resized(inputs: tuple[Any, ...], axes: Mapping[int, int], size: int | None)
     return tuple(map_leaves(changed, list(inputs)))
 
 
-class _Writer:
+class _GraphWriter:
     """Writes the entries of records that were made with several batch sizes."""
 
-    def __init__(self, records: Sequence[Record], sizes: Sequence[int], opset: int) -> None:
+    def __init__(self, records: Sequence[CallRecord], sizes: Sequence[int], opset: int) -> None:
         self.records = records
         self.first = records[0]
         self.builder = GraphBuilder(opset, sizes)
-        self.values: dict[int, Value] = {}
+        self.values: dict[int, GraphValue] = {}
         self.inputs: list[ValueInfo] = []
         self.parameters: dict[int, str] = {}
-        self.arrays: dict[int, Value] = {}  # id of a parameter's array -> its Value
+        self.arrays: dict[int, GraphValue] = {}  # id of a parameter's array -> its GraphValue
         self.views: dict[int, tuple[Entry, int]] = {}  # slot -> (entry that made it, its base)
         self.stale: set[int] = set()
         for other, size in zip(records[1:], sizes[1:], strict=True):
             self._compare(other, size, sizes[0])
 
-    def _compare(self, other: Record, size: int, first: int) -> None:
+    def _compare(self, other: CallRecord, size: int, first: int) -> None:
         """Raise UnsupportedError unless both records have the same calls on the same slots."""
         for a, b in zip(self.first.entries, other.entries, strict=False):
             if a.primitive is not b.primitive or a.results != b.results:
@@ -197,7 +206,7 @@ class _Writer:
             dtype = self.first.dtypes[slot.number]
             shape = self.shape(slot.number)
             fresh = self.builder.fresh(name)
-            self.values[slot.number] = Value(self.builder, fresh, dtype)
+            self.values[slot.number] = GraphValue(self.builder, fresh, dtype)
             if i in axes and self.builder.batch_source is None:
                 self.builder.batch_source = (fresh, axes[i])
             self.inputs.append(ValueInfo(fresh, dtype, self._described(shape)))
@@ -216,7 +225,7 @@ class _Writer:
                 found.append(size)
         return tuple(found)
 
-    def finish(self, names: Sequence[str] | None) -> Graph:
+    def finish(self, names: Sequence[str] | None) -> NodeGraph:
         """The graph, after its outputs have been named."""
         results = [part for part in leaves(self.first.result) if isinstance(part, Slot)]
         if not results:
@@ -237,7 +246,7 @@ class _Writer:
             taken.add(fresh)
             dtype, shape = self.first.dtypes[slot.number], self.shape(slot.number)
             outputs.append(ValueInfo(fresh, dtype, self._described(shape)))
-        graph = Graph(self.builder.nodes, self.inputs, outputs, self.builder.initializers)
+        graph = NodeGraph(self.builder.nodes, self.inputs, outputs, self.builder.initializers)
         matrices = {v.name for n, v in self.values.items() if len(self.first.shapes[n]) == 2}
         return tidied(graph, matrices)
 
@@ -251,8 +260,8 @@ class _Writer:
 
     # Values --------------------------------------------------------------------------------------
 
-    def value_of(self, slot: Slot) -> Value:
-        """The Value of a slot as it is now."""
+    def value_of(self, slot: Slot) -> GraphValue:
+        """The GraphValue of a slot as it is now."""
         number = slot.number
         if number in self.stale:
             entry, _ = self.views[number]
@@ -262,8 +271,8 @@ class _Writer:
             self.values[number] = self._outside(number)
         return self.values[number]
 
-    def _outside(self, number: int) -> Value:
-        """The Value of an array that no call made."""
+    def _outside(self, number: int) -> GraphValue:
+        """The GraphValue of an array that no call made."""
         found = [each.outside[number] for each in self.records]
         first = found[0]
         if all(each.array is first.array for each in found):
@@ -275,7 +284,7 @@ class _Writer:
             return self.array(first.array, "constant")
         return self._made_of_batch(number, [each.array for each in found], first.where)
 
-    def array(self, array: Any, name: str) -> Value:
+    def array(self, array: Any, name: str) -> GraphValue:
         """The array as one of the file's, once."""
         if id(array) not in self.arrays:
             dtype = array.dtype.newbyteorder("=")
@@ -283,7 +292,7 @@ class _Writer:
             self.arrays[id(array)] = self.builder.array(plain, name or "constant")
         return self.arrays[id(array)]
 
-    def _made_of_batch(self, number: int, arrays: Sequence[Any], where: str) -> Value:
+    def _made_of_batch(self, number: int, arrays: Sequence[Any], where: str) -> GraphValue:
         """An array whose shape depends on the batch: one number everywhere, or a range."""
         w, shape = self.builder, self.shape(number)
         first = arrays[0].reshape(-1)[:1]
@@ -335,7 +344,7 @@ class _Writer:
                 slots.update(p for p in leaves(list(entry.operands)) if isinstance(p, Slot))
         return entries, slots
 
-    def _write_span(self, spans: list[Span], position: int) -> int:
+    def _write_span(self, spans: list[ModuleSpan], position: int) -> int:
         """Write a module's call that begins here as a whole; the number of entries, 0 for none."""
         for span in [span for span in spans if span.start == position and span.stop > position]:
             inputs = [part for part in leaves(span.inputs) if isinstance(part, Slot)]
@@ -353,7 +362,7 @@ class _Writer:
             self.builder.owner = owner
             if written is None:
                 continue
-            values = [written] if isinstance(written, Value) else list(written)
+            values = [written] if isinstance(written, GraphValue) else list(written)
             for slot, value in zip(outputs, values, strict=True):
                 self.values[slot.number] = value.cast(self.first.dtypes[slot.number])
             return span.stop - span.start
@@ -385,7 +394,7 @@ class _Writer:
             written = exporter(call) if written is None else written
         except FormatError as error:
             raise UnsupportedError(f"{entry.where}: {name}: {error}") from error
-        values = [written] if isinstance(written, Value) else list(written)
+        values = [written] if isinstance(written, GraphValue) else list(written)
         for slot, value in zip(results, values, strict=False):
             dtype = self.first.dtypes[slot.number]
             self.values[slot.number] = value.cast(dtype)
@@ -426,7 +435,7 @@ class _Writer:
         return self.first.outside[operand.number].array
 
 
-def _empty(call: Call) -> list[Value]:
+def _empty(call: Call) -> list[GraphValue]:
     """Arrays without entries: programs differ in what operators make of these."""
     w = call.builder
     return [

@@ -14,13 +14,13 @@ from tapegrad.nn.formats.onnx.encoding import record_of
 from tapegrad.nn.formats.onnx.exporting import graph_of
 from tapegrad.nn.formats.onnx.external import ExternalData
 from tapegrad.nn.formats.onnx.fields import SCHEMA
-from tapegrad.nn.formats.onnx.importing import module_of
+from tapegrad.nn.formats.onnx.importing import build_module
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tapegrad.nn.formats.onnx.graph import Model
+    from tapegrad.nn.formats.onnx.graph import OnnxModel
     from tapegrad.nn.module import Module
 
 __all__ = ["export", "load", "read_model", "save"]
@@ -65,7 +65,7 @@ def export(
     _write(model, path)
 
 
-def _write(model: Model, path: str | os.PathLike[str]) -> None:
+def _write(model: OnnxModel, path: str | os.PathLike[str]) -> None:
     record = record_of(model)
     with replaced(path) as stream:
         SCHEMA.write(record, stream)
@@ -96,8 +96,11 @@ def read_model(
     *,
     limits: Limits | None = None,
     external_data: bool = False,
-) -> Model:
-    """The graph of a file as data; see `load`."""
+) -> OnnxModel:
+    """The graph of a file as data.
+
+    Raises FormatError and OSError as `load` does; ValueError for external_data without a path.
+    """
     limits = limits or Limits()
     name = name_of(path)
     folder = None
@@ -134,7 +137,7 @@ def load(
     del classes
     model = read_model(path, limits=limits, external_data=external_data)
     try:
-        return module_of(model)
+        return build_module(model)
     except FormatError as error:
         error.file = error.file or name_of(path)
         raise

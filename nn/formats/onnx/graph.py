@@ -20,9 +20,9 @@ __all__ = [
     "PRODUCER",
     "Array",
     "Attribute",
-    "Graph",
-    "Model",
-    "Node",
+    "NodeGraph",
+    "OnnxModel",
+    "OnnxNode",
     "ValueInfo",
 ]
 
@@ -47,13 +47,12 @@ DTYPES: dict[int, np.dtype[np.generic]] = {
 }
 ELEMENT_TYPES: dict[np.dtype[np.generic], int] = {dtype: n for n, dtype in DTYPES.items()}
 
-Attribute: TypeAlias = (
-    "int | float | str | bytes | Array | Graph | Sequence[int] | Sequence[float] | Sequence[str]"
-)
+Numbers: TypeAlias = "Sequence[int] | Sequence[float]"
+Attribute: TypeAlias = "int | float | str | bytes | Array | NodeGraph | Numbers | Sequence[str]"
 
 
 @dataclass
-class Node:
+class OnnxNode:
     """One operator; "" among `inputs` is an input that is left out."""
 
     op: str
@@ -74,10 +73,10 @@ class ValueInfo:
 
 
 @dataclass
-class Graph:
+class NodeGraph:
     """Nodes in an order in which they can run, and the arrays that the file has."""
 
-    nodes: list[Node]
+    nodes: list[OnnxNode]
     inputs: list[ValueInfo]
     outputs: list[ValueInfo]
     initializers: dict[str, Array]
@@ -85,10 +84,10 @@ class Graph:
 
 
 @dataclass
-class Model:
+class OnnxModel:
     """A graph and the version of the operators in it."""
 
-    graph: Graph
+    graph: NodeGraph
     opset: int
     producer: str = PRODUCER
     ir_version: int = 8

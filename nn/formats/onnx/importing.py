@@ -1,4 +1,4 @@
-"""A Model becomes a Module: a Sequential or gModule where all nodes are layers, or an OnnxGraph."""
+"""A model becomes a Module: a Sequential or gModule where all nodes are layers, or an OnnxGraph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.nn.formats.common import network
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.onnx.graph import PRODUCER, Array, Graph, Model, Node
+from tapegrad.nn.formats.onnx.graph import PRODUCER, Array, NodeGraph, OnnxModel, OnnxNode
 from tapegrad.nn.formats.onnx.in_layers import LINEAR, PLAIN, WITH_WEIGHTS, LayerNode
 from tapegrad.nn.formats.onnx.in_shapes import shapes_of
 from tapegrad.nn.formats.onnx.operators import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tapegrad.nn.module import Module
 
-__all__ = ["module_of"]
+__all__ = ["build_module"]
 
 # Inputs that say how to compute; numbers there are not learned.
 HOW = {
@@ -47,7 +47,7 @@ MADE = re.compile(r"(constant|ones|shares|places|scales)(_\d+)?")
 FEW = 64  # entries
 
 
-def module_of(model: Model) -> Module:
+def build_module(model: OnnxModel) -> Module:
     """The module of a model, in evaluation mode.
 
     Raises UnsupportedError for an operator that is not known and for another opset; FormatError for
@@ -79,12 +79,12 @@ class _Reading:
     arrays: the file's; known: those that are computed while reading, and constants
     """
 
-    def __init__(self, graph: Graph, opset: int, *, own: bool = False) -> None:
+    def __init__(self, graph: NodeGraph, opset: int, *, own: bool = False) -> None:
         self.graph, self.opset = graph, opset
         self.arrays = dict(graph.initializers)
         self.known: dict[str, Array] = {}
         self.parameters: dict[str, Parameter] = {}
-        self.current: Node | None = None  # the node that is being looked at
+        self.current: OnnxNode | None = None  # the node that is being looked at
         self.nodes = self._without_branches(graph.nodes)
         self._check()
         reads = Counter(name for node in self.nodes for name in node.inputs)
@@ -151,11 +151,11 @@ class _Reading:
             if info.name not in made:
                 raise FormatError("an output that a node makes", info.name)
 
-    def _without_branches(self, nodes: Sequence[Node]) -> list[Node]:
+    def _without_branches(self, nodes: Sequence[OnnxNode]) -> list[OnnxNode]:
         """The nodes, with the branch of each If whose condition the file has in its place."""
         if not any(node.op == "If" for node in nodes):
             return list(nodes)
-        result: list[Node] = []
+        result: list[OnnxNode] = []
         waiting = list(reversed(nodes))
         constants = {
             node.outputs[0]: node.attributes["value"] for node in nodes
@@ -172,14 +172,14 @@ class _Reading:
                 raise UnsupportedError("an If whose condition the file has", name)
             chosen = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
             branch = node.attributes.get(chosen)
-            if not isinstance(branch, Graph) or len(branch.outputs) < len(node.outputs):
+            if not isinstance(branch, NodeGraph) or len(branch.outputs) < len(node.outputs):
                 raise FormatError(f"a {chosen} with the outputs of the If")
             for key, array in branch.initializers.items():
                 if key in self.arrays:
                     raise FormatError("a name for each array", key)
                 self.arrays[key] = array
             copies = [
-                Node("Identity", [info.name], [output])
+                OnnxNode("Identity", [info.name], [output])
                 for info, output in zip(branch.outputs, node.outputs, strict=False)
             ]
             waiting.extend(reversed([*branch.nodes, *copies]))
@@ -189,7 +189,7 @@ class _Reading:
 
     def fold(self) -> None:
         """Compute the nodes that depend on few whole numbers of the file alone."""
-        kept: list[Node] = []
+        kept: list[OnnxNode] = []
         outputs = {info.name for info in self.graph.outputs}
         for node in self.nodes:
             self.current = node
@@ -204,7 +204,7 @@ class _Reading:
 
     def _shape_arrays(self) -> None:
         """Give arrays that one node reads, in another shape, that shape."""
-        kept: list[Node] = []
+        kept: list[OnnxNode] = []
         for node in self.nodes:
             self.current = node
             name = node.inputs[0] if node.inputs else ""
@@ -263,7 +263,7 @@ class _Reading:
                 break
         self.nodes = [node for node in self.nodes if id(node) not in dropped]
 
-    def _folded(self, node: Node) -> Array | None:
+    def _folded(self, node: OnnxNode) -> Array | None:
         if node.op not in FOLDED or len(node.outputs) != 1 or "" in node.inputs:
             return None
         arguments = [self.known.get(name) for name in node.inputs]
@@ -295,7 +295,7 @@ class _Reading:
             self.parameters[name] = Parameter(np.array(array, array.dtype.newbyteorder("=")))
         return self.parameters[name]
 
-    def _layer_node(self, node: Node, shapes: Mapping[str, Any]) -> LayerNode:
+    def _layer_node(self, node: OnnxNode, shapes: Mapping[str, Any]) -> LayerNode:
         weights = {n: self.arrays[n] for n in node.inputs if n in self.learned}
         return LayerNode(
             node, self.opset, weights, self.known, shapes, self.parameter,
@@ -305,7 +305,7 @@ class _Reading:
     def as_layers(self) -> Module | None:
         """The graph as layers, None if a node is none."""
         shapes = shapes_of(self._now(), {**self.arrays, **self.known})
-        made: list[network.Node] = []
+        made: list[network.OnnxNode] = []
         names: dict[str, str] = {name: name for name in self.inputs}
         taken = set(self.inputs)
         for node in self.nodes:
@@ -323,7 +323,7 @@ class _Reading:
             taken.add(name)
             names[node.outputs[0]] = name
             inputs = tuple(network.Value(names[n]) for n in data)
-            made.append(network.Node(name, layer.setName(name), inputs, table=table))
+            made.append(network.OnnxNode(name, layer.setName(name), inputs, table=table))
         outputs = [info.name for info in self.graph.outputs]
         types = {i.dtype.kind for i in self.graph.inputs if i.name in self.inputs and i.dtype}
         if types != {"f"}:  # layers compute with floating point numbers
@@ -333,9 +333,9 @@ class _Reading:
         values = tuple(network.Value(names[name]) for name in outputs)
         return network.module_of(network.Network(made, tuple(self.inputs), values))
 
-    def _now(self) -> Graph:
+    def _now(self) -> NodeGraph:
         inputs = [info for info in self.graph.inputs if info.name not in self.arrays]
-        return Graph(self.nodes, inputs, self.graph.outputs, {})
+        return NodeGraph(self.nodes, inputs, self.graph.outputs, {})
 
     def as_graph(self) -> Module:
         """The graph as one module that runs its nodes; nodes with weights are layers in it."""
@@ -354,7 +354,9 @@ class _Reading:
                 inputs = inputs[:1]
             used.update(inputs)
             attributes = {
-                key: value for key, value in node.attributes.items() if not isinstance(value, Graph)
+                key: value
+                for key, value in node.attributes.items()
+                if not isinstance(value, NodeGraph)
             }
             steps.append([node.op, self.opset, inputs, list(node.outputs), attributes, name])
         used.update(info.name for info in self.graph.outputs)
@@ -368,7 +370,7 @@ class _Reading:
         return OnnxGraph(self.inputs, outputs, weights, constants, layers, steps)
 
 
-def _layer_name(node: Node, learned: set[str]) -> str:
+def _layer_name(node: OnnxNode, learned: set[str]) -> str:
     """What a layer is called: as its arrays are without their last word, or as the node is."""
     weights = [name for name in node.inputs[1:] if name in learned]
     stems = {name.rpartition(".")[0] for name in weights}

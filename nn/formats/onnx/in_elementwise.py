@@ -15,7 +15,7 @@ from tapegrad.nn.formats.onnx.operators import OperatorCall, reads, refuses_to_r
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["dtype_of"]
+__all__ = ["attribute_dtype"]
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "Abs": np.abs, "Neg": np.negative, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt,
@@ -48,7 +48,7 @@ for _name, _of_two in BINARY.items():
     reads(_name)(_binary(_of_two))
 
 
-def dtype_of(call: OperatorCall, name: str = "to") -> np.dtype[Any]:
+def attribute_dtype(call: OperatorCall, name: str = "to") -> np.dtype[Any]:
     """The dtype that an attribute says.  Raises UnsupportedError for one that NumPy lacks."""
     number = call.attributes.get(name)
     dtype = DTYPES.get(1 if number == 16 else int(number or 0))
@@ -120,17 +120,17 @@ def _where(call: OperatorCall) -> Any:
 
 @reads("Cast")
 def _cast(call: OperatorCall) -> Any:
-    return cast(call.x, dtype_of(call))
+    return in_dtype(call.x, attribute_dtype(call))
 
 
-def cast(x: Any, dtype: np.dtype[Any]) -> Any:
+def in_dtype(x: Any, dtype: np.dtype[Any]) -> Any:
     """x in another dtype."""
     return x if x.dtype == dtype else x.astype(dtype)
 
 
 @reads("CastLike")
 def _cast_like(call: OperatorCall) -> Any:
-    return cast(call.x, call.inputs[1].dtype)
+    return in_dtype(call.x, call.inputs[1].dtype)
 
 
 @reads("IsInf")

@@ -61,7 +61,7 @@ from tapegrad.nn.layers.table import (
 )
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.onnx.graph import Array, Node
+    from tapegrad.nn.formats.onnx.graph import Array, OnnxNode
     from tapegrad.nn.formats.onnx.in_shapes import Shape
     from tapegrad.nn.module import Module
 
@@ -76,7 +76,7 @@ class LayerNode:
     own:     whether an array belongs to this node alone
     """
 
-    node: Node
+    node: OnnxNode
     opset: int
     weights: Mapping[str, Array]
     constants: Mapping[str, Array]

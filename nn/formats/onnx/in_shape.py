@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.nn.formats.onnx.in_elementwise import dtype_of, like
+from tapegrad.nn.formats.onnx.in_elementwise import attribute_dtype, like
 from tapegrad.nn.formats.onnx.operators import OperatorCall, reads, refuses_to_read
 
 __all__: list[str] = []
@@ -59,7 +59,7 @@ def _range(call: OperatorCall) -> Any:
 
 @reads("EyeLike")
 def _eye_like(call: OperatorCall) -> Any:
-    dtype = dtype_of(call, "dtype") if "dtype" in call.attributes else call.x.dtype
+    dtype = attribute_dtype(call, "dtype") if "dtype" in call.attributes else call.x.dtype
     rows, columns = call.x.shape
     return np.eye(rows, columns, int(call.number("k", 0)), dtype)
 

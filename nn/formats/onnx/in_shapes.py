@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tapegrad.nn.formats.onnx.graph import Array, Graph, Node
+    from tapegrad.nn.formats.onnx.graph import Array, NodeGraph, OnnxNode
 
 __all__ = ["Shape", "shapes_of"]
 
@@ -57,7 +57,7 @@ SAME = frozenset(
 BROADCASTING = frozenset(["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"])
 
 
-def shapes_of(graph: Graph, constants: Mapping[str, Array]) -> dict[str, Shape]:
+def shapes_of(graph: NodeGraph, constants: Mapping[str, Array]) -> dict[str, Shape]:
     """Name of a value -> its shape; values of which it is not known are left out."""
     known: dict[str, Shape] = {name: array.shape for name, array in constants.items()}
     for info in graph.inputs:
@@ -74,7 +74,7 @@ def shapes_of(graph: Graph, constants: Mapping[str, Array]) -> dict[str, Shape]:
 
 
 def _shape_after(
-    node: Node, known: Mapping[str, Shape], constants: Mapping[str, Array]
+    node: OnnxNode, known: Mapping[str, Shape], constants: Mapping[str, Array]
 ) -> Shape | None:
     shapes = [known.get(name) for name in node.inputs]
     if not shapes or shapes[0] is None:
@@ -136,7 +136,7 @@ def _broadcast(shapes: list[Shape | None]) -> Shape | None:
     return tuple(result)
 
 
-def _windows(node: Node, first: Shape, shapes: list[Shape | None]) -> Shape | None:
+def _windows(node: OnnxNode, first: Shape, shapes: list[Shape | None]) -> Shape | None:
     weight = shapes[1] if node.op == "Conv" and len(shapes) > 1 else None
     if node.op == "Conv" and (weight is None or len(weight) != len(first)):
         return None
@@ -168,7 +168,7 @@ def _windows(node: Node, first: Shape, shapes: list[Shape | None]) -> Shape | No
     return (first[0], planes, *sides)
 
 
-def _joined(node: Node, shapes: list[Shape | None]) -> Shape | None:
+def _joined(node: OnnxNode, shapes: list[Shape | None]) -> Shape | None:
     given = [shape for shape in shapes if shape is not None]
     axis = node.attributes.get("axis", 1)
     if len(given) != len(shapes) or not isinstance(axis, int):

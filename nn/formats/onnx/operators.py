@@ -111,7 +111,7 @@ UNREADABLE: dict[str, str] = {}
 
 
 def reads(*names: str, since: int = 1) -> Callable[[R], R]:
-    """Enter a reader for operators, from an opset on."""
+    """Enter a reader for operators, from an opset on.  Raises TypeError for a second one."""
 
     def enter(function: R) -> R:
         for name in names:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.building import Value
 from tapegrad.nn.formats.onnx.calls import Call, refuses, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["is_nan", "log1p", "log_of_sum"]
+    from tapegrad.nn.formats.onnx.building import GraphValue
+
+__all__ = ["is_nan", "log_of_one_plus", "log_of_sum"]
 
 BOOL = np.dtype(bool)
 
@@ -43,7 +44,7 @@ UNCHANGED = (
 )  # fmt: skip
 
 
-def _same(op: str) -> Callable[[Call], Value]:
+def _same(op: str) -> Callable[[Call], GraphValue]:
     return lambda call: call.builder.op(op, *call.promoted())
 
 
@@ -51,8 +52,8 @@ for _name, _op in SAME.items():
     writes(_name)(_same(_op))
 
 
-def _or_logic(op: str, logic: str) -> Callable[[Call], Value]:
-    def write(call: Call) -> Value:
+def _or_logic(op: str, logic: str) -> Callable[[Call], GraphValue]:
+    def write(call: Call) -> GraphValue:
         operands = call.promoted()
         return call.builder.op(logic if operands[0].dtype == BOOL else op, *operands)
 
@@ -63,8 +64,8 @@ for _name, (_op, _on_booleans) in ON_BOOLEANS.items():
     writes(_name)(_or_logic(_op, _on_booleans))
 
 
-def _comparison(op: str) -> Callable[[Call], Value]:
-    def write(call: Call) -> Value:
+def _comparison(op: str) -> Callable[[Call], GraphValue]:
+    def write(call: Call) -> GraphValue:
         x1, x2 = call.promoted()
         if x1.dtype == BOOL and op != "Equal":
             x1, x2 = x1.cast(np.int32), x2.cast(np.int32)
@@ -77,7 +78,7 @@ for _name, _op in COMPARISONS.items():
     writes(_name)(_comparison(_op))
 
 
-def _logic(op: str) -> Callable[[Call], Value]:
+def _logic(op: str) -> Callable[[Call], GraphValue]:
     return lambda call: call.builder.op(op, call.value(0, bool), call.value(1, bool))
 
 
@@ -86,32 +87,32 @@ for _name, _op in LOGIC.items():
 
 
 @writes(*UNCHANGED)
-def _unchanged(call: Call) -> Value:
+def _unchanged(call: Call) -> GraphValue:
     return call.x
 
 
 @writes("replace_gradients")
-def _unchanged_list(call: Call) -> list[Value]:
+def _unchanged_list(call: Call) -> list[GraphValue]:
     return list(call.operands[0])
 
 
 @writes("not_equal")
-def _not_equal(call: Call) -> Value:
+def _not_equal(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     return ~x1.compare("Equal", x2)
 
 
 @writes("logical_not")
-def _logical_not(call: Call) -> Value:
+def _logical_not(call: Call) -> GraphValue:
     return ~call.value(0, bool)
 
 
 @writes("trunc")
-def _trunc(call: Call) -> Value:
+def _trunc(call: Call) -> GraphValue:
     return _truncated(call.promoted()[0])
 
 
-def _truncated(x: Value) -> Value:
+def _truncated(x: GraphValue) -> GraphValue:
     if x.dtype.kind != "f":
         return x
     w = x.builder
@@ -119,19 +120,19 @@ def _truncated(x: Value) -> Value:
 
 
 @writes("fractional_part")
-def _fractional_part(call: Call) -> Value:
+def _fractional_part(call: Call) -> GraphValue:
     x = call.x
     y = x - _truncated(x)
     return x.builder.where(_is_infinite(x), 0.0, y)
 
 
 @writes("square")
-def _square(call: Call) -> Value:
+def _square(call: Call) -> GraphValue:
     x = call.promoted()[0]
     return x * x
 
 
-def _modulo(x1: Value, x2: Value) -> Value:
+def _modulo(x1: GraphValue, x2: GraphValue) -> GraphValue:
     """The remainder with the divisor's sign, as Python's %."""
     w = x1.builder
     if x1.dtype.kind != "f":
@@ -142,66 +143,66 @@ def _modulo(x1: Value, x2: Value) -> Value:
 
 
 @writes("remainder")
-def _remainder(call: Call) -> Value:
+def _remainder(call: Call) -> GraphValue:
     return _modulo(*call.promoted())
 
 
 @writes("fmod")
-def _fmod(call: Call) -> Value:
+def _fmod(call: Call) -> GraphValue:
     return call.builder.op("Mod", *call.promoted(), fmod=1)
 
 
 @writes("floor_divide")
-def _floor_divide(call: Call) -> Value:
+def _floor_divide(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     quotient = (x1 - _modulo(x1, x2)) / x2
     return call.builder.op("Round", quotient) if x1.dtype.kind == "f" else quotient
 
 
 @writes("isnan")
-def _isnan(call: Call) -> Value:
+def _isnan(call: Call) -> GraphValue:
     return is_nan(call.value(0))
 
 
-def is_nan(x: Value) -> Value:
+def is_nan(x: GraphValue) -> GraphValue:
     """Whether entries are NaN; no integer is."""
     if x.dtype.kind == "f":
         return x.builder.op("IsNaN", x, dtype=BOOL)
     return x.builder.op("Xor", *(x.compare("Equal", x),) * 2)
 
 
-def _is_infinite(x: Value) -> Value:
+def _is_infinite(x: GraphValue) -> GraphValue:
     wide = x.cast(np.float32) if x.dtype != np.float64 else x
     return x.builder.op("IsInf", wide, dtype=BOOL)
 
 
 @writes("isinf")
-def _isinf(call: Call) -> Value:
+def _isinf(call: Call) -> GraphValue:
     return _is_infinite(call.x)
 
 
 @writes("isfinite")
-def _isfinite(call: Call) -> Value:
+def _isfinite(call: Call) -> GraphValue:
     return ~(_is_infinite(call.x) | is_nan(call.x))
 
 
 @writes("isreal")
-def _isreal(call: Call) -> Value:
+def _isreal(call: Call) -> GraphValue:
     return call.x.builder.op("Or", is_nan(call.x), ~is_nan(call.x))
 
 
 @writes("iscomplex")
-def _iscomplex(call: Call) -> Value:
+def _iscomplex(call: Call) -> GraphValue:
     return is_nan(call.x) & ~is_nan(call.x)
 
 
 @writes("imag")
-def _imag(call: Call) -> Value:
+def _imag(call: Call) -> GraphValue:
     return call.builder.where(is_nan(call.x), 0, call.x * 0)
 
 
 @writes("heaviside")
-def _heaviside(call: Call) -> Value:
+def _heaviside(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     w = call.builder
     one, zero = w.number(1, x1.dtype), w.number(0, x1.dtype)
@@ -210,7 +211,7 @@ def _heaviside(call: Call) -> Value:
 
 
 @writes("fmax", "fmin")
-def _ignoring_nan(call: Call) -> Value:
+def _ignoring_nan(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     w = call.builder
     op = "Max" if call.primitive.name == "fmax" else "Min"
@@ -226,7 +227,7 @@ def _ignoring_nan(call: Call) -> Value:
 
 
 @writes("expm1")
-def _expm1(call: Call) -> Value:
+def _expm1(call: Call) -> GraphValue:
     x = call.promoted()[0]
     w = call.builder
     half = w.op("Tanh", x * 0.5)
@@ -235,11 +236,11 @@ def _expm1(call: Call) -> Value:
 
 
 @writes("log1p")
-def _log1p(call: Call) -> Value:
-    return log1p(call.promoted()[0])
+def _log1p(call: Call) -> GraphValue:
+    return log_of_one_plus(call.promoted()[0])
 
 
-def log1p(x: Value) -> Value:
+def log_of_one_plus(x: GraphValue) -> GraphValue:
     """log(1 + x), with all its digits near 0 (W. Kahan's way)."""
     w = x.builder
     u = x + 1
@@ -249,11 +250,11 @@ def log1p(x: Value) -> Value:
     return w.where(u.compare("Equal", 1), x, w.where(near, small, log))
 
 
-def log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
+def log_of_sum(x1: GraphValue, x2: GraphValue, scale: float = 1.0) -> GraphValue:
     """log(b^x1 + b^x2) to the base b = e^scale."""
     w = x1.builder
     top, gap = w.op("Max", x1, x2), w.op("Abs", x1 - x2)
-    rest = log1p(w.op("Exp", gap * -scale))
+    rest = log_of_one_plus(w.op("Exp", gap * -scale))
     if scale != 1.0:
         rest = rest / scale
     same = x1.compare("Equal", x2)  # infinities too, whose difference is NaN
@@ -261,37 +262,37 @@ def log_of_sum(x1: Value, x2: Value, scale: float = 1.0) -> Value:
 
 
 @writes("logaddexp")
-def _logaddexp(call: Call) -> Value:
+def _logaddexp(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     return log_of_sum(x1, x2)
 
 
 @writes("logaddexp2")
-def _logaddexp2(call: Call) -> Value:
+def _logaddexp2(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     return log_of_sum(x1, x2, math.log(2))
 
 
 @writes("exp2")
-def _exp2(call: Call) -> Value:
+def _exp2(call: Call) -> GraphValue:
     x = call.promoted()[0]
     return call.builder.op("Pow", call.builder.number(2, x.dtype), x)
 
 
 @writes("exp10")
-def _exp10(call: Call) -> Value:
+def _exp10(call: Call) -> GraphValue:
     x = call.value(0, call.dtype)
     return call.builder.op("Pow", call.builder.number(10, x.dtype), x)
 
 
 @writes("log2", "log10")
-def _log_to_base(call: Call) -> Value:
+def _log_to_base(call: Call) -> GraphValue:
     base = 2 if call.primitive.name == "log2" else 10
     return call.builder.op("Log", call.promoted()[0]) * (1 / math.log(base))
 
 
 @writes("cbrt")
-def _cbrt(call: Call) -> Value:
+def _cbrt(call: Call) -> GraphValue:
     x = call.promoted()[0]
     w = call.builder
     root = w.op("Pow", w.op("Abs", x), w.number(1 / 3, x.dtype))
@@ -299,7 +300,7 @@ def _cbrt(call: Call) -> Value:
 
 
 @writes("ldexp")
-def _ldexp(call: Call) -> Value:
+def _ldexp(call: Call) -> GraphValue:
     x1 = call.value(0, call.dtype)
     power = call.builder.op("Pow", call.builder.number(2, x1.dtype), call.value(1, x1.dtype))
     return x1 * power
@@ -308,26 +309,26 @@ def _ldexp(call: Call) -> Value:
 # Signs, sizes, angles ----------------------------------------------------------------------------
 
 
-def _is_negative(x: Value) -> Value:
+def _is_negative(x: GraphValue) -> GraphValue:
     """Whether the sign bit is set: -0 has it too."""
     below = x.compare("Less", 0)
     return below | (1.0 / x).compare("Less", 0) if x.dtype.kind == "f" else below
 
 
 @writes("signbit")
-def _signbit(call: Call) -> Value:
+def _signbit(call: Call) -> GraphValue:
     return _is_negative(call.promoted()[0])
 
 
 @writes("copysign")
-def _copysign(call: Call) -> Value:
+def _copysign(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     size = call.builder.op("Abs", x1)
     return call.builder.where(_is_negative(x2), -size, size)
 
 
 @writes("hypot")
-def _hypot(call: Call) -> Value:
+def _hypot(call: Call) -> GraphValue:
     w = call.builder
     x1, x2 = (w.op("Abs", x) for x in call.promoted())
     top, low = w.op("Max", x1, x2), w.op("Min", x1, x2)
@@ -336,17 +337,17 @@ def _hypot(call: Call) -> Value:
 
 
 @writes("deg2rad", "radians")
-def _radians(call: Call) -> Value:
+def _radians(call: Call) -> GraphValue:
     return call.promoted()[0] * (math.pi / 180)
 
 
 @writes("rad2deg", "degrees")
-def _degrees(call: Call) -> Value:
+def _degrees(call: Call) -> GraphValue:
     return call.promoted()[0] * (180 / math.pi)
 
 
 @writes("arctan2")
-def _arctan2(call: Call) -> Value:
+def _arctan2(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     w = call.builder
     right = w.op("Atan", x1 / w.where(x2.compare("Equal", 0), 1.0, x2))
@@ -359,12 +360,12 @@ def _arctan2(call: Call) -> Value:
 
 
 @writes("signum", "absolute_slope", "phase")
-def _sign(call: Call) -> Value:
+def _sign(call: Call) -> GraphValue:
     return call.builder.op("Sign", call.x)
 
 
 @writes("sinc")
-def _sinc(call: Call) -> Value:
+def _sinc(call: Call) -> GraphValue:
     x = call.value(0, call.dtype) * math.pi
     w = call.builder
     zero = x.compare("Equal", 0)
@@ -372,114 +373,13 @@ def _sinc(call: Call) -> Value:
 
 
 @writes("over_cosh_squared")
-def _over_cosh_squared(call: Call) -> Value:
+def _over_cosh_squared(call: Call) -> GraphValue:
     size = call.builder.op("Cosh", call.value(1, call.dtype))
     return call.value(0, call.dtype) / size / size
 
 
-# Selections --------------------------------------------------------------------------------------
-
-
-@writes("where")
-def _where(call: Call) -> Value:
-    return call.builder.where(
-        call.value(0, bool), call.value(1, call.dtype), call.value(2, call.dtype)
-    )
-
-
-@writes("larger_share")
-def _larger_share(call: Call) -> Value:
-    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
-    x1, x2 = call.value(0, dtype), call.value(1, dtype)
-    larger = x1.compare("Greater", x2).cast(call.dtype)
-    return larger + x1.compare("Equal", x2).cast(call.dtype) * 0.5
-
-
-@writes("clip")
-def _clip(call: Call) -> Value:
-    x = call.value(0, call.dtype)
-    low, high = call.setting("a_min"), call.setting("a_max")
-    w = call.builder
-    if low is not None and high is not None and low > high:
-        return w.op("Min", w.op("Max", x, w.number(low, x.dtype)), w.number(high, x.dtype))
-    bounds = [None if b is None else w.number(b, x.dtype) for b in (low, high)]
-    return w.op("Clip", x, *bounds)
-
-
-@writes("guarded_divide")
-def _guarded_divide(call: Call) -> Value:
-    x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
-    zero = x2.compare("Equal", 0)
-    w = call.builder
-    return w.where(zero, x1 * 0, x1 / w.where(zero, 1.0, x2))
-
-
-@writes("guarded_sqrt")
-def _guarded_sqrt(call: Call) -> Value:
-    return call.builder.op("Sqrt", call.x)
-
-
-@writes("guarded_power")
-def _guarded_power(call: Call) -> Value:
-    size, p = call.builder.op("Abs", call.x), call.setting("p")
-    if p == 1:
-        return size
-    return size * size if p == 2 else call.builder.op("Pow", size, _exponent(call, p))
-
-
-def _exponent(call: Call, p: float) -> Value:
-    return call.builder.number(p, call.dtype)
-
-
-@writes("step_with_gate")
-def _step_with_gate(call: Call) -> Value:
-    return call.x.compare("Greater", call.setting("threshold")).cast(call.dtype)
-
-
-@writes("nan_unless_zero")
-def _nan_unless_zero(call: Call) -> Value:
-    w = call.builder
-    x = call.x
-    total = w.reduce("ReduceSum", w.op("Abs", call.value(1)), (-1, -2), keepdims=True)
-    near = w.op("Abs", x).compare("LessOrEqual", total * call.setting("share"))
-    return w.where(call.value(2, bool) & ~near, w.number(math.nan, x.dtype), x * 0)
-
-
-# Conversions -------------------------------------------------------------------------------------
-
-
-@writes("cast", "to_index", "to_int32", "indices_within", "class_labels")
-def _cast(call: Call) -> Value:
-    if call.primitive.name == "class_labels" and call.setting("ignored") is not None:
-        ignored = call.x.compare("Equal", call.setting("ignored"))
-        return call.builder.where(ignored, -1, call.value(0, call.dtype))
-    return call.value(0, call.dtype)
-
-
-@writes("to_integer")
-def _to_integer(call: Call) -> Value:
-    x = call.x
-    if call.dtype == BOOL:
-        return ~x.compare("Equal", 0) if x.dtype != BOOL else x
-    return x.cast(call.dtype)
-
-
-@writes("round")
-def _round(call: Call) -> Value:
-    decimals = call.setting("decimals")
-    w = call.builder
-    if call.x.dtype.kind != "f":
-        if decimals < 0:
-            raise UnsupportedError("integers are rounded to tens by no operator of ONNX")
-        return call.x
-    if not decimals:
-        return w.op("Round", call.x)
-    scale = 10.0**decimals
-    return w.op("Round", call.x * scale) / scale
-
-
-def _bits(op: str, logic: str) -> Callable[[Call], Value]:
-    def write(call: Call) -> Value:
+def _bits(op: str, logic: str) -> Callable[[Call], GraphValue]:
+    def write(call: Call) -> GraphValue:
         operands = call.promoted()
         if operands[0].dtype == BOOL:
             return call.builder.op(logic, *operands)
@@ -506,7 +406,7 @@ for _name, _op, _of_bools in (
 
 
 @writes("left_shift", "right_shift")
-def _shift(call: Call) -> Value:
+def _shift(call: Call) -> GraphValue:
     x1, x2 = call.promoted()
     left = call.primitive.name == "left_shift"
     if x1.dtype.kind == "u":

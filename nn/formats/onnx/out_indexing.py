@@ -9,10 +9,10 @@ import numpy as np
 
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
 from tapegrad.nn.formats.onnx.calls import Call, fixed, refuses, writes
 from tapegrad.nn.formats.onnx.dims import Dim, Size, product
-from tapegrad.nn.formats.onnx.out_shape import expanded, take_slice
+from tapegrad.nn.formats.onnx.out_shape import full_index, taken_slice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__: list[str] = []
 INT64 = np.dtype(np.int64)
 
 
-class _Indexed:
+class _ArrayIndex:
     """An index with arrays, taken apart.
 
     x is first taken by the basic parts of the index, in which arrays count as full slices; `axes`
@@ -36,12 +36,12 @@ class _Indexed:
         call: Call,
         template: tuple[Any, ...],
         shape: Sequence[Size],
-        indices: Sequence[Value],
+        indices: Sequence[GraphValue],
         index_shapes: Sequence[Sequence[Size]],
     ) -> None:
         parts: list[Any] = []
         arrays = iter(zip(indices, index_shapes, strict=True))
-        given: list[tuple[Value, Sequence[Size]]] = []
+        given: list[tuple[GraphValue, Sequence[Size]]] = []
         for part in template:
             if part is not HOLE:
                 parts.append(part)
@@ -51,19 +51,19 @@ class _Indexed:
             count = len(its_shape) if value.dtype == bool else 1
             parts.extend([HOLE] * count)
         self.w = call.builder
-        listed = expanded(tuple(parts), len(shape))
+        listed = full_index(tuple(parts), len(shape))
         basic = tuple(slice(None) if part is HOLE else part for part in listed)
         # with arrays beside them, integers are arrays too, which NumPy broadcasts
         numbers = [i for i, part in enumerate(listed) if _is_number(part)]
         basic = tuple(slice(None) if i in numbers else part for i, part in enumerate(basic))
         self.basic, self.shape = basic, list(shape)
         self.axes: list[int] = []
-        self.arrays: list[Value] = []
+        self.arrays: list[GraphValue] = []
         self.index_shape: Sequence[Size] = ()
         self._place(listed, given)
         self.together = self.axes == list(range(self.axes[0], self.axes[0] + len(self.axes)))
 
-    def _place(self, listed: list[Any], given: list[tuple[Value, Sequence[Size]]]) -> None:
+    def _place(self, listed: list[Any], given: list[tuple[GraphValue, Sequence[Size]]]) -> None:
         """Fill axes, arrays and index_shape."""
         waiting, skip = list(given), 0
         shapes: list[Sequence[Size]] = []
@@ -113,7 +113,7 @@ class _Indexed:
         return result
 
 
-def _places_of(mask: Value, ndim: int) -> list[Value]:
+def _places_of(mask: GraphValue, ndim: int) -> list[GraphValue]:
     """Where a mask holds, a vector for each axis."""
     w = mask.builder
     found = w.op("NonZero", mask, dtype=INT64)
@@ -137,11 +137,11 @@ def _broadcast(shapes: Sequence[Sequence[Size]]) -> list[Size]:
 
 
 @writes("take_index")
-def _take_index(call: Call) -> Value:
-    index = _Indexed(call, call.setting("template"), call.shapes[0], call.operands[1],
+def _take_index(call: Call) -> GraphValue:
+    index = _ArrayIndex(call, call.setting("template"), call.shapes[0], call.operands[1],
                      call.shapes[1])  # fmt: skip
     w = call.builder
-    x = take_slice(w, call.x, index.basic, call.shapes[0])
+    x = taken_slice(w, call.x, index.basic, call.shapes[0])
     if len(index.axes) == 1:
         return w.op("Gather", x, index.arrays[0], axis=index.axes[0])
     ndim = len(index.basic)
@@ -157,7 +157,7 @@ def _take_index(call: Call) -> Value:
     return w.op("Transpose", y, perm=order)
 
 
-def _stacked(w: GraphBuilder, index: _Indexed) -> Value:
+def _stacked(w: GraphBuilder, index: _ArrayIndex) -> GraphValue:
     """The index arrays, broadcast, side by side along a last axis."""
     if index.is_mask:
         columns = [w.unsqueeze(array, [1]) for array in index.arrays]
@@ -170,8 +170,8 @@ def _stacked(w: GraphBuilder, index: _Indexed) -> Value:
     return columns[0] if len(columns) == 1 else w.op("Concat", *columns, axis=-1)
 
 
-def _scattered(call: Call, x: Value, v: Value, index: _Indexed, *, add: bool,
-               v_shape: Sequence[Size]) -> Value:  # fmt: skip
+def _scattered(call: Call, x: GraphValue, v: GraphValue, index: _ArrayIndex, *, add: bool,
+               v_shape: Sequence[Size]) -> GraphValue:  # fmt: skip
     """x with v written, or added, at an index whose slices are full."""
     w = call.builder
     if any(part != slice(None) for part in index.basic):
@@ -205,21 +205,21 @@ def _scattered(call: Call, x: Value, v: Value, index: _Indexed, *, add: bool,
     return w.op("Transpose", y, perm=[order.index(axis) for axis in range(ndim)])
 
 
-def _zeros(w: GraphBuilder, shape: Sequence[Size], dtype: Any) -> Value:
+def _zeros(w: GraphBuilder, shape: Sequence[Size], dtype: Any) -> GraphValue:
     return w.op("Expand", w.number(0, dtype), w.sizes_of(shape))
 
 
 @writes("index_add")
-def _index_add(call: Call) -> Value:
+def _index_add(call: Call) -> GraphValue:
     shape = call.setting("shape")
-    index = _Indexed(call, call.setting("template"), shape, call.operands[1], call.shapes[1])
+    index = _ArrayIndex(call, call.setting("template"), shape, call.operands[1], call.shapes[1])
     zeros = _zeros(call.builder, shape, call.dtype)
     return _scattered(call, zeros, call.value(0, call.dtype), index, add=True,
                       v_shape=call.shapes[0])  # fmt: skip
 
 
 @writes("replace_entries", "assign_at")
-def _replace_entries(call: Call) -> Value:
+def _replace_entries(call: Call) -> GraphValue:
     x, shape, template = call.x, call.shapes[0], call.setting("template")
     v = call.value(1, x.dtype)
     path = call.setting("path") if call.primitive.name == "replace_entries" else ()
@@ -227,13 +227,13 @@ def _replace_entries(call: Call) -> Value:
         raise UnsupportedError("a write into a view at arrays; write into the array itself")
     if not call.operands[2]:
         return _replace_slice(call, x, v, template, path)
-    index = _Indexed(call, template, shape, call.operands[2], call.shapes[2])
+    index = _ArrayIndex(call, template, shape, call.operands[2], call.shapes[2])
     return _scattered(call, x, v, index, add=False, v_shape=call.shapes[1])
 
 
 def _replace_slice(
-    call: Call, x: Value, v: Value, template: tuple[Any, ...], path: tuple[Any, ...]
-) -> Value:
+    call: Call, x: GraphValue, v: GraphValue, template: tuple[Any, ...], path: tuple[Any, ...]
+) -> GraphValue:
     """x with v at an index of integers and slices: the flat places are known when it is written."""
     w = call.builder
     if any(isinstance(size, Dim) for size in call.shapes[0]):
@@ -258,10 +258,12 @@ def _view(array: Any, path: tuple[Any, ...]) -> Any:
     return array
 
 
-def _replace_in_samples(call: Call, x: Value, v: Value, template: tuple[Any, ...]) -> Value:
+def _replace_in_samples(
+    call: Call, x: GraphValue, v: GraphValue, template: tuple[Any, ...]
+) -> GraphValue:
     """The same for arrays whose first axis is the batch, of which the index takes everything."""
     w, shape = call.builder, call.shapes[0]
-    parts = expanded(template, len(shape))
+    parts = full_index(template, len(shape))
     if parts[0] != slice(None) or any(isinstance(size, Dim) for size in shape[1:]):
         raise UnsupportedError("a write into a part of the batch")
     sample = fixed(shape[1:], "a write")
@@ -275,7 +277,7 @@ def _replace_in_samples(call: Call, x: Value, v: Value, template: tuple[Any, ...
 
 
 @writes("assign")
-def _assign(call: Call) -> Value:
+def _assign(call: Call) -> GraphValue:
     v = call.value(1, call.x.dtype)
     if call.shapes[0] == call.shapes[1]:
         return v
@@ -283,7 +285,7 @@ def _assign(call: Call) -> Value:
 
 
 @writes("accumulate")
-def _accumulate(call: Call) -> Value:
+def _accumulate(call: Call) -> GraphValue:
     return call.x + call.value(1, call.x.dtype)
 
 
@@ -291,14 +293,14 @@ def _accumulate(call: Call) -> Value:
 
 
 @writes("nonzero_parts")
-def _nonzero_parts(call: Call) -> list[Value]:
+def _nonzero_parts(call: Call) -> list[GraphValue]:
     return _places_of(call.x, call.ndim)
 
 
 @writes("searchsorted")
-def _searchsorted(call: Call) -> Value:
+def _searchsorted(call: Call) -> GraphValue:
     w = call.builder
-    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
+    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, GraphValue)))
     v = w.unsqueeze(call.value(1, dtype), [len(call.shapes[1])])
     op = "Less" if call.setting("side") == "left" else "LessOrEqual"
     smaller = call.value(0, dtype).compare(op, v)
@@ -306,9 +308,9 @@ def _searchsorted(call: Call) -> Value:
 
 
 @writes("digitize")
-def _digitize(call: Call) -> Value:
+def _digitize(call: Call) -> GraphValue:
     w, right = call.builder, call.setting("right")
-    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
+    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, GraphValue)))
     x, bins = w.unsqueeze(call.value(0, dtype), [call.ndim]), call.value(1, dtype)
     rising = bins.compare("Less" if right else "LessOrEqual", x)
     falling = x.compare("LessOrEqual" if right else "Less", bins)
@@ -318,9 +320,9 @@ def _digitize(call: Call) -> Value:
 
 
 @writes("isin")
-def _isin(call: Call) -> Value:
+def _isin(call: Call) -> GraphValue:
     w = call.builder
-    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, Value)))
+    dtype = np.result_type(*(x.dtype for x in call.operands if isinstance(x, GraphValue)))
     x = w.unsqueeze(call.value(0, dtype), [call.ndim])
     tests = w.reshape(call.value(1, dtype), [-1])
     if product(call.shapes[1]) == 0:
@@ -331,7 +333,7 @@ def _isin(call: Call) -> Value:
 
 
 @writes("leading_labels")
-def _leading_labels(call: Call) -> Value:
+def _leading_labels(call: Call) -> GraphValue:
     w, x = call.builder, call.value(0, call.dtype)
     ended = x.compare("Less", 0).cast(np.int32)
     before = w.op("CumSum", ended, w.number(call.ndim - 1, INT64))
@@ -339,12 +341,12 @@ def _leading_labels(call: Call) -> Value:
 
 
 @writes("numbers_of_steps")
-def _numbers_of_steps(call: Call) -> Value:
+def _numbers_of_steps(call: Call) -> GraphValue:
     return call.builder.unsqueeze(call.value(0, INT64), [call.ndim])
 
 
 @writes("outside_unit_interval", "below_zero")
-def _zeros_like(call: Call) -> Value:
+def _zeros_like(call: Call) -> GraphValue:
     return _zeros(call.builder, call.shape, call.dtype)
 
 

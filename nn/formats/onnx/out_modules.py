@@ -38,7 +38,7 @@ from tapegrad.nn.recurrent.layered import RNNLayer
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
-    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
 
 __all__ = ["MODULES", "ModuleCall", "ModuleExporter"]
 
@@ -48,18 +48,18 @@ class ModuleCall:
     """A call of a module that is being written.
 
     values, shapes: of the arrays in its inputs; results: (dtype, shape) of those in its output
-    parameter: a Parameter or Buffer -> its Value
+    parameter: a Parameter or Buffer -> its GraphValue
     """
 
     builder: GraphBuilder
     module: Any
-    values: Sequence[Value]
+    values: Sequence[GraphValue]
     shapes: Sequence[tuple[Size, ...]]
     results: Sequence[tuple[np.dtype[Any], tuple[Size, ...]]]
-    parameter: Callable[[Tensor], Value]
+    parameter: Callable[[Tensor], GraphValue]
 
     @property
-    def x(self) -> Value:
+    def x(self) -> GraphValue:
         """The first input."""
         return self.values[0]
 
@@ -73,7 +73,7 @@ class ModuleCall:
         return all(t is None or t.dtype == self.x.dtype for t in tensors)
 
 
-ModuleExporter: TypeAlias = Callable[[ModuleCall], "Value | Sequence[Value] | None"]
+ModuleExporter: TypeAlias = Callable[[ModuleCall], "GraphValue | Sequence[GraphValue] | None"]
 
 MODULES: dict[type, ModuleExporter] = {}
 
@@ -90,7 +90,7 @@ def _module(*classes: type) -> Callable[[ModuleExporter], ModuleExporter]:
 
 
 @_module(BatchNormalization, SpatialBatchNormalization, VolumetricBatchNormalization)
-def _batch_normalization(call: ModuleCall) -> Value | None:
+def _batch_normalization(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if call.ndim != m.nDim or m.train or getattr(m, "format", "NCHW") != "NCHW":
         return None
@@ -104,7 +104,7 @@ def _batch_normalization(call: ModuleCall) -> Value | None:
 
 
 @_module(LayerNorm)
-def _layer_norm(call: ModuleCall) -> Value | None:
+def _layer_norm(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if m.weight is None or not call.same_dtype(m.weight, m.bias):
         return None
@@ -117,7 +117,7 @@ def _layer_norm(call: ModuleCall) -> Value | None:
 
 
 @_module(InstanceNorm)
-def _instance_norm(call: ModuleCall) -> Value | None:
+def _instance_norm(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if m.weight is None or m.bias is None or not call.same_dtype(m.weight, m.bias):
         return None
@@ -126,7 +126,7 @@ def _instance_norm(call: ModuleCall) -> Value | None:
 
 
 @_module(SpatialCrossMapLRN)
-def _lrn(call: ModuleCall) -> Value | None:
+def _lrn(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if call.ndim != 4 or m.size % 2 == 0 or getattr(m, "format", "NCHW") != "NCHW":
         return None
@@ -139,17 +139,17 @@ def _lrn(call: ModuleCall) -> Value | None:
 
 
 @_module(LeakyReLU)
-def _leaky_relu(call: ModuleCall) -> Value:
+def _leaky_relu(call: ModuleCall) -> GraphValue:
     return call.builder.op("LeakyRelu", call.x, alpha=float(call.module.negval))
 
 
 @_module(ELU)
-def _elu(call: ModuleCall) -> Value:
+def _elu(call: ModuleCall) -> GraphValue:
     return call.builder.op("Elu", call.x, alpha=float(call.module.alpha))
 
 
 @_module(PReLU)
-def _prelu(call: ModuleCall) -> Value | None:
+def _prelu(call: ModuleCall) -> GraphValue | None:
     m, w = call.module, call.builder
     if not call.same_dtype(m.weight):
         return None
@@ -160,7 +160,7 @@ def _prelu(call: ModuleCall) -> Value | None:
 
 
 @_module(HardTanh, Clamp, ReLU6)
-def _clip(call: ModuleCall) -> Value | None:
+def _clip(call: ModuleCall) -> GraphValue | None:
     m, w = call.module, call.builder
     low, high = (0, 6) if isinstance(m, ReLU6) else (m.min_val, m.max_val)
     if call.x.dtype.kind != "f":
@@ -169,19 +169,19 @@ def _clip(call: ModuleCall) -> Value | None:
 
 
 @_module(SoftPlus)
-def _softplus(call: ModuleCall) -> Value | None:
+def _softplus(call: ModuleCall) -> GraphValue | None:
     return call.builder.op("Softplus", call.x) if call.module.beta == 1 else None
 
 
 @_module(HardSigmoid)
-def _hard_sigmoid(call: ModuleCall) -> Value:
+def _hard_sigmoid(call: ModuleCall) -> GraphValue:
     return call.builder.op("HardSigmoid", call.x, alpha=0.2, beta=0.5)
 
 
 # Windows -----------------------------------------------------------------------------------------
 
 
-def _convolution(call: ModuleCall, op: str, spatial: int, **settings: Any) -> Value | None:
+def _convolution(call: ModuleCall, op: str, spatial: int, **settings: Any) -> GraphValue | None:
     m = call.module
     if call.ndim != spatial + 2 or not call.same_dtype(m.weight, m.bias):
         return None
@@ -191,7 +191,7 @@ def _convolution(call: ModuleCall, op: str, spatial: int, **settings: Any) -> Va
 
 
 @_module(Conv1d, Conv2d, Conv3d)
-def _grouped(call: ModuleCall) -> Value | None:
+def _grouped(call: ModuleCall) -> GraphValue | None:
     m = call.module
     return _convolution(
         call, "Conv", len(m.kernel_size), kernel_shape=list(m.kernel_size),
@@ -201,7 +201,7 @@ def _grouped(call: ModuleCall) -> Value | None:
 
 
 @_module(VolumetricConvolution, VolumetricDilatedConvolution)
-def _volumetric(call: ModuleCall) -> Value | None:
+def _volumetric(call: ModuleCall) -> GraphValue | None:
     m = call.module
     padding = m.along("pad")
     if min(padding) < 0:
@@ -214,7 +214,7 @@ def _volumetric(call: ModuleCall) -> Value | None:
 
 
 @_module(VolumetricFullConvolution)
-def _volumetric_transposed(call: ModuleCall) -> Value | None:
+def _volumetric_transposed(call: ModuleCall) -> GraphValue | None:
     m = call.module
     adjustment = list(m.along("adj"))
     strides = m.along("d")
@@ -228,7 +228,7 @@ def _volumetric_transposed(call: ModuleCall) -> Value | None:
 
 
 @_module(VolumetricMaxPooling, VolumetricDilatedMaxPooling)
-def _volumetric_max(call: ModuleCall) -> Value | None:
+def _volumetric_max(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if call.ndim != 5 or m._remembers or min(m.along("pad")) < 0:  # noqa: SLF001  # of nn
         return None
@@ -251,7 +251,7 @@ def _volumetric_max(call: ModuleCall) -> Value | None:
 
 
 @_module(VolumetricAveragePooling)
-def _volumetric_average(call: ModuleCall) -> Value | None:
+def _volumetric_average(call: ModuleCall) -> GraphValue | None:
     m = call.module
     if call.ndim != 5 or m.ceil_mode or min(m.along("pad")) < 0:
         return None
@@ -263,7 +263,7 @@ def _volumetric_average(call: ModuleCall) -> Value | None:
 
 
 @_module(SpatialUpSamplingBilinear)
-def _bilinear(call: ModuleCall) -> Value | None:
+def _bilinear(call: ModuleCall) -> GraphValue | None:
     sizes = call.results[0][1]
     if call.ndim != 4:
         return None
@@ -281,7 +281,7 @@ OPERATORS = {"lstm": "LSTM", "gru": "GRU", "tanh": "RNN", "relu": "RNN"}
 
 
 @_module(RNNLayer)
-def _recurrent(call: ModuleCall) -> list[Value] | None:
+def _recurrent(call: ModuleCall) -> list[GraphValue] | None:
     m, w = call.module, call.builder
     parts = 2 if m.cell == "lstm" else 1
     if call.ndim != 3 or len(call.values) not in (1, 1 + parts) or m.train:
@@ -293,7 +293,7 @@ def _recurrent(call: ModuleCall) -> list[Value] | None:
     given = call.values[1:]
     if given and any(len(shape) != 3 for shape in call.shapes[1:]):
         return None
-    last: list[list[Value]] = []
+    last: list[list[GraphValue]] = []
     for layer in range(m.num_layers):
         states = [
             w.slice(state, [layer * directions], [(layer + 1) * directions], [0])
@@ -314,12 +314,14 @@ def _recurrent(call: ModuleCall) -> list[Value] | None:
     return [result, *joined]
 
 
-def _layer(call: ModuleCall, x: Value, layer: int, states: Sequence[Value]) -> list[Value]:
+def _layer(
+    call: ModuleCall, x: GraphValue, layer: int, states: Sequence[GraphValue]
+) -> list[GraphValue]:
     """[outputs, last h, last c] of one layer in all its directions."""
     m, w = call.module, call.builder
     endings = ("", "_reverse") if m.bidirectional else ("",)
 
-    def stacked(kinds: Sequence[str]) -> Value:
+    def stacked(kinds: Sequence[str]) -> GraphValue:
         rows = []
         for ending in endings:
             pieces = [
@@ -343,7 +345,7 @@ def _layer(call: ModuleCall, x: Value, layer: int, states: Sequence[Value]) -> l
     )  # fmt: skip
 
 
-def _in_order(call: ModuleCall, rows: Value) -> Value:
+def _in_order(call: ModuleCall, rows: GraphValue) -> GraphValue:
     """The rows of a weight or bias, in the order of ONNX's gates."""
     order = GATE_ORDER[call.module.cell]
     if order == tuple(sorted(order)):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
+from tapegrad.nn.formats.onnx.calls import Call, counted_axis, fixed, refuses, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tapegrad.nn.formats.onnx.building import Value
+    from tapegrad.nn.formats.onnx.building import GraphValue
 
 __all__: list[str] = []
 
@@ -23,8 +23,8 @@ def _all_axes(call: Call) -> list[int]:
     return list(range(call.ndim)) if axes is None else list(axes)
 
 
-def _reduction(op: str) -> Callable[[Call], Value]:
-    def write(call: Call) -> Value:
+def _reduction(op: str) -> Callable[[Call], GraphValue]:
+    def write(call: Call) -> GraphValue:
         x = call.x
         if x.dtype == BOOL and op in ("ReduceMax", "ReduceMin"):
             whole = x.cast(np.int32)
@@ -50,7 +50,7 @@ for _name, _op in (
 
 
 @writes("any", "all")
-def _any(call: Call) -> Value:
+def _any(call: Call) -> GraphValue:
     op = "ReduceMax" if call.primitive.name == "any" else "ReduceMin"
     x = call.x if call.x.dtype == BOOL else ~call.x.compare("Equal", 0)
     if not call.ndim:
@@ -60,7 +60,7 @@ def _any(call: Call) -> Value:
 
 
 @writes("count_nonzero")
-def _count_nonzero(call: Call) -> Value:
+def _count_nonzero(call: Call) -> GraphValue:
     x = call.x if call.x.dtype == BOOL else ~call.x.compare("Equal", 0)
     ones = x.cast(np.int64)
     if not call.ndim:
@@ -69,7 +69,7 @@ def _count_nonzero(call: Call) -> Value:
 
 
 @writes("argmax", "argmin")
-def _argmax(call: Call) -> Value:
+def _argmax(call: Call) -> GraphValue:
     op = "ArgMax" if call.primitive.name == "argmax" else "ArgMin"
     w, x, axis = call.builder, call.x, call.setting("axis")
     if x.dtype == BOOL:
@@ -78,28 +78,28 @@ def _argmax(call: Call) -> Value:
         flat = w.op(op, w.reshape(x, [-1]), dtype=np.int64, axis=0, keepdims=0)
         return w.reshape(flat, call.shape) if call.shape else flat
     keep = 1 if _kept(call) else 0
-    return w.op(op, x, dtype=np.int64, axis=positive(axis, call.ndim), keepdims=keep)
+    return w.op(op, x, dtype=np.int64, axis=counted_axis(axis, call.ndim), keepdims=keep)
 
 
 @writes("cumsum")
-def _cumsum(call: Call) -> Value:
+def _cumsum(call: Call) -> GraphValue:
     w, x, axis = call.builder, call.value(0, call.dtype), call.setting("axis")
     if axis is None:
         x, axis = w.reshape(x, [-1]), 0
-    return w.op("CumSum", x, w.number(positive(axis, max(call.ndim, 1)), np.int64))
+    return w.op("CumSum", x, w.number(counted_axis(axis, max(call.ndim, 1)), np.int64))
 
 
 @writes("softmax", "log_softmax")
-def _softmax(call: Call) -> Value:
+def _softmax(call: Call) -> GraphValue:
     op = "Softmax" if call.primitive.name == "softmax" else "LogSoftmax"
-    axis = positive(call.setting("axis"), call.ndim)
+    axis = counted_axis(call.setting("axis"), call.ndim)
     return call.builder.op(op, call.value(0, call.dtype), axis=axis)
 
 
 @writes("guarded_norm")
-def _guarded_norm(call: Call) -> Value:
+def _guarded_norm(call: Call) -> GraphValue:
     w, p = call.builder, call.setting("p")
-    axis = [positive(call.setting("axis"), call.ndim)]
+    axis = [counted_axis(call.setting("axis"), call.ndim)]
     if p == 2:
         return w.op("Sqrt", w.reduce("ReduceSum", call.x * call.x, axis, keepdims=True))
     size = w.op("Abs", call.x)
@@ -110,9 +110,9 @@ def _guarded_norm(call: Call) -> Value:
 
 
 @writes("standardize")
-def _standardize(call: Call) -> list[Value]:
+def _standardize(call: Call) -> list[GraphValue]:
     w = call.builder
-    axes = [positive(axis, call.ndim) for axis in call.setting("axes")]
+    axes = [counted_axis(axis, call.ndim) for axis in call.setting("axes")]
     wide = call.x.cast(np.float32) if call.x.dtype == np.float16 else call.x
     mean = w.reduce("ReduceMean", wide, axes, keepdims=True)
     rest = wide - mean
@@ -121,7 +121,7 @@ def _standardize(call: Call) -> list[Value]:
 
 
 @writes("nearest_centroid")
-def _nearest_centroid(call: Call) -> Value:
+def _nearest_centroid(call: Call) -> GraphValue:
     w = call.builder
     rows = call.value(0, call.dtype)
     gap = w.unsqueeze(rows, [1]) - call.value(1, call.dtype)
@@ -135,38 +135,40 @@ def _nearest_centroid(call: Call) -> Value:
 
 
 @writes("matmul")
-def _matmul(call: Call) -> Value:
+def _matmul(call: Call) -> GraphValue:
     return call.builder.op("MatMul", call.value(0, call.dtype), call.value(1, call.dtype))
 
 
-def einsum(call: Call, operands: Sequence[Value], terms: Sequence[str], result: str) -> Value:
+def _einsum_of(
+    call: Call, operands: Sequence[GraphValue], terms: Sequence[str], result: str
+) -> GraphValue:
     """A sum of products over letters."""
     equation = f"{','.join(terms)}->{result}"
     return call.builder.op("Einsum", *operands, equation=equation)
 
 
 @writes("contract")
-def _contract(call: Call) -> Value:
+def _contract(call: Call) -> GraphValue:
     terms = call.setting("axes1"), call.setting("axes2")
     operands = call.value(0, call.dtype), call.value(1, call.dtype)
-    return einsum(call, operands, terms, call.setting("result"))
+    return _einsum_of(call, operands, terms, call.setting("result"))
 
 
 @writes("contract_all")
-def _contract_all(call: Call) -> Value:
+def _contract_all(call: Call) -> GraphValue:
     operands = [value.cast(call.dtype) for value in call.operands[0]]
-    return einsum(call, operands, call.setting("terms"), call.setting("result"))
+    return _einsum_of(call, operands, call.setting("terms"), call.setting("result"))
 
 
 @writes("int8_product")
-def _int8_product(call: Call) -> Value:
+def _int8_product(call: Call) -> GraphValue:
     w = call.builder
     turned = w.op("Transpose", call.value(1), perm=[1, 0])
     return w.op("MatMulInteger", call.x, turned, dtype=np.int32)
 
 
 @writes("convolve_full")
-def _convolve_full(call: Call) -> Value:
+def _convolve_full(call: Call) -> GraphValue:
     w = call.builder
     (length,) = fixed(call.shapes[1], "the length of a convolved vector")
     x, v = (w.unsqueeze(call.value(i, call.dtype), [0, 1]) for i in (0, 1))
@@ -176,7 +178,7 @@ def _convolve_full(call: Call) -> Value:
 
 
 @writes("det")
-def _det(call: Call) -> Value:
+def _det(call: Call) -> GraphValue:
     return call.builder.op("Det", call.value(0, call.dtype))
 
 

@@ -8,67 +8,67 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
+from tapegrad.nn.formats.onnx.calls import Call, counted_axis, fixed, refuses, writes
 from tapegrad.nn.formats.onnx.dims import Dim, Size, product
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
 
-__all__ = ["reverse", "take_slice"]
+__all__ = ["reverse", "taken_slice"]
 
 FIRST = -(2**63) + 1  # an end before the first entry
 LAST = 2**63 - 1
 
 
 @writes("reshape")
-def _reshape(call: Call) -> Value:
+def _reshape(call: Call) -> GraphValue:
     if call.shape == call.shapes[0]:
         return call.x
     return call.builder.reshape(call.x, call.shape)
 
 
 @writes("transpose")
-def _transpose(call: Call) -> Value:
+def _transpose(call: Call) -> GraphValue:
     axes = call.setting("axes")
-    order = range(call.ndim)[::-1] if axes is None else [positive(a, call.ndim) for a in axes]
+    order = range(call.ndim)[::-1] if axes is None else [counted_axis(a, call.ndim) for a in axes]
     if list(order) == list(range(call.ndim)):
         return call.x
     return call.builder.op("Transpose", call.x, perm=list(order))
 
 
 @writes("broadcast_to")
-def _broadcast_to(call: Call) -> Value:
+def _broadcast_to(call: Call) -> GraphValue:
     if call.shape == call.shapes[0]:
         return call.x
     return call.builder.op("Expand", call.x, call.builder.sizes_of(call.shape))
 
 
-def reverse(w: GraphBuilder, x: Value, axes: Sequence[int]) -> Value:
+def reverse(w: GraphBuilder, x: GraphValue, axes: Sequence[int]) -> GraphValue:
     """x in reverse order along axes."""
     many = len(axes)
     return w.slice(x, [-1] * many, [FIRST] * many, axes, [-1] * many) if many else x
 
 
 @writes("flip")
-def _flip(call: Call) -> Value:
+def _flip(call: Call) -> GraphValue:
     axes = call.axes()
     return reverse(call.builder, call.x, list(range(call.ndim)) if axes is None else axes)
 
 
 @writes("concatenate")
-def _concatenate(call: Call) -> Value:
+def _concatenate(call: Call) -> GraphValue:
     arrays = [value.cast(call.dtype) for value in call.operands[0]]
     axis = call.setting("axis")
     if axis is None:
         arrays, axis = [call.builder.reshape(value, [-1]) for value in arrays], 0
-    return call.builder.op("Concat", *arrays, axis=positive(axis, len(call.shape)))
+    return call.builder.op("Concat", *arrays, axis=counted_axis(axis, len(call.shape)))
 
 
 @writes("split")
-def _split(call: Call) -> list[Value]:
-    axis = positive(call.setting("axis"), call.ndim)
+def _split(call: Call) -> list[GraphValue]:
+    axis = counted_axis(call.setting("axis"), call.ndim)
     lengths = [shape[axis] for _, shape in call.results]
     if len(lengths) == 1:
         return [call.x]
@@ -77,7 +77,7 @@ def _split(call: Call) -> list[Value]:
 
 
 @writes("pad")
-def _pad(call: Call) -> Value:
+def _pad(call: Call) -> GraphValue:
     w, x = call.builder, call.x
     before = [width[0] for width in call.setting("widths")]
     after = [width[1] for width in call.setting("widths")]
@@ -99,7 +99,7 @@ def _pad(call: Call) -> Value:
 # Parts -------------------------------------------------------------------------------------------
 
 
-def expanded(index: tuple[Any, ...], ndim: int) -> list[Any]:
+def full_index(index: tuple[Any, ...], ndim: int) -> list[Any]:
     """The parts of an index, with full slices in place of an Ellipsis and at the end."""
     used = sum(part is not None and part is not Ellipsis for part in index)
     rest = [slice(None)] * (ndim - used)
@@ -126,9 +126,11 @@ def _bounds(part: slice, length: Size) -> tuple[Size, Size, int]:
     return start, stop, step
 
 
-def take_slice(w: GraphBuilder, x: Value, index: tuple[Any, ...], shape: Sequence[Size]) -> Value:
+def taken_slice(
+    w: GraphBuilder, x: GraphValue, index: tuple[Any, ...], shape: Sequence[Size]
+) -> GraphValue:
     """x[index] for integers, slices, None and Ellipsis; `shape` is that of x."""
-    parts = expanded(index, len(shape))
+    parts = full_index(index, len(shape))
     starts: list[Size] = []
     ends: list[Size] = []
     axes: list[int] = []
@@ -161,19 +163,19 @@ def take_slice(w: GraphBuilder, x: Value, index: tuple[Any, ...], shape: Sequenc
 
 
 @writes("take_slice")
-def _take_slice(call: Call) -> Value:
-    return take_slice(call.builder, call.x, call.setting("index"), call.shapes[0])
+def _take_slice(call: Call) -> GraphValue:
+    return taken_slice(call.builder, call.x, call.setting("index"), call.shapes[0])
 
 
 @writes("unslice")
-def _unslice(call: Call) -> Value:
+def _unslice(call: Call) -> GraphValue:
     w, x = call.builder, call.x
     shape = call.setting("shape")
     before: list[Size] = []
     after: list[Size] = []
     lengths: list[Size] = []
     for part, length in zip(
-        [p for p in expanded(call.setting("index"), len(shape)) if p is not None],
+        [p for p in full_index(call.setting("index"), len(shape)) if p is not None],
         shape, strict=True,
     ):  # fmt: skip
         if not isinstance(part, slice):
@@ -198,7 +200,7 @@ def _unslice(call: Call) -> Value:
     return w.pad(w.reshape(x, lengths), before, after)
 
 
-def _scattered(call: Call) -> Value:
+def _scattered(call: Call) -> GraphValue:
     """The entries at the flat places that an index has in an array of zeros."""
     shape = fixed(call.setting("shape"), "the gradient of a slice with steps")
     places = np.arange(math.prod(shape)).reshape(shape)[call.setting("index")]
@@ -212,7 +214,7 @@ def _scattered(call: Call) -> Value:
 
 
 @writes("tril", "triu")
-def _triangle(call: Call) -> Value:
+def _triangle(call: Call) -> GraphValue:
     upper = 1 if call.primitive.name == "triu" else 0
     k = call.setting("k")
     w = call.builder
@@ -223,11 +225,11 @@ def _triangle(call: Call) -> Value:
 
 
 @writes("diagonal", "leading_diagonal")
-def _diagonal(call: Call) -> Value:
+def _diagonal(call: Call) -> GraphValue:
     leading = call.primitive.name == "leading_diagonal"
     offset = 0 if leading else call.setting("offset")
     axes = (0, 1) if leading else (call.setting("axis1"), call.setting("axis2"))
-    axis1, axis2 = (positive(axis, call.ndim) for axis in axes)
+    axis1, axis2 = (counted_axis(axis, call.ndim) for axis in axes)
     w = call.builder
     rows, columns = fixed([call.shapes[0][axis1], call.shapes[0][axis2]], "a diagonal")
     count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
@@ -242,10 +244,10 @@ def _diagonal(call: Call) -> Value:
 
 
 @writes("from_diagonal")
-def _from_diagonal(call: Call) -> Value:
+def _from_diagonal(call: Call) -> GraphValue:
     shape = call.setting("shape")
     offset = call.setting("offset")
-    axis1, axis2 = (positive(call.setting(name), len(shape)) for name in ("axis1", "axis2"))
+    axis1, axis2 = (counted_axis(call.setting(name), len(shape)) for name in ("axis1", "axis2"))
     w = call.builder
     rows, columns = fixed([shape[axis1], shape[axis2]], "a diagonal")
     (count,) = fixed(call.shapes[0][-1:], "a diagonal")
@@ -262,7 +264,7 @@ def _from_diagonal(call: Call) -> Value:
 
 
 @writes("roll_entries")
-def _roll(call: Call) -> Value:
+def _roll(call: Call) -> GraphValue:
     axis, shift = call.setting("axis"), call.setting("shift")
     w, x, shape = call.builder, call.x, call.shapes[0]
     if axis is None:
@@ -270,7 +272,7 @@ def _roll(call: Call) -> Value:
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
     for each, by in zip(axes, shifts, strict=True):
-        along = positive(each, len(shape))
+        along = counted_axis(each, len(shape))
         (length,) = fixed([shape[along]], "the length of a rolled axis")
         start = -by % length if length else 0
         if start:
@@ -283,12 +285,12 @@ def _roll(call: Call) -> Value:
 
 
 @writes("argsort", "argpartition")
-def _argsort(call: Call) -> Value:
+def _argsort(call: Call) -> GraphValue:
     axis = call.setting("axis")
     w, x, shape = call.builder, call.x, call.shapes[0]
     if axis is None:
         x, axis, shape = w.reshape(x, [-1]), 0, (product(shape),)
-    along = positive(axis, len(shape))
+    along = counted_axis(axis, len(shape))
     count = w.sizes_of([shape[along]])
     if x.dtype == bool:
         x = x.cast(np.int32)
@@ -299,8 +301,8 @@ def _argsort(call: Call) -> Value:
 
 
 @writes("largest_positions")
-def _largest_positions(call: Call) -> Value:
-    along = positive(call.setting("axis"), call.ndim)
+def _largest_positions(call: Call) -> GraphValue:
+    along = counted_axis(call.setting("axis"), call.ndim)
     w = call.builder
     count = w.sizes_of([call.setting("count")])
     _, positions = w.ops(

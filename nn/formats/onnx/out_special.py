@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.nn.formats.onnx.calls import Call, refuses, writes
-from tapegrad.nn.formats.onnx.out_elementwise import is_nan, log1p, log_of_sum
+from tapegrad.nn.formats.onnx.out_elementwise import is_nan, log_of_one_plus, log_of_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tapegrad.nn.formats.onnx.building import Value
+    from tapegrad.nn.formats.onnx.building import GraphValue
 
 __all__: list[str] = []
 
@@ -22,7 +22,7 @@ BOOL = np.dtype(bool)
 ACTIVATIONS = {"relu": "Relu", "softsign": "Softsign", "sigmoid": "Sigmoid", "expit": "Sigmoid"}
 
 
-def _activation(op: str) -> Callable[[Call], Value]:
+def _activation(op: str) -> Callable[[Call], GraphValue]:
     return lambda call: call.builder.op(op, call.value(0, call.dtype))
 
 
@@ -31,34 +31,34 @@ for _name, _op in ACTIVATIONS.items():
 
 
 @writes("erf")
-def _erf(call: Call) -> Value:
+def _erf(call: Call) -> GraphValue:
     return call.builder.op("Erf", call.value(0, call.dtype))
 
 
 @writes("erfc")
-def _erfc(call: Call) -> Value:
+def _erfc(call: Call) -> GraphValue:
     return 1 - call.builder.op("Erf", call.value(0, call.dtype))
 
 
 @writes("ndtr")
-def _ndtr(call: Call) -> Value:
+def _ndtr(call: Call) -> GraphValue:
     x = call.value(0, call.dtype)
     return (call.builder.op("Erf", x * math.sqrt(0.5)) + 1) * 0.5
 
 
 @writes("logit")
-def _logit(call: Call) -> Value:
+def _logit(call: Call) -> GraphValue:
     x = call.value(0, call.dtype)
     return call.builder.op("Log", x / (1 - x))
 
 
 @writes("log_expit")
-def _log_expit(call: Call) -> Value:
+def _log_expit(call: Call) -> GraphValue:
     x = call.value(0, call.dtype)
     return -log_of_sum(-x, call.builder.number(0, x.dtype))
 
 
-def _times_log(x1: Value, log: Value) -> Value:
+def _times_log(x1: GraphValue, log: GraphValue) -> GraphValue:
     """x1 · log, and 0 where x1 is 0 and the logarithm is not NaN."""
     w = x1.builder
     free = x1.compare("Equal", 0) & ~is_nan(log)
@@ -66,17 +66,17 @@ def _times_log(x1: Value, log: Value) -> Value:
 
 
 @writes("xlogy")
-def _xlogy(call: Call) -> Value:
+def _xlogy(call: Call) -> GraphValue:
     return _times_log(call.value(0, call.dtype), call.builder.op("Log", call.value(1, call.dtype)))
 
 
 @writes("xlog1py")
-def _xlog1py(call: Call) -> Value:
-    return _times_log(call.value(0, call.dtype), log1p(call.value(1, call.dtype)))
+def _xlog1py(call: Call) -> GraphValue:
+    return _times_log(call.value(0, call.dtype), log_of_one_plus(call.value(1, call.dtype)))
 
 
 @writes("entr")
-def _entr(call: Call) -> Value:
+def _entr(call: Call) -> GraphValue:
     x = call.value(0, call.dtype)
     w = call.builder
     y = -(x * w.op("Log", x))
@@ -84,7 +84,7 @@ def _entr(call: Call) -> Value:
     return w.where(x.compare("Equal", 0), 0.0, low)
 
 
-def _relative_entropy(call: Call) -> Value:
+def _relative_entropy(call: Call) -> GraphValue:
     x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
     w = call.builder
     inside = x1.compare("Greater", 0) & x2.compare("Greater", 0)
@@ -97,12 +97,12 @@ def _relative_entropy(call: Call) -> Value:
 
 
 @writes("rel_entr")
-def _rel_entr(call: Call) -> Value:
+def _rel_entr(call: Call) -> GraphValue:
     return _relative_entropy(call)
 
 
 @writes("kl_div")
-def _kl_div(call: Call) -> Value:
+def _kl_div(call: Call) -> GraphValue:
     x1, x2 = call.value(0, call.dtype), call.value(1, call.dtype)
     w = call.builder
     y = _relative_entropy(call)
@@ -110,7 +110,7 @@ def _kl_div(call: Call) -> Value:
 
 
 @writes("boxcox")
-def _boxcox(call: Call) -> Value:
+def _boxcox(call: Call) -> GraphValue:
     x, order = call.value(0, call.dtype), call.value(1, call.dtype)
     w = call.builder
     log = w.op("Log", x)

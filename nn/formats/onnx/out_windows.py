@@ -9,12 +9,12 @@ import numpy as np
 
 from tapegrad.autograd.kernels.windows import AxisWindows, plane_windows
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.onnx.calls import Call, fixed, positive, refuses, writes
+from tapegrad.nn.formats.onnx.calls import Call, counted_axis, fixed, refuses, writes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tapegrad.nn.formats.onnx.building import GraphBuilder, Value
+    from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
     from tapegrad.nn.formats.onnx.dims import Size
 
 __all__: list[str] = []
@@ -28,7 +28,7 @@ def _pair(setting: Any) -> list[int]:
 
 
 @writes("conv2d")
-def _conv2d(call: Call) -> Value:
+def _conv2d(call: Call) -> GraphValue:
     kernel = fixed(call.shapes[1][2:], "the size of a kernel")
     padding = _pair(call.setting("padding"))
     return call.builder.op(
@@ -39,7 +39,7 @@ def _conv2d(call: Call) -> Value:
 
 
 @writes("conv2d_input_gradient")
-def _conv2d_input_gradient(call: Call) -> Value:
+def _conv2d_input_gradient(call: Call) -> GraphValue:
     stride, padding = _pair(call.setting("stride")), _pair(call.setting("padding"))
     dilation = _pair(call.setting("dilation"))
     kernel = fixed(call.shapes[1][2:], "the size of a kernel")
@@ -106,7 +106,7 @@ def _geometry(windows: Sequence[AxisWindows], ends: Sequence[int]) -> dict[str, 
 
 
 @writes("max_pool2d")
-def _max_pool2d(call: Call) -> list[Value]:
+def _max_pool2d(call: Call) -> list[GraphValue]:
     w, x = call.builder, call.value(0, call.dtype)
     windows = _windows(call, "max_pool2d", call.shapes[0])
     ends = _ends(windows)
@@ -132,7 +132,7 @@ def _max_pool2d(call: Call) -> list[Value]:
 
 
 @writes("max_pool2d_gather")
-def _max_pool2d_gather(call: Call) -> Value:
+def _max_pool2d_gather(call: Call) -> GraphValue:
     w = call.builder
     n, c, height, width = call.shapes[0]
     flat = w.reshape(call.x, [n, c, height * width])
@@ -141,7 +141,7 @@ def _max_pool2d_gather(call: Call) -> Value:
 
 
 @writes("max_unpool2d")
-def _max_unpool2d(call: Call) -> Value:
+def _max_unpool2d(call: Call) -> GraphValue:
     w = call.builder
     n, c, height, width = call.setting("shape")
     zeros = w.op("Expand", w.number(0, call.dtype), w.sizes_of([n, c, height * width]))
@@ -173,13 +173,13 @@ def _tiles(axis: AxisWindows) -> bool:
     return axis.kernel == axis.stride and not axis.padding and axis.reach == axis.size
 
 
-def _ones(w: GraphBuilder, channels: int, windows: Sequence[AxisWindows], dtype: Any) -> Value:
+def _ones(w: GraphBuilder, channels: int, windows: Sequence[AxisWindows], dtype: Any) -> GraphValue:
     shape = (channels, 1, *(axis.kernel for axis in windows))
     return w.array(np.ones(shape, dtype), "ones")
 
 
 @writes("avg_pool2d")
-def _avg_pool2d(call: Call) -> Value:
+def _avg_pool2d(call: Call) -> GraphValue:
     w, x = call.builder, call.value(0, call.dtype)
     windows = _windows(call, "avg_pool2d", call.shapes[0])
     ends = _ends(windows)
@@ -196,7 +196,7 @@ def _avg_pool2d(call: Call) -> Value:
 
 
 @writes("avg_pool2d_gradient")
-def _avg_pool2d_gradient(call: Call) -> Value:
+def _avg_pool2d_gradient(call: Call) -> GraphValue:
     w, v = call.builder, call.value(0, call.dtype)
     shape = call.setting("shape")
     windows = _windows(call, "avg_pool2d_gradient", shape)
@@ -224,9 +224,9 @@ def _avg_pool2d_gradient(call: Call) -> Value:
 
 
 @writes("unfold")
-def _unfold(call: Call) -> Value:
+def _unfold(call: Call) -> GraphValue:
     w = call.builder
-    axis = positive(call.setting("axis"), call.ndim)
+    axis = counted_axis(call.setting("axis"), call.ndim)
     (count,) = fixed(call.shape[axis : axis + 1], "the number of windows")
     size, step, dilation = (call.setting(name) for name in ("size", "step", "dilation"))
     places = np.arange(count)[:, None] * step + np.arange(size) * dilation
@@ -236,9 +236,9 @@ def _unfold(call: Call) -> Value:
 
 
 @writes("fold")
-def _fold(call: Call) -> Value:
+def _fold(call: Call) -> GraphValue:
     w, shape = call.builder, call.setting("shape")
-    axis = positive(call.setting("axis"), len(shape))
+    axis = counted_axis(call.setting("axis"), len(shape))
     count, size, length = fixed(
         [call.shapes[0][axis], call.shapes[0][-1], shape[axis]], "the number of windows"
     )

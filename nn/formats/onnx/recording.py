@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tapegrad.autograd.core.declaration import Primitive
 
-__all__ = ["Entry", "Outside", "Record", "Slot", "Span", "evaluating", "record"]
+__all__ = ["Entry", "Outside", "CallRecord", "Slot", "ModuleSpan", "evaluating", "record"]
 
 READS = (
     "{where}: the call {action} while it is recorded. What Python decides by a value "
@@ -62,7 +62,7 @@ class Entry:
     owner: str  # the path of the module that made it, "0.conv", or ""
 
 
-class Span(NamedTuple):
+class ModuleSpan(NamedTuple):
     """One call of a module that has an operator of its own: entries[start:stop]."""
 
     module: Any
@@ -73,7 +73,7 @@ class Span(NamedTuple):
 
 
 @dataclass
-class Record(Observer):
+class CallRecord(Observer):
     """The calls of one run.
 
     names, parameters: id of a module, and of the array of a Parameter or Buffer -> its path
@@ -92,7 +92,7 @@ class Record(Observer):
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     dtypes: list[np.dtype[Any]] = field(default_factory=list)
     result: Any = None
-    spans: list[Span] = field(default_factory=list)
+    spans: list[ModuleSpan] = field(default_factory=list)
     _slots: dict[int, Slot] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)  # so that no id is used again
 
@@ -167,13 +167,13 @@ def record(
     names: dict[int, str],
     parameters: dict[int, str],
     watched: Sequence[Any] = (),
-) -> tuple[Record, list[Slot]]:
+) -> tuple[CallRecord, list[Slot]]:
     """The record of ``function(*inputs)``, and the slots of the arrays in `inputs`.
 
-    names, parameters: as in Record
+    names, parameters: as in CallRecord
     watched: the modules whose calls are noted as spans
     """
-    made = Record(names, parameters)
+    made = CallRecord(names, parameters)
     tensors = map_leaves(
         lambda a: untracked(np.asarray(a)) if isinstance(a, (np.ndarray, np.generic)) else a,
         list(inputs),
@@ -188,7 +188,7 @@ def record(
     return made, slots
 
 
-def _watch(stack: ExitStack, module: Any, made: Record) -> None:
+def _watch(stack: ExitStack, module: Any, made: CallRecord) -> None:
     """Note the calls of a module as spans, until the stack is left."""
     begun: list[tuple[int, Any]] = []
 
@@ -197,7 +197,7 @@ def _watch(stack: ExitStack, module: Any, made: Record) -> None:
 
     def after(_: Any, __: Any, output: Any) -> None:
         start, inputs = begun.pop()
-        made.spans.append(Span(module, start, len(made.entries), inputs, made.nest(output)))
+        made.spans.append(ModuleSpan(module, start, len(made.entries), inputs, made.nest(output)))
 
     stack.enter_context(add_hook(module, "before", before))
     stack.enter_context(add_hook(module, "after", after))

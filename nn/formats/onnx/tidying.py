@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.onnx.graph import Graph, Node
+    from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxNode
 
 __all__ = ["tidied"]
 
 OPTIONAL = frozenset({"MaxPool", "LSTM", "GRU", "RNN"})  # whose outputs may be left out
 
 
-def tidied(graph: Graph, matrices: set[str]) -> Graph:
+def tidied(graph: NodeGraph, matrices: set[str]) -> NodeGraph:
     """The graph with the same outputs; its nodes may be changed.
 
     matrices: names of values that have two axes
@@ -29,18 +29,18 @@ def tidied(graph: Graph, matrices: set[str]) -> Graph:
     return graph
 
 
-def _readers(graph: Graph) -> Counter[str]:
+def _readers(graph: NodeGraph) -> Counter[str]:
     """How often each value is read; an output of the graph counts too."""
     counts = Counter(name for node in graph.nodes for name in node.inputs)
     counts.update(info.name for info in graph.outputs)
     return counts
 
 
-def _drop_copies(graph: Graph) -> None:
+def _drop_copies(graph: NodeGraph) -> None:
     """Let readers of an Identity read what it copies, unless it makes an output of the graph."""
     outputs = {info.name for info in graph.outputs}
     same: dict[str, str] = {}
-    kept: list[Node] = []
+    kept: list[OnnxNode] = []
     for node in graph.nodes:
         node.inputs = [same.get(name, name) for name in node.inputs]
         if node.op == "Identity" and node.outputs[0] not in outputs:
@@ -50,7 +50,7 @@ def _drop_copies(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _join_biases(graph: Graph, matrices: set[str]) -> None:
+def _join_biases(graph: NodeGraph, matrices: set[str]) -> None:
     """Conv + bias and MatMul(x, transposed weight) + bias as single nodes."""
     made = {name: node for node in graph.nodes for name in node.outputs}
     reads = _readers(graph)
@@ -73,7 +73,9 @@ def _join_biases(graph: Graph, matrices: set[str]) -> None:
     graph.nodes = [node for node in graph.nodes if id(node) not in dropped]
 
 
-def _as_gemm(node: Node, made: dict[str, Node], ranks: dict[str, int], matrices: set[str]) -> None:
+def _as_gemm(
+    node: OnnxNode, made: dict[str, OnnxNode], ranks: dict[str, int], matrices: set[str]
+) -> None:
     """Make Gemm of a product of a matrix and a transposed array of the file."""
     turned = made.get(node.inputs[1])
     if turned is None or turned.op != "Transpose" or turned.attributes.get("perm") != [1, 0]:
@@ -84,7 +86,7 @@ def _as_gemm(node: Node, made: dict[str, Node], ranks: dict[str, int], matrices:
     node.inputs = [node.inputs[0], turned.inputs[0]]
 
 
-def _bias_of(graph: Graph, main: Node, name: str, made: dict[str, Node]) -> str | None:
+def _bias_of(graph: NodeGraph, main: OnnxNode, name: str, made: dict[str, OnnxNode]) -> str | None:
     """The vector of the file that `main` can add by itself, if the value `name` is one."""
     if len(main.inputs) != 2:
         return None
@@ -112,10 +114,10 @@ def _bias_of(graph: Graph, main: Node, name: str, made: dict[str, Node]) -> str 
     return shaped.inputs[0] if axes in alternatives else None
 
 
-def _drop_unread(graph: Graph) -> None:
+def _drop_unread(graph: NodeGraph) -> None:
     """Leave out nodes and arrays that no output depends on."""
     needed = {info.name for info in graph.outputs}
-    kept: list[Node] = []
+    kept: list[OnnxNode] = []
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
             kept.append(node)
