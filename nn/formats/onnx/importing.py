@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ FOLDED = frozenset((
 # What our own writer calls arrays that are no parameters.
 MADE = re.compile(r"(constant|ones|shares|places|scales)(_\d+)?")
 FEW = 64  # entries
+LARGE = 1 << 20  # bytes
 
 
 def build_module(model: OnnxModel) -> Module:
@@ -63,7 +65,7 @@ def build_module(model: OnnxModel) -> Module:
     except FormatError as error:
         error.path = error.path or reading.place()
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # ONNX says how many inputs each operator has and what its attributes are; a file may say
         # anything, and here is the one place that is reached whatever it says
         found = f"{type(error).__name__}: {error}"
@@ -293,6 +295,7 @@ class _Reading:
         if name not in self.parameters:
             array = self.arrays[name]
             self.parameters[name] = Parameter(np.array(array, array.dtype.newbyteorder("=")))
+            _release(array)
         return self.parameters[name]
 
     def _layer_node(self, node: OnnxNode, shapes: Mapping[str, Any]) -> LayerNode:
@@ -305,7 +308,7 @@ class _Reading:
     def as_layers(self) -> Module | None:
         """The graph as layers, None if a node is none."""
         shapes = shapes_of(self._now(), {**self.arrays, **self.known})
-        made: list[network.OnnxNode] = []
+        made: list[network.Node] = []
         names: dict[str, str] = {name: name for name in self.inputs}
         taken = set(self.inputs)
         for node in self.nodes:
@@ -323,7 +326,7 @@ class _Reading:
             taken.add(name)
             names[node.outputs[0]] = name
             inputs = tuple(network.Value(names[n]) for n in data)
-            made.append(network.OnnxNode(name, layer.setName(name), inputs, table=table))
+            made.append(network.Node(name, layer.setName(name), inputs, table=table))
         outputs = [info.name for info in self.graph.outputs]
         types = {i.dtype.kind for i in self.graph.inputs if i.name in self.inputs and i.dtype}
         if types != {"f"}:  # layers compute with floating point numbers
@@ -368,6 +371,16 @@ class _Reading:
         }  # fmt: skip
         outputs = [info.name for info in self.graph.outputs]
         return OnnxGraph(self.inputs, outputs, weights, constants, layers, steps)
+
+
+def _release(array: Array) -> None:
+    """Let go of the memory of a map that a large array is a view of: the file still has it."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    if array.nbytes > LARGE and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _layer_name(node: OnnxNode, learned: set[str]) -> str:
