@@ -317,6 +317,18 @@ def test_onnxruntime_runs_an_architecture(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.extra
+@pytest.mark.parametrize("opset", [18, 19, 20, 21])
+def test_onnxruntime_runs_the_other_opsets(opset: int, tmp_path: Path) -> None:
+    net = nn.Sequential(
+        nn.SpatialConvolution(3, 4, 3, 3), nn.GroupNorm(2, 4), nn.SpatialMaxPooling(2, 2),
+        nn.Sum(2), nn.LayerNorm(3), nn.SoftMax(-1), nn.Mean(1),
+    )  # fmt: skip
+    x = single(2, 3, 8, 8)
+    onnx.export(net, x, tmp_path / "m.onnx", opset=opset)
+    expect_close(run_onnxruntime(tmp_path / "m.onnx", [x]), outputs(net.evaluate(), x), 1e-5)
+
+
+@pytest.mark.extra
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_opencv_runs_an_architecture(name: str, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")

@@ -50,6 +50,7 @@ __all__ = ["OPSETS", "graph_of"]
 _ = out_elementwise, out_indexing, out_reduction, out_selection, out_special, out_windows
 
 OPSETS = range(17, 22)  # that can be written
+IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}  # of the format, in which each came
 BATCH = "batch"
 
 OTHER_BATCH = (
@@ -116,7 +117,7 @@ def graph_of(
         writer.parameters = parameters
         writer.declare_inputs(slots, axes, input_names)
         writer.write_entries()
-        return OnnxModel(writer.finish(output_names), opset)
+        return OnnxModel(writer.finish(output_names), opset, ir_version=IR_VERSIONS[opset])
 
 
 def _parameter_names(module: Any) -> dict[int, str]:
