@@ -37,6 +37,7 @@ from typing import Any
 
 import caffe_seeds
 import mxnet_seeds
+import onnx_seeds
 import protobuf_seeds
 import tensorflow_seeds
 import weights_seeds
@@ -50,6 +51,7 @@ OF_MODULES = {
     "mxnet": mxnet_seeds,
     "bigdl": protobuf_seeds,
     "caffe": caffe_seeds,
+    "onnx": onnx_seeds,
     "weights": weights_seeds,
     "tensorflow": tensorflow_seeds,
 }
@@ -210,6 +212,8 @@ def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
     data, fields, name = rng.choice(seeds)
     if name.endswith(".safetensors") and rng.random() < 0.6:
         return _with_other_json(rng, data)
+    if name.endswith(".onnx") and rng.random() < 0.6:
+        return onnx_seeds.changed(rng, data)
     if name.endswith(".pb") and rng.random() < 0.8:
         return tensorflow_seeds.mutant(rng, data, BOUNDARIES)
     if name.endswith((".npz", ".pt")) and rng.random() < 0.7:

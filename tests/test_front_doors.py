@@ -21,6 +21,7 @@ INSIDE = {
     "Bidirectional": "base of SeqBLSTM and SeqBGRU",
     "Gate": "a part of LSTM",
     "Masked": "base of the layers that mask steps of zeros",
+    "OnnxGraph": "nn.formats.onnx.OnnxGraph: what nn.load makes of ONNX's files",
     "Peephole": "a part of LSTM",
     "Remembering": "base of what remembers states between sequences",
     "SymbolLayer": "a part of MXNet's SymbolModule",

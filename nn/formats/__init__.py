@@ -4,7 +4,7 @@ Nothing here runs code that a file brings along; what is wrong with a file is a 
 """
 
 from tapegrad.nn.core.files import FileFormat, register_format
-from tapegrad.nn.formats import bigdl, caffe, mxnet, native, tensorflow, torch7, weights
+from tapegrad.nn.formats import bigdl, caffe, mxnet, native, onnx, tensorflow, torch7, weights
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -17,6 +17,8 @@ from tapegrad.nn.formats.common.errors import (
 )
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.files import register_class
+
+register_class(onnx.OnnxGraph)
 
 __all__ = [
     "FileFormat",
@@ -32,6 +34,7 @@ __all__ = [
     "caffe",
     "mxnet",
     "native",
+    "onnx",
     "register_class",
     "register_format",
     "safetensors_file",
