@@ -388,11 +388,10 @@ class _GraphWriter:
             tuple((self.first.dtypes[s.number], self.shape(s.number)) for s in results),
             tuple(self._constant(o) for o in operands),
         )  # fmt: skip
+        is_empty = call.results and all(0 in shape for _, shape in call.results)
+        written: GraphValue | Sequence[GraphValue]
         try:
-            written = (
-                _empty(call) if call.results and all(0 in r[1] for r in call.results) else None
-            )
-            written = exporter(call) if written is None else written
+            written = _empty(call) if is_empty else exporter(call)
         except FormatError as error:
             raise UnsupportedError(f"{entry.where}: {name}: {error}") from error
         values = [written] if isinstance(written, GraphValue) else list(written)
