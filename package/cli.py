@@ -82,9 +82,23 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="hold the laws against your layers",
-        description="Checks gradients and promises of every layer, criterion and primitive named.",
+        description="Checks gradients and promises of every layer, criterion and primitive named, "
+        "of PyTorch's modules with a case too. With torch:, jax: or numpy: in front, of any class "
+        "or function: torch:torch.nn.Conv2d.",
     )
-    check.add_argument("paths", nargs="+", metavar="MODULE[:CLASS]")
+    check.add_argument("paths", nargs="+", metavar="[FRAMEWORK:]MODULE[:CLASS]")
+    check.add_argument(
+        "--input", action="append", default=[], metavar="SHAPE", dest="inputs",
+        help="the shape of an input with named sizes, 'N? 3 H+2'; once for each input",
+    )  # fmt: skip
+    check.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", dest="options",
+        help="an option: a Python value, or 1..5 for any integer from 1 to 5",
+    )  # fmt: skip
+    check.add_argument("--vjp", metavar="MODULE:FUNCTION", help="the gradient of a NumPy function")
+    check.add_argument(
+        "--isolate", action="store_true", help="in processes that may crash, which is a finding"
+    )
     check.add_argument("--profile", default="pr", choices=("pr", "ci", "nightly"))
     check.add_argument("--law", help="only this law")
     check.add_argument("--seed", type=_natural_number, help="of the examples")
@@ -148,6 +162,10 @@ def _check(options: argparse.Namespace) -> int:
             law=options.law,
             seed=options.seed,
             quiet=options.quiet,
+            inputs=options.inputs,
+            options=options.options,
+            vjp=options.vjp,
+            isolate=options.isolate,
         )
     except check.CheckFailed as error:
         raise CommandError(str(error)) from error

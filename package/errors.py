@@ -4,7 +4,7 @@ Each error class derives from `TapegradError` and from a built-in class; each cl
 UserWarning.
 """
 
-from tapegrad.autograd.check.gradients import CheckError
+from tapegrad.autograd.check.gradients import CheckError, UsageError
 from tapegrad.autograd.check.report import GradientError, LawError
 from tapegrad.autograd.check.running import UncheckedError
 from tapegrad.autograd.core.errors import BatchingError, ConversionError, InPlaceError, ShapeError
@@ -50,4 +50,5 @@ __all__ = [
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",
+    "UsageError",
 ]

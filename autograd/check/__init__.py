@@ -21,14 +21,16 @@ from tapegrad.autograd.check.cases import (
 )
 from tapegrad.autograd.check.checkers import (
     check_criterion,
+    check_jax,
     check_module,
     check_torch,
     check_vjp,
 )
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws, RecordedDraws
-from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial, Pair
-from tapegrad.autograd.check.gradients import CheckError, check_gradients
+from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
+from tapegrad.autograd.check.functions import FunctionTrial, Pair
+from tapegrad.autograd.check.gradients import CheckError, UsageError, check_gradients
 from tapegrad.autograd.check.laws import (
     Law,
     Laws,
@@ -70,8 +72,10 @@ __all__ = [
     "Probe",
     "Report",
     "UncheckedError",
+    "UsageError",
     # a layer
     "check_criterion",
+    "check_jax",
     "check_module",
     "check_torch",
     "check_vjp",

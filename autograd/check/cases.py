@@ -45,6 +45,7 @@ __all__ = [
     "parse_spec",
     "primitive_case",
     "register_case",
+    "registered_case",
 ]
 
 BATCHWISE = {
@@ -173,6 +174,9 @@ class Case:
                 that examples at kinks are accepted
     exceptions: law -> why it does not hold here; an exception that is not needed is an error
     complex:    whether an operation's arrays are complex; laws see real and imaginary parts
+    deterministic: whether equal calls are asked for equal bits (True) or for equal values up to
+                   rounding (False); None leaves it to the laws
+    strict:     whether known conventions are asked for too
     """
 
     draw: Callable[[Draws], Any]
@@ -182,6 +186,8 @@ class Case:
     kinks: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict)
     complex: bool = False
+    deterministic: bool | None = None
+    strict: bool = False
 
     def __call__(self, d: Draws) -> Any:
         """Draw an example."""
@@ -303,14 +309,20 @@ def case_of(subject: Any) -> Case | None:
 
     A class does not inherit the case of its base class, whose options and inputs may differ.
     """
-    if id(subject) in _REGISTERED:
-        return _REGISTERED[id(subject)][1]
+    registered = registered_case(subject)
+    if registered is not None:
+        return registered
     declared = vars(subject).get("law_case") if hasattr(subject, "__dict__") else None
     if declared is None:
         return None
     if isinstance(declared, (staticmethod, classmethod)):
         declared = declared.__func__
     return _as_case(subject, declared)
+
+
+def registered_case(subject: Any) -> Case | None:
+    """The case that was registered for `subject` from outside, None without one."""
+    return _REGISTERED[id(subject)][1] if id(subject) in _REGISTERED else None
 
 
 def _as_case(subject: Any, declared: Any) -> Case:

@@ -10,6 +10,9 @@ Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros
 value everywhere; "large" Gaussian data times a thousand; "saturated" numbers of size 4 to 14, where
 1 − tanh² and its like round to 0 in float32 and not in float64; "degenerate" ordinary data, but for
 matrices that are made of their eigen- or singular values (`spectrum`), some of which are equal.
+Among a law's examples some are, without being asked for, of one sign, "negative" and "positive",
+and where constants are asked for some are "zero" everywhere; arrays inside an interval are ordinary
+there.  In some of a law's examples one axis is longer than 8, 16 or 64.
 
 In a case of complex arguments, `array`, `normal` and `uniform` give complex arrays for all
 arguments or for every other one, because a real argument beside complex ones has a rule of its own:
@@ -28,6 +31,9 @@ import numpy as np
 __all__ = ["REGIMES", "SEEDS", "Draws", "NearbyDraws", "RecordedDraws", "check_names"]
 
 REGIMES = ("ordinary", "grid", "constant", "large")
+SIGNED = ("negative", "positive")
+WIDE = ((9, 14), (17, 24), (65, 70))  # lengths of an axis, in some examples
+WIDEST = WIDE[-1][1]
 LONG = 2500  # more ones than float16 counts one by one
 SEEDS = 2**32  # seeds of examples are smaller
 
@@ -48,7 +54,8 @@ class Draws:
 
     regimes: the kinds of data that `regime` is drawn from, the first more often than the others
     empties: whether every axis that may be empty is empty
-    turn:    the number of the example: examples 0, 1, … take the regimes in turn instead
+    turn:    the number of the example: examples 0, 1, … take the regimes in turn instead, and those
+             of one sign
     long:    whether every axis that may be empty is long, but for time
     """
 
@@ -72,17 +79,40 @@ class Draws:
         self._turns: list[bool] = []  # whether each of the next arrays is complex
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
+        self._asked = tuple(regimes)
         kinds = [*regimes, regimes[0]]
-        if turn is None or len(regimes) == 1:
+        if turn is not None or self.repeats:
+            kinds += _unasked(regimes)
+        if turn is None:
             self.regime = self.choice(kinds)
         else:
-            self.choices_made.append(turn % len(kinds))
-            self.regime = kinds[turn % len(kinds)]
+            if len(regimes) == 1:
+                self._next_integer(0, 1)  # as ever, so that equal seeds make equal examples
+            position = _position(turn, len(regimes), len(kinds))
+            self.choices_made.append(position)
+            self.regime = kinds[position]
+        self._passed = False  # an axis that might have been long
+        self._wide = None if turn is None or empties or long else _length_of(turn)
 
-    # Two methods that a source of choices provides -----------------------------------------------
+    @property
+    def unasked(self) -> bool:
+        """Are the data of a regime that nobody asked for, so that nothing need be proved there?"""
+        return self.regime not in self._asked
+
+    # What a source of choices provides -----------------------------------------------------------
+
+    repeats = False  # whether the choices are those of another example
 
     def _next_integer(self, low: int, high: int) -> int:
         return int(self._choices.integers(low, high + 1))
+
+    def _next_length(self, low: int, high: int) -> int:
+        """The length of an axis; in some examples one of them is long."""
+        if self._wide is not None:
+            if self._passed or self._choices.integers(2):  # the first axis or the second
+                (low, high), self._wide = self._wide, None
+            self._passed = True
+        return self._next_integer(low, high)
 
     def _draw_seed(self, seed: int) -> int:
         self.choices_made.append(seed)
@@ -101,16 +131,33 @@ class Draws:
 
     # Sizes and shapes ----------------------------------------------------------------------------
 
-    def size(self, name: str, low: int = 1, high: int = 4, *, may_be_empty: bool = False) -> int:
-        """The size called `name`, which stays the same within an example."""
+    def size(
+        self,
+        name: str,
+        low: int = 1,
+        high: int = 4,
+        *,
+        may_be_empty: bool = False,
+        may_be_long: bool = False,
+    ) -> int:
+        """The size called `name`, which stays the same within an example.
+
+        may_be_long: whether some examples may have a size far above `high`
+        """
         if name not in self._named:
             if may_be_empty and self.empties:
                 self._named[name] = 0
             elif may_be_empty and self.long and name != "T":
                 self._named[name] = LONG
+            elif may_be_long:
+                self._named[name] = self._length(low, high)
             else:
                 self._named[name] = self.integer(low, high)
         return self._named[name]
+
+    def _length(self, low: int, high: int) -> int:
+        self.choices_made.append(self._next_length(low, high))
+        return self.choices_made[-1]
 
     def shape(self, names: str | None = None, *, most: int = 3) -> tuple[int, ...]:
         """A shape of named sizes, ``"N? C H W"``; without names, any shape of at most `most` axes.
@@ -121,7 +168,7 @@ class Draws:
         """
         if names is None:
             axes = self.integer(0, most)
-            sizes = [self.integer(1, 4) for _ in range(axes)]
+            sizes = [self._length(1, 4) for _ in range(axes)]
             if self.empties:
                 sizes = [*sizes, 0] if not sizes else [0, *sizes[1:]]
             if self.long and sizes:
@@ -148,7 +195,9 @@ class Draws:
         return sum(math.prod(map(self._factor, term.split("*"))) for term in axis.split("+"))
 
     def _factor(self, text: str) -> int:
-        return int(text) if text.isdigit() else self.size(text, may_be_empty=text in ("N", "T"))
+        if text.isdigit():
+            return int(text)
+        return self.size(text, may_be_empty=text in ("N", "T"), may_be_long=True)
 
     def broadcastable(self, count: int, *, most: int = 3) -> list[tuple[int, ...]]:
         """`count` shapes that broadcast with each other; the first need not be the largest."""
@@ -236,8 +285,13 @@ class Draws:
                 return np.full(shape, float(rng.integers(-2, 3)))
             if regime == "saturated":
                 return np.array(rng.uniform(4.0, 14.0, shape) * rng.choice([-1.0, 1.0], shape))
+            if regime == "zero":
+                return np.zeros(shape)
             scale = large if regime == "large" else 1.0
-            return np.array(scale * rng.standard_normal(shape))
+            drawn = np.array(scale * rng.standard_normal(shape))
+            if regime in SIGNED:
+                return np.asarray(np.copysign(drawn, -1.0 if regime == "negative" else 1.0))
+            return drawn
         if low is None or high is None:
             offset = np.exp(rng.standard_normal(shape))  # away from the border, never on it
             if regime == "grid":
@@ -305,11 +359,36 @@ class Draws:
         return tuple(chosen) if chosen else (0,)
 
 
+def _unasked(regimes: Sequence[str]) -> list[str]:
+    """The regimes that a law's examples have beside those that it asks for."""
+    if regimes[0] != "ordinary":
+        return []
+    return [*SIGNED, "zero"] if "constant" in regimes else [*SIGNED]
+
+
+def _position(turn: int, asked: int, count: int) -> int:
+    """Which of `count` kinds of data example `turn` has: those asked for first, all in turn.
+
+    The kinds are those asked for, the first of them again, and those that nobody asked for.
+    """
+    order = [*range(asked), *range(asked + 1, count), asked]
+    return order[turn % count]
+
+
+def _length_of(turn: int) -> tuple[int, int] | None:
+    """The limits of one axis of example `turn` where it is long: examples 4, 7, 15, 23, …"""
+    if turn == 4:  # laws of little effort have five examples
+        return WIDE[0]
+    return WIDE[(2, 1, 2, 0)[turn // 8 % 4]] if turn % 8 == 7 else None
+
+
 class RecordedDraws(Draws):
     """A `Draws` that repeats the recorded choices of an example, for the same case.
 
     Raises ValueError where a choice does not fit, because the case has changed since.
     """
+
+    repeats = True
 
     def __init__(self, choices: Sequence[int], **options: Any) -> None:
         self._recorded = iter(choices)
@@ -324,6 +403,9 @@ class RecordedDraws(Draws):
             )
         return value
 
+    def _next_length(self, low: int, high: int) -> int:
+        return self._next_integer(low, max(high, WIDEST))
+
     def _draw_seed(self, seed: int) -> int:
         return self.integer(0, SEEDS - 1)
 
@@ -334,12 +416,17 @@ class NearbyDraws(Draws):
     One that is out of range becomes the nearest that is in range, and what is missing the smallest.
     """
 
+    repeats = True
+
     def __init__(self, choices: Sequence[int], **options: Any) -> None:
         self._wanted = iter(choices)
         super().__init__(0, **options)
 
     def _next_integer(self, low: int, high: int) -> int:
         return min(max(next(self._wanted, low), low), high)
+
+    def _next_length(self, low: int, high: int) -> int:
+        return self._next_integer(low, max(high, WIDEST))
 
     def _draw_seed(self, seed: int) -> int:
         return self.integer(0, SEEDS - 1)

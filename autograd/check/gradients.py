@@ -24,7 +24,7 @@ from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.transforms.products import vjp
 from tapegrad.devices import TapegradError
 
-__all__ = ["CheckError", "argument_names", "check_gradients", "leaf_paths"]
+__all__ = ["CheckError", "UsageError", "argument_names", "check_gradients", "leaf_paths"]
 
 NOT_TENSORS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns "
@@ -46,6 +46,13 @@ COMPLEX = "{name}: {path} is complex; only real derivatives are checked"
 
 class CheckError(TapegradError, ValueError):
     """The check cannot be carried out; the message says why and in which call."""
+
+
+class UsageError(TapegradError, TypeError):
+    """A check was asked for wrongly: an option, a name or a shape of what is checked is not right.
+
+    That is no fault of the subject, so it is raised where others are collected.
+    """
 
 
 def check_gradients(

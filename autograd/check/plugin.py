@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from tapegrad.autograd.check.gradients import UsageError
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.check.running import PROFILES, Outcome
-from tapegrad.autograd.check.subjects import FIRST, NO_CASE, Subject, Summary, find
+from tapegrad.autograd.check.subjects import FIRST, Subject, find
+from tapegrad.autograd.check.summary import NO_CASE, Summary
 
 __all__ = ["LawsPlugin"]
 
@@ -47,7 +49,7 @@ class LawItem(pytest.Item):
         seed = None
         if plugin.seed is not None:
             seed = zlib.crc32(f"{subject.short} {self.law.name} {plugin.seed}".encode())
-        outcome = subject.examine(self.law, plugin.profile, seed=seed)
+        outcome = subject.examine_law(self.law, plugin.profile, seed=seed, isolate=plugin.isolate)
         plugin.summary.outcomes.append((subject, outcome))
         if self.law.name in FIRST and not outcome.ok:
             plugin.impossible[subject.name] = str(outcome.error).splitlines()[0]
@@ -69,6 +71,8 @@ def _conclude(outcome: Outcome) -> None:
     """End the test item as the outcome says: pass, skip or raise."""
     if outcome.verdict == "not covered":
         pytest.skip("not covered: " + "; ".join(outcome.reasons))
+    if outcome.verdict == "convention":
+        pytest.skip("convention: " + "; ".join(outcome.conventions))
     if outcome.verdict == "excepted":
         pytest.skip(f"excepted: {outcome.exception}")
     outcome.raise_error()
@@ -101,6 +105,7 @@ class LawsPlugin:
         self.paths = config.getoption("laws")
         self.profile = PROFILES[config.getoption("laws_profile")]
         self.seed = config.getoption("laws_seed")
+        self.isolate = config.getoption("laws_isolate")
         if self.seed is None and not self.profile.derandomize:
             self.seed = secrets.randbelow(2**32)
         self.summary = Summary()
@@ -120,7 +125,7 @@ class LawsPlugin:
         for path in self.paths:
             try:
                 subjects = find(path)
-            except (ImportError, ValueError) as error:
+            except (ImportError, ValueError, UsageError) as error:
                 raise pytest.UsageError(f"--laws {path}: {error}") from error
             for subject in subjects:
                 collector = _SubjectCollector.from_parent(
@@ -136,11 +141,12 @@ class LawsPlugin:
         terminalreporter.write_line(", ".join(parts))
         for subject in self.summary.unchecked:
             terminalreporter.write_line(f"unchecked, has no case: {subject.name}")
-        uncovered: dict[str, int] = {}
-        for subject, outcome in self.summary.outcomes:
-            if outcome.verdict == "not covered":
-                uncovered[subject.name] = uncovered.get(subject.name, 0) + 1
-        for name, count in uncovered.items():
-            terminalreporter.write_line(f"not covered: {count} laws of {name} (-rs says why)")
+        for word in ("convention", "not covered"):
+            counts: dict[str, int] = {}
+            for subject, outcome in self.summary.outcomes:
+                if outcome.verdict == word:
+                    counts[subject.name] = counts.get(subject.name, 0) + 1
+            for name, count in counts.items():
+                terminalreporter.write_line(f"{word}: {count} laws of {name} (-rs says why)")
         if self.seed is not None:
             terminalreporter.write_line(f"drawn with --laws-seed {self.seed}")

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tapegrad.autograd.check.differentiable import is_differentiable, slope_is_unsteady
 from tapegrad.autograd.check.directions import (
     gaussian,
     groups_of,
@@ -23,12 +24,17 @@ from tapegrad.autograd.check.directions import (
 )
 from tapegrad.autograd.check.localise import localise
 from tapegrad.autograd.check.report import Probe
-from tapegrad.autograd.check.slopes import Judgement, Line, judge
+from tapegrad.autograd.check.slopes import NAN_AT_KINK, REFUSALS, Judgement, Line, judge
+from tapegrad.devices import TapegradError
 
 __all__ = ["compare", "probe"]
 
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+OFF = "1/64 off the tied point"
+FEW_VALUES = 2  # in the arguments together: such a point is always probed as it is
+HUGE = 1e6  # a gradient so many times larger than the slope and the values is as good as infinite
 
 
 def probe(
@@ -40,11 +46,13 @@ def probe(
     kind: str = "first order",
     names: Sequence[str] | None = None,
 ) -> tuple[Probe, ...]:
-    """Check `pull` against differences of `evaluate` at `leaves`; one probe, two on tied data.
+    """Check `pull` against differences of `evaluate` at `leaves`; one probe, more on tied data.
 
     On tied data the first direction preserves ties and zeros, so that every choice of a subgradient
     passes.  The second is an ordinary one at a point moved 1/64 off the ties, so that an argument
-    of zeros, such as a new bias, is checked too.
+    of zeros, such as a new bias, is checked too.  Where there are few distinct values, and else now
+    and then, a third is an ordinary one at the tied point itself; it accuses only where the
+    function is differentiable there, which one direction alone does not show.
     """
     leaves = [np.asarray(leaf) for leaf in leaves]
     names = names or [f"argument {i}" for i in range(len(leaves))]
@@ -59,9 +67,14 @@ def probe(
     moved = [
         m.astype(leaf.dtype) for m, leaf in zip(move_off_ties(leaves, rng), leaves, strict=True)
     ]
-    probes.append(
-        _probe_at(evaluate, pull, moved, None, rng, kind, names, "1/64 off the tied point")
-    )
+    probes.append(_probe_at(evaluate, pull, moved, None, rng, kind, names, OFF))
+    distinct = np.unique(groups).size
+    if distinct <= FEW_VALUES or rng.integers(4) == 0:
+        probes.append(
+            _probe_at(
+                evaluate, pull, leaves, None, rng, kind, names, "at the tied point", tied=True
+            )
+        )
     return tuple(probes)
 
 
@@ -74,8 +87,17 @@ def _probe_at(
     kind: str,
     names: Sequence[str],
     note: str,
+    *,
+    tied: bool = False,
 ) -> Probe:
-    values = [np.asarray(value) for value in evaluate(leaves)]
+    try:
+        values = [np.asarray(value) for value in evaluate(leaves)]
+    except REFUSALS as error:
+        if note != OFF or isinstance(error, TapegradError):
+            raise
+        return Probe(
+            kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note=f"{note}: {error}"
+        )
     if not all(np.isfinite(value).all() for value in values):
         return Probe(
             kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
@@ -84,7 +106,7 @@ def _probe_at(
     direction = random_direction(leaves, rng, groups)
     return compare(
         evaluate, pull, leaves, direction, cotangents, values,
-        kind=kind, names=names, groups=groups, note=note,
+        kind=kind, names=names, groups=groups, note=note, tied=tied,
     )  # fmt: skip
 
 
@@ -100,10 +122,13 @@ def compare(
     names: Sequence[str],
     groups: np.ndarray | None = None,
     note: str = "",
+    tied: bool = False,
 ) -> Probe:
     """A Probe that compares ⟨pull(cotangents), direction⟩ with the numeric slope.
 
     values: those of `evaluate` at `leaves`
+    groups: those that `direction` keeps together
+    tied:   whether `leaves` have ties or zeros that `direction` does not keep
     """
     gradients = [np.asarray(gradient, np.float64) for gradient in pull(leaves, cotangents)]
     for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
@@ -123,8 +148,13 @@ def compare(
     analytic, magnitude = _slope_and_magnitude(gradients, direction, groups)
     line = Line(evaluate, leaves, direction, cotangents, values, gradients)
     judgement = judge(line, analytic, magnitude if math.isfinite(magnitude) else 0.0)
-    if judgement.verdict == "wrong" and groups is None and math.isfinite(analytic):
+    crossing = groups is None and not tied  # of values that are nearly tied, and not kept so
+    if judgement.verdict == "wrong" and crossing and math.isfinite(analytic):
         judgement = _reconsider(line, direction, judgement)
+    if judgement.verdict == "wrong" and not _has_one_gradient(
+        line, judgement, analytic, magnitude, groups, tied=tied
+    ):
+        judgement = replace(judgement, verdict="kink", note="not differentiable at this point")
     result = Probe(
         kind, judgement.verdict, analytic, judgement.slope.value, judgement.slope.error,
         judgement.tolerance, judgement.slope.step, line.evaluations + 1, judgement.taylor_rate,
@@ -136,6 +166,63 @@ def compare(
         line, gradients, names, groups, step=judgement.slope.step, scale=magnitude
     )
     return replace(result, entries=entries, diagnosis=diagnosis)
+
+
+def _has_one_gradient(
+    line: Line,
+    judgement: Judgement,
+    analytic: float,
+    magnitude: float,
+    groups: np.ndarray | None,
+    *,
+    tied: bool,
+) -> bool:
+    """Is there no doubt that the function has a derivative here, where an accusation needs it?
+
+    A direction that keeps ties shows a wrong choice among subgradients without that.  But what is
+    huge or infinite there may be right: QR of a singular matrix is smooth along such a direction
+    only.
+    """
+    gap = abs(analytic - judgement.slope.value)
+    rng = np.random.default_rng(0)
+    if judgement.note == NAN_AT_KINK:
+        return True  # which is accused as such
+    if tied and math.isfinite(analytic) and not _is_wrong_off_zeros(line):
+        return False
+    if not tied and groups is not None and _is_doubtful(line, judgement, analytic, magnitude):
+        ordinary = line.along(random_direction(line.leaves, rng))
+        unsteady = slope_is_unsteady(ordinary, 0.0, judgement.slope.step or 2.0**-13)
+        line.evaluations += ordinary.evaluations
+        if unsteady:
+            return False
+    if tied or math.isnan(analytic):
+        return is_differentiable(line, judgement.slope, gap, rng)
+    return True
+
+
+def _is_doubtful(line: Line, judgement: Judgement, analytic: float, magnitude: float) -> bool:
+    """Is the analytic slope NaN, infinite, or huge beside the numeric one and the values?"""
+    if not (math.isfinite(analytic) and math.isfinite(magnitude)):
+        return True
+    return magnitude > HUGE * (abs(judgement.slope.value) + line.magnitude)
+
+
+def _is_wrong_off_zeros(line: Line) -> bool:
+    """Is the slope still wrong where zeros with the gradient 0 stay zeros?
+
+    A gradient of exactly 0 at 0 is that of a mask, x·(x ≠ 0), or of pieces that meet there.
+    """
+    moving = [
+        np.where((x == 0) & (g == 0), 0.0, u)
+        for x, g, u in zip(line.leaves, line.gradients, line.direction, strict=True)
+    ]
+    if all(np.array_equal(a, b) for a, b in zip(moving, line.direction, strict=True)):
+        return True
+    analytic, magnitude = _slope_and_magnitude(line.gradients, moving, None)
+    calmer = line.along(moving)
+    again = judge(calmer, analytic, magnitude)
+    line.evaluations += calmer.evaluations
+    return again.verdict == "wrong"
 
 
 def _slope_and_magnitude(

@@ -7,12 +7,13 @@ AssertionErrors, because a broken law is a failed test and test runners treat it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["ReportEntry", "GradientError", "LawError", "Probe", "Report"]
+__all__ = ["GradientError", "LawError", "Probe", "Report", "ReportEntry", "certainty"]
 
 # From best to worst; "kink" and "noisy" are unresolved: nothing was proved.
 _SEVERITY = {"ok": 0, "kink": 1, "noisy": 1, "wrong": 2}
@@ -131,6 +132,36 @@ class Report:
         )
         lines += ["  " + str(probe).replace("\n", "\n  ") for probe in worst_first]
         return "\n".join(lines)
+
+
+# How many error bars analytic and numeric value are apart, at least -> a word for it.
+_SURE = ((1e4, "certain"), (100.0, "nearly certain"), (8.0, "likely"))
+
+
+def certainty(report: Report | None) -> str:
+    """How sure the worst wrong probe of a report is, in words; "" where nothing was measured."""
+    wrong = () if report is None else report.wrong
+    if not wrong:
+        return ""
+    probe = wrong[0]
+    if math.isnan(probe.numeric):
+        return "how sure: certain, it is seen without measuring"
+    if not math.isfinite(probe.analytic):
+        return (
+            "how sure: certain, the function is finite on both sides and its slope there is "
+            f"{probe.numeric:.6g} ± {probe.error:.1e}"
+        )
+    gap = abs(probe.analytic - probe.numeric)
+    bars = gap / probe.error if probe.error else math.inf
+    word = next((word for least, word in _SURE if bars >= least), "weak")
+    apart = f"{bars:.2g} error bars" if math.isfinite(bars) else "more than any error bar"
+    text = f"how sure: {word}, analytic and numeric value are {apart} apart"
+    if probe.taylor_rate is not None and probe.taylor_rate < 1.5:
+        text += (
+            "; what the gradient leaves over falls as the step does, that of a right one falls as "
+            "its square"
+        )
+    return text
 
 
 class LawError(TapegradError, AssertionError):

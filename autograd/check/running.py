@@ -12,17 +12,29 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tapegrad.autograd.check.conventions import convention_of
 from tapegrad.autograd.check.draws import SEEDS, Draws, NearbyDraws, RecordedDraws
-from tapegrad.autograd.check.laws import NotCovered
+from tapegrad.autograd.check.gradients import UsageError
+from tapegrad.autograd.check.laws import Convention, NotCovered, Uncovered
 from tapegrad.autograd.check.report import LawError, Report
 from tapegrad.autograd.check.shrinking import shrink
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
 
-__all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
+__all__ = [
+    "PROFILES",
+    "Failure",
+    "LawProfile",
+    "Outcome",
+    "UncheckedError",
+    "Watch",
+    "examine",
+    "rerun_law",
+    "run_law",
+]
 
 UNRESOLVED = 0.2
 FEW = 25  # among fewer examples a single kink may be more than a fifth: then more are drawn
@@ -64,6 +76,7 @@ class Outcome:
     example:      a description of that example
     exception:    why the law need not hold here (if it does hold, that is an error)
     kinks:        whether examples at kinks are accepted
+    conventions:  a known convention by which an example differs from the law -> how many do
     """
 
     law: Law
@@ -75,6 +88,7 @@ class Outcome:
     example: str = ""
     exception: str = ""
     kinks: bool = False
+    conventions: dict[str, int] = field(default_factory=dict)
 
     @property
     def unresolved(self) -> list[Report]:
@@ -91,7 +105,10 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """One of: holds, broken, unchecked, not covered, excepted, obsolete exception."""
+        """One of: holds, broken, unchecked, convention, not covered, excepted, obsolete exception.
+
+        "convention" where no example breaks the law but by a known convention, and one does.
+        """
         if self.exception:
             excepted = self.error is not None and not isinstance(self.error, UncheckedError)
             return "excepted" if excepted else "obsolete exception"
@@ -99,14 +116,16 @@ class Outcome:
             return "unchecked"
         if self.error is not None:
             return "broken"
+        if self.conventions:
+            return "convention"
         if sum(self.reasons.values()) >= self.examples:
             return "not covered"
         return "holds"
 
     @property
     def ok(self) -> bool:
-        """Is nothing wrong?  True for the verdicts holds, not covered, excepted."""
-        return self.verdict in ("holds", "not covered", "excepted")
+        """Is nothing wrong?  True for the verdicts holds, convention, not covered, excepted."""
+        return self.verdict in ("holds", "convention", "not covered", "excepted")
 
     def raise_error(self) -> None:
         """Raise the error of the smallest failing example, unless `ok`."""
@@ -153,6 +172,7 @@ def examine(
     seed: int | None = 0,
     kinks: bool = False,
     smallest: bool = True,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Check a law on drawn examples; an error of the law is stored in the outcome, not raised.
 
@@ -163,6 +183,7 @@ def examine(
     kinks:      whether the function is flat or broken almost everywhere (a rounding, a step), so
                 that examples at kinks are accepted if others are proved
     smallest:   whether the smallest failing example is looked for after the first
+    watch:      is told each example before it is run, and a failure before a smaller is looked for
     """
     outcome = Outcome(law, kinks=kinks)
     first = secrets.randbelow(SEEDS) if seed is None else seed
@@ -171,19 +192,27 @@ def examine(
     while (turn := turn + 1) < turns or (turn < FEW and outcome.undecided):
         own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example
         drawn = Draws(own, **law.draws, turn=turn)
-        result, failure = _hold(law, make_trial, drawn)
+        result, failure = _hold(law, make_trial, drawn, watch)
         if failure is not None:
             if smallest:
-                failure = _smallest(law, make_trial, failure)
+                if watch is not None:
+                    watch.failure(failure)
+                failure = _smallest(law, make_trial, failure, watch)
             _describe(law, failure)
             outcome.error, outcome.choices = failure.error, failure.choices
             outcome.example = failure.example
             return outcome
         outcome.examples += 1
-        if isinstance(result, Report):
+        if isinstance(result, Report) and not result.ok and drawn.unasked:
+            reason = f"nothing is proved on {drawn.regime} data"
+            outcome.reasons[reason] = outcome.reasons.get(reason, 0) + 1
+        elif isinstance(result, Report):
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
+        elif isinstance(result, Convention):
+            reason = str(result)
+            outcome.conventions[reason] = outcome.conventions.get(reason, 0) + 1
     if outcome.undecided:
         unresolved = outcome.unresolved
         last = unresolved[-1] if unresolved else outcome.reports[-1]
@@ -192,38 +221,67 @@ def examine(
             f"unchecked: {count} of {len(outcome.reports)} examples are unresolved, the last: "
             f"{last}"
         )
+        known = convention_of(law, make_trial(Draws(first, **law.draws)), outcome.error)
+        if known:
+            outcome.error = None
+            outcome.conventions[known] = count
     return outcome
 
 
 @dataclass(frozen=True)
-class _Failure:
+class Failure:
     """What one example raised, the choices that make it, and its description."""
 
-    error: Exception
+    error: BaseException
     choices: tuple[int, ...]
     example: str
 
 
+class Watch(Protocol):
+    """Is told what comes next, in case that the process does not survive it."""
+
+    def example(self, choices: Sequence[int], text: str) -> None:
+        """The choices and the text of the example that is run next."""
+
+    def failure(self, failure: Failure) -> None:
+        """What failed, before a smaller example is looked for."""
+
+
 def _hold(
-    law: Law, make_trial: Callable[[Draws], Any], drawn: Draws
-) -> tuple[Any, _Failure | None]:
+    law: Law, make_trial: Callable[[Draws], Any], drawn: Draws, watch: Watch | None
+) -> tuple[Any, Failure | None]:
     """What a law returns for one example, or how it fails there."""
     trial = None
     try:
         with _quietly():
+            if watch is not None:
+                watch.example(drawn.choices_made, "while the example was made")
             trial = make_trial(drawn)
+            if watch is not None:
+                watch.example(drawn.choices_made, _describe_example(trial, drawn))
             return law.check(trial), None
-    except Exception as error:  # noqa: BLE001  # whatever the subject raises is its failure
-        return None, _Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
+    except UsageError:  # of whoever asks for the check
+        raise
+    except Convention as convention:
+        return convention, None
+    except Uncovered as reason:
+        return NotCovered(str(reason)), None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # what the subject raises is its failure
+        known = convention_of(law, trial, error)
+        if known:
+            return Convention(known), None
+        return None, Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
 
 
-def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -> _Failure:
+def _smallest(
+    law: Law, make_trial: Callable[[Draws], Any], failure: Failure, watch: Watch | None
+) -> Failure:
     """The smallest example that fails as the given one does."""
     found = {failure.choices: failure}
 
     def attempt(choices: tuple[int, ...]) -> tuple[int, ...] | None:
         drawn = NearbyDraws(choices, **law.draws)
-        _, smaller = _hold(law, make_trial, drawn)
+        _, smaller = _hold(law, make_trial, drawn, watch)
         if smaller is None or type(smaller.error) is not type(failure.error):
             return None
         found[smaller.choices] = smaller
@@ -232,10 +290,14 @@ def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -
     if attempt(failure.choices) is None:
         failure.error.add_note(_FLAKY)
         return failure
-    return found[shrink(failure.choices, attempt)]
+    try:
+        return found[shrink(failure.choices, attempt)]
+    except Exception as error:  # noqa: BLE001  # what was found is not lost to the search for less
+        failure.error.add_note(f"no smaller example: {type(error).__name__}: {error}")
+        return failure
 
 
-def _describe(law: Law, failure: _Failure) -> None:
+def _describe(law: Law, failure: Failure) -> None:
     failure.error.add_note(f"law:     {law.sentence}")
     failure.error.add_note(f"example: {failure.example}")
 
@@ -249,6 +311,9 @@ def _quietly() -> Iterator[None]:
 
 
 def _describe_example(trial: Any, drawn: Draws) -> str:
-    shown = "no trial could be made" if trial is None else repr(trial)
+    try:
+        shown = "no trial could be made" if trial is None else repr(trial)
+    except Exception as error:  # noqa: BLE001  # the text of what a user hands over
+        shown = f"an example whose text raises {type(error).__name__}"
     regime, seed = getattr(drawn, "regime", "?"), getattr(drawn, "seed", "?")
     return f"{shown}, {regime} data, seed {seed}"

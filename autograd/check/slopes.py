@@ -20,9 +20,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Judgement", "Line", "Slope", "judge", "noise_of", "slope_at", "taylor_rate"]
+from tapegrad.autograd.check.laws import RefusedError
+from tapegrad.devices import TapegradError
+
+__all__ = [
+    "NAN_AT_KINK",
+    "REFUSALS",
+    "Judgement",
+    "Line",
+    "Slope",
+    "judge",
+    "jumps",
+    "noise_of",
+    "slope_at",
+    "taylor_rate",
+]
 
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+# What code raises on data that it does not take; NumPy's LinAlgError is a ValueError.
+REFUSALS = (ValueError, RuntimeError, ArithmeticError, RefusedError)
 
 # Exponents e of the steps: shorter ones against truncation and kinks, longer ones against rounding.
 # Each level uses the steps 2^e, 2^e/4, 2^e/16; levels are 32 times apart.
@@ -41,6 +58,7 @@ _NOISE_SPACING = 2.0**-20
 # tolerances.
 RIGHT_RATE, CLOSE = 1.95, 4.0
 
+NAN_AT_KINK = "NaN where the function is finite, at a kink"
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
@@ -77,6 +95,12 @@ class Line:
         # Terms that cancel inside may be as large as the inputs: x − log Σ eˣ may be exactly 0.
         self.magnitude = max(magnitudes, _largest(cotangents) * _largest(leaves))
 
+    def along(self, direction: Sequence[np.ndarray]) -> Line:
+        """The line through the same point in another direction."""
+        return Line(
+            self.evaluate, self.leaves, direction, self.cotangents, self.values, self.gradients
+        )
+
     @property
     def steps(self) -> list[float]:
         """The step sizes that were evaluated so far, shortest first."""
@@ -96,13 +120,18 @@ class Line:
         return self._values[t]
 
     def at(self, t: float) -> float:
-        """φ(t) − φ(0), evaluated anew and not counted among the steps."""
+        """φ(t) − φ(0), evaluated anew and not counted among the steps; NaN where it is refused."""
         point = [
             (leaf + t * move).astype(leaf.dtype, copy=False)
             for leaf, move in zip(self.leaves, self.direction, strict=True)
         ]
         self.evaluations += 1
-        values = self.evaluate(point)
+        try:
+            values = self.evaluate(point)
+        except REFUSALS as error:
+            if isinstance(error, TapegradError):
+                raise
+            return math.nan  # the point is outside of what the function takes
         with np.errstate(invalid="ignore", over="ignore"):
             return math.fsum(
                 float(np.sum(v * (after.astype(np.float64) - before)))
@@ -181,7 +210,9 @@ def judge(
         if agrees(slope):
             if accused is not None and _too_uncertain_to_acquit(accused, slope, analytic):
                 further = slope_at(line, 32 * accused.step)
-                if _same_wrong_value(accused, further, analytic) and not agrees(further):
+                if _same_wrong_value(accused, further, analytic, line.magnitude) and not agrees(
+                    further
+                ):
                     return _confirm(line, analytic, margin, accused, further)
             accused = None
             if best is None or slope.error < best.error:
@@ -197,7 +228,7 @@ def judge(
                     # a long step may have crossed a kink, so its disagreement proves nothing
                     best = slope
                 break
-        elif accused is not None and _same_wrong_value(accused, slope, analytic):
+        elif accused is not None and _same_wrong_value(accused, slope, analytic, line.magnitude):
             return _confirm(line, analytic, margin, accused, slope)
         else:
             accused = slope
@@ -205,7 +236,7 @@ def judge(
         slope = accused or Slope(math.nan, math.inf, 0.0, 2.0 ** _SHORTER[-1])
         if math.isnan(slope.value):
             return Judgement("noisy", slope, margin, None, "no finite values on both sides")
-        verdict = "kink" if _jumps(line, abs(analytic - slope.value)) else "noisy"
+        verdict = "kink" if jumps(line, abs(analytic - slope.value)) else "noisy"
         return Judgement(verdict, slope, margin, None, "no two steps give one slope")
     blunt = _BLUNT if line.epsilon < 1e-12 else _BLUNT_SINGLE
     if best.error > blunt * scale(best):
@@ -227,11 +258,16 @@ def taylor_rate(line: Line, analytic: float, steps: Sequence[float]) -> float | 
     return float(np.polyfit(abscissae, ordinates, 1)[0])
 
 
-def _same_wrong_value(first: Slope, second: Slope, analytic: float) -> bool:
-    """Do both slopes give the same value, clearly away from `analytic`?"""
+def _same_wrong_value(first: Slope, second: Slope, analytic: float, size: float) -> bool:
+    """Do both slopes give the same value, clearly away from `analytic`?
+
+    size: beside a huge analytic slope every gap is wide, but an error bar as wide as the numeric
+          slope and the values is that of a jump
+    """
     gap = abs(analytic - second.value)
     agreement = 4 * (first.error + second.error) + 0.02 * gap
-    return abs(first.value - second.value) <= agreement and second.error <= gap / 8
+    sharp = second.error <= min(gap, max(abs(second.value), size)) / 8
+    return abs(first.value - second.value) <= agreement and sharp
 
 
 def _too_uncertain_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:
@@ -250,12 +286,12 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
     gap = abs(analytic - second.value)
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     shortest = 0.0 if second.step < first.step else first.step / 16
-    if _jumps(line, gap, shortest):
+    if jumps(line, gap, shortest):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
     if second.value == 0.0 and 1e3 * gap * _TOLERANCE < margin:
         # exactly flat, while the terms of the analytic slope nearly cancel: a staircase too
         return Judgement("noisy", second, margin, rate, COARSE)
-    if _agrees_at_long_steps(line, analytic, gap):
+    if _agrees_at_long_steps(line, analytic, gap) and not _is_smooth(line, first, second, gap):
         return Judgement("noisy", second, margin, rate, COARSE)
     if rate is not None and rate > RIGHT_RATE and gap <= CLOSE * margin:
         # The remainder falls as for a right gradient, and the gap is near the tolerance: that is
@@ -271,8 +307,10 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
 def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
     """The judgement on a slope that is NaN or infinite.
 
-    NaN is wrong wherever the difference quotients stay bounded.  An infinite slope may be right (√x
-    at 0), so it is wrong only where a finite slope is measured.
+    NaN is wrong where the difference quotients stay bounded; where they jump besides, as those of
+    |x| do at 0, it is what many libraries give on purpose, and the note says that.  An infinite
+    slope may be right (√x at 0), so it is wrong only where a finite slope is measured.  A slope
+    whose error bar is as wide as itself, and as the values, proves nothing.
     """
     slopes = [slope_at(line, 2.0**exponent) for exponent in _SHORTER[:3]]
     finite = [s for s in slopes if math.isfinite(s.value)]
@@ -280,20 +318,26 @@ def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
         slope = slopes[-1]
         return Judgement("noisy", slope, margin, None, "no finite values on both sides")
     first, second = finite[-2:]
+    sides = [abs(line(sign * second.step)) / second.step for sign in (1, -1)]
     if math.isnan(analytic):
         # error bars as large as the quotients would hide that those grow: rounding alone counts
         rounding = 4 * (first.rounding + second.rounding)
         bounded = abs(second.value) <= 2 * abs(first.value) + rounding
-        sides = [abs(line(sign * second.step)) / second.step for sign in (1, -1)]
         sides_before = [abs(line(sign * first.step)) / first.step for sign in (1, -1)]
         if bounded and max(sides) <= 2 * max(sides_before) + rounding:
-            return Judgement("wrong", second, margin, None, "NaN where the function is finite")
-    elif abs(first.value - second.value) <= 4 * (first.error + second.error):
+            if jumps(line, 0.0):
+                return Judgement("wrong", second, margin, None, NAN_AT_KINK)
+            if second.error <= 1e-3 * max(abs(second.value), 1e-3 * line.magnitude):
+                return Judgement("wrong", second, margin, None, "NaN where the function is finite")
+            return Judgement("noisy", second, margin, None, "error bar too wide")
+    elif abs(first.value - second.value) <= 4 * (
+        first.error + second.error
+    ) and second.error <= 1e-3 * max(abs(second.value), 1e-3 * line.magnitude):
         return Judgement("wrong", second, margin, None, "infinite where the slope is finite")
     return Judgement("kink", second, margin, None, "no finite slope at this point")
 
 
-def _jumps(line: Line, gap: float, shortest: float = 0.0) -> bool:
+def jumps(line: Line, gap: float, shortest: float = 0.0) -> bool:
     """Does |φ(h) − 2φ(0) + φ(−h)|/h fail to shrink with h over the steps evaluated so far?
 
     shortest: the shortest step to use; rounding spoils those below
@@ -318,6 +362,32 @@ def _agrees_at_long_steps(line: Line, analytic: float, gap: float) -> bool:
     steps = [2.0**exponent for exponent in (-3, 0, 3, 6, 9)]
     quotients = [(line.at(step) - line.at(-step)) / (2 * step) for step in steps]
     return sum(abs(quotient - analytic) < gap / 8 for quotient in quotients) >= 2
+
+
+def _is_smooth(line: Line, first: Slope, second: Slope, gap: float) -> bool:
+    """Does φ rise along a smooth curve between the steps, and not in stairs, nor not at all?
+
+    A bounded function with the gradient 0 seems right at long steps, too: its quotients vanish
+    there.  Between powers of 2, a staircase is off its slope by a part of a stair.
+    """
+    if abs(second.value) <= gap / 8:
+        return False
+    return all(
+        _is_cubic(line, slope.step, 2.0**-10 * gap * slope.step) for slope in (first, second)
+    )
+
+
+def _is_cubic(line: Line, step: float, allowed: float) -> bool:
+    """Is φ a cubic polynomial, but for `allowed` and rounding, at uneven points up to `step`?"""
+    points = np.array([0.23, 0.37, 0.53, 0.71, 0.89, 0.97])
+    points = np.concatenate([points, -points])
+    values = np.array([line.at(step * float(t)) for t in points])
+    if not np.isfinite(values).all():
+        return False
+    powers = np.stack([points, points**2, points**3], axis=1)
+    cubic = powers @ np.linalg.lstsq(powers, values, rcond=None)[0]
+    noise = 16 * line.epsilon * line.magnitude
+    return bool(np.max(np.abs(values - cubic)) <= max(allowed, noise))
 
 
 def noise_of(line: Line, spacing: float = _NOISE_SPACING) -> float:

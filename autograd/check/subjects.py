@@ -11,15 +11,19 @@ import importlib
 import inspect
 import pkgutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.cases import Case, case_of
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
-from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial
+from tapegrad.autograd.check.draws import RecordedDraws
+from tapegrad.autograd.check.frameworks.named import FRAMEWORKS, framework_of, named, own_case
+from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
+from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.gradients import CheckError
+from tapegrad.autograd.check.isolation import apart
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
 from tapegrad.autograd.check.primitives import (
@@ -28,8 +32,23 @@ from tapegrad.autograd.check.primitives import (
     applies_to_primitive,
     operations,
 )
-from tapegrad.autograd.check.report import LawError
-from tapegrad.autograd.check.running import PROFILES, LawProfile, Outcome, examine, rerun_law
+from tapegrad.autograd.check.proofs import proof_of
+from tapegrad.autograd.check.report import LawError, certainty
+from tapegrad.autograd.check.running import (
+    PROFILES,
+    LawProfile,
+    Outcome,
+    Watch,
+    examine,
+    rerun_law,
+)
+from tapegrad.autograd.check.summary import (
+    NO_CASE,
+    NOT_FINITE,
+    Summary,
+    advice,
+    says_not_finite,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -55,14 +74,8 @@ LAWS: dict[str, Laws] = {
     "function": FUNCTION_LAWS,
 }
 
-NO_CASE = (
-    "unchecked: {name} has no case, so no law was held against it. Declare one in the class, "
-    'law_case = {{"input": "N? n_in", "n_in": range(1, 6)}}, or with '
-    "tapegrad.autograd.check.register_case"
-)
 EXCEPTED = 200  # the least number of examples for a law from which a case declares an exception
 
-_VERDICTS = ("holds", "broken", "unchecked", "obsolete exception", "excepted", "not covered")
 # The laws that all other laws take for granted.
 FIRST = ("equal_calls_give_equal_tensors", "equal_calls_give_equal_results")
 # Laws that pass one input to several calls.  A layer that overwrites its input cannot satisfy them.
@@ -120,11 +133,18 @@ class Subject:
         return PrimitiveTrial(self.short, self.case, draws, self.target)
 
     def examine(
-        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None = None
+        self,
+        law: Law,
+        profile: LawProfile | str = "pr",
+        *,
+        seed: int | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Check one law on drawn examples.
 
-        seed: the seed of the examples; when omitted, a derandomized profile makes it from the names
+        seed:  the seed of the examples; when omitted, a derandomized profile makes it from the
+               names
+        watch: that of `running.examine`
         Raises LawError for a subject without a case.
         """
         if self.case is None:
@@ -139,12 +159,35 @@ class Subject:
         examples = max(profile.examples, EXCEPTED) if exception else profile.examples
         outcome = examine(
             law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks,
-            smallest=not exception,
+            smallest=not exception, watch=watch,
         )  # fmt: skip
         outcome.exception = exception
         if outcome.verdict == "broken" and outcome.error is not None:
-            outcome.error.add_note(self.reproduction(outcome))
+            for note in self._explanations(outcome, outcome.error):
+                outcome.error.add_note(note)
+        if outcome.verdict == "unchecked" and says_not_finite(outcome.error):
+            outcome.error.add_note(NOT_FINITE)  # type: ignore[union-attr]
         return outcome
+
+    def examine_law(
+        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None, isolate: bool
+    ) -> Outcome:
+        """`examine`, in a process of its own where `isolate` says so."""
+        [outcome] = _outcomes(self, [law], profile, seed, isolate=isolate)
+        return outcome
+
+    def _explanations(self, outcome: Outcome, error: BaseException) -> list[str]:
+        """How sure a failure is, what to do, and two ways to see it again."""
+        notes = [certainty(getattr(error, "report", None)), advice(outcome.law.name, error)]
+        if self.kind == "function":
+            try:
+                trial = self.trial(RecordedDraws(outcome.choices, **outcome.law.draws))
+                lines = proof_of(outcome.law.name, trial, error)
+            except Exception:  # noqa: BLE001  # the failure is reported without these lines
+                lines = []
+            if lines:
+                notes.append("\n    ".join(["see it without tapegrad:", *lines]))
+        return [note for note in [*notes, self.reproduction(outcome)] if note]
 
     def rerun(self, law: str, choices: Sequence[int]) -> Any:
         """Check one law on the example that `choices` make; raises what the law raises."""
@@ -157,7 +200,7 @@ class Subject:
         if not self.path:
             return "\n".join([
                 *head,
-                "    # the arguments of this check_module, check_criterion, … and then",
+                "    # the arguments of this check, and then",
                 f"    law={outcome.law.name!r}, choices=[{choices}]",
             ])  # fmt: skip
         declared = inspect.getmodule(self.case.draw) if self.case else None
@@ -172,68 +215,6 @@ class Subject:
         ])  # fmt: skip
 
 
-@dataclass
-class Summary:
-    """The outcomes of the laws of one or more subjects; ``str`` is the report."""
-
-    outcomes: list[tuple[Subject, Outcome]] = field(default_factory=list)
-    unchecked: list[Subject] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Does every law hold, and does every subject have a case?"""
-        return not self.unchecked and all(outcome.ok for _, outcome in self.outcomes)
-
-    def counts(self) -> dict[str, int]:
-        """The numbers of laws with each verdict, of examples, and of gradients proved or not."""
-        counted: dict[str, int] = dict.fromkeys(_VERDICTS, 0)
-        for _, outcome in self.outcomes:
-            counted[outcome.verdict] = counted.get(outcome.verdict, 0) + 1
-        counted = {verdict: count for verdict, count in counted.items() if count}
-        if self.unchecked:
-            counted["subjects without a case"] = len(self.unchecked)
-        counted["examples"] = sum(outcome.examples for _, outcome in self.outcomes)
-        reports = [report for _, outcome in self.outcomes for report in outcome.reports]
-        counted["gradients proved"] = sum(report.ok for report in reports)
-        counted["unresolved"] = sum(not report.ok for report in reports)
-        return counted
-
-    def raise_errors(self) -> Summary:
-        """Raise LawError with the report unless `ok`; else return the summary itself."""
-        if not self.ok:
-            bad = [outcome for _, outcome in self.outcomes if not outcome.ok]
-            cause = next((outcome.error for outcome in bad if outcome.error), None)
-            raise LawError(str(self), getattr(cause, "report", None)) from cause
-        return self
-
-    def __str__(self) -> str:
-        counted = self.counts()
-        lines = [", ".join(f"{count} {what}" for what, count in counted.items() if count)]
-        lines += [NO_CASE.format(name=subject.name) for subject in self.unchecked]
-        for subject, outcome in self.outcomes:
-            if not outcome.ok:
-                lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
-                lines += ["    " + line for line in _describe_error(outcome).splitlines()]
-        for subject, outcome in self.outcomes:
-            if outcome.verdict == "not covered":
-                why = "; ".join(outcome.reasons) or "no example was drawn"
-                lines.append(f"not covered: {subject.name}: {outcome.law.sentence} ({why})")
-            elif outcome.verdict == "excepted":
-                lines.append(
-                    f"excepted: {subject.name}: {outcome.law.sentence} ({outcome.exception})"
-                )
-        return "\n".join(lines)
-
-
-def _describe_error(outcome: Outcome) -> str:
-    """The error of an outcome with its notes, as text."""
-    error = outcome.error
-    if error is None:
-        return f"declared an exception ({outcome.exception}), and it holds: remove the exception"
-    kind = "" if isinstance(error, LawError) else f"{type(error).__name__}: "
-    return "\n".join([kind + str(error), *getattr(error, "__notes__", [])])
-
-
 def check(
     subjects: Sequence[Subject],
     profile: LawProfile | str = "pr",
@@ -241,12 +222,14 @@ def check(
     laws: Callable[[Law], bool] | None = None,
     seed: int | None = None,
     progress: Callable[[Subject, Outcome], None] | None = None,
+    isolate: bool = False,
 ) -> Summary:
     """Check every law on every subject.
 
     laws:     selects laws, all when omitted
     seed:     the seed of the examples, instead of one made from the names
     progress: called after each law
+    isolate:  whether each subject runs in a process of its own, where a crash is a broken law
     If the calls of a subject fail, or differ when they should not, its other laws are not checked.
     """
     summary = Summary()
@@ -254,10 +237,9 @@ def check(
         if subject.case is None:
             summary.unchecked.append(subject)
             continue
-        for law in subject.laws():
-            if laws is not None and not laws(law):
-                continue
-            outcome = subject.examine(law, profile, seed=seed)
+        wanted = [law for law in subject.laws() if laws is None or laws(law)]
+        for outcome in _outcomes(subject, wanted, profile, seed, isolate=isolate):
+            law = outcome.law
             summary.outcomes.append((subject, outcome))
             if progress is not None:
                 progress(subject, outcome)
@@ -267,11 +249,30 @@ def check(
     return summary
 
 
+def _outcomes(
+    subject: Subject,
+    laws: Sequence[Law],
+    profile: LawProfile | str,
+    seed: int | None,
+    *,
+    isolate: bool,
+) -> Iterator[Outcome]:
+    def examine(law: Law, watch: Watch | None = None) -> Outcome:
+        return subject.examine(law, profile, seed=seed, watch=watch)
+
+    if isolate:
+        yield from apart(laws, examine)
+    else:
+        yield from map(examine, laws)
+
+
 # Finding subjects ---------------------------------------------------------------------------------
 
 
 def kind_of(candidate: Any) -> str | None:
     """The kind of subject of an object, None if it is no subject, such as an abstract class."""
+    if framework_of(candidate) is not None:
+        return "function"
     if isinstance(candidate, type):
         if not all(
             hasattr(candidate, name) for name in ("updateOutput", "updateGradInput", "clone")
@@ -287,6 +288,9 @@ def kind_of(candidate: Any) -> str | None:
             return "optimizer"
         if any(candidate is operation for operation in operations().values()):
             return "primitive"
+        case = case_of(candidate)
+        if case is not None and case.kind == "function":
+            return "function"
     return None
 
 
@@ -324,11 +328,33 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
                 yield _subject(part.__name__, name, member, kind)
 
 
-def find(path: str) -> list[Subject]:
+def find(
+    path: str,
+    *,
+    inputs: Sequence[Any] = (),
+    options: Mapping[str, Any] | None = None,
+    vjp: str | None = None,
+) -> list[Subject]:
     """The subjects that a path names: ``mypackage.layers:MyLayer``, or all of ``mypackage.layers``.
 
+    With ``torch:``, ``jax:`` or ``numpy:`` in front it names one class or function of any library,
+    as ``torch:torch.nn.Conv2d``; of those only,
+
+    inputs:  are the shapes of its inputs
+    options: its options
+    vjp:     the path of the gradient of a NumPy function
     Raises ValueError where there is none, ImportError where the module cannot be imported.
     """
+    framework, _, rest = path.partition(":")
+    if framework in FRAMEWORKS and {".", ":"} & set(rest):
+        name, target, case = named(framework, rest, inputs=inputs, options=options, vjp=vjp)
+        own = bool(inputs or options or vjp)
+        return [Subject(f"{framework}:{name}", "function", target, case, path=not own)]
+    if inputs or options or vjp:
+        raise ValueError(
+            f"{path}: shapes and options are said for a path that begins with "
+            + ", ".join(f"{each}:" for each in FRAMEWORKS)
+        )
     module_name, _, name = path.partition(":")
     module = importlib.import_module(module_name)
     if not name:
@@ -350,4 +376,6 @@ def find(path: str) -> list[Subject]:
 
 
 def _subject(module_name: str, name: str, target: Any, kind: str) -> Subject:
-    return Subject(f"{module_name}:{name}", kind, target, case_of(target))
+    framework = framework_of(target) if kind == "function" else None
+    case = case_of(target) if framework is None else own_case(framework, target)
+    return Subject(f"{module_name}:{name}", kind, target, case)

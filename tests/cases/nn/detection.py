@@ -140,7 +140,7 @@ EXCEPTIONS = {
     **not_the_derivative("DetectionOutputFrcnn", "detections have no gradient"),
     **not_the_derivative("DetectionOutputSSD", "detections have no gradient"),
     **not_the_derivative("Proposal", "regions have no gradient"),
-    **not_the_derivative("RegionProposal", "regions have no gradient", second=False),
+    **not_the_derivative("RegionProposal", "regions have no gradient"),
     **{
         (name, "nan_stays_nan"): "a NaN is an error there: boxes cannot be chosen"
         for name in (

@@ -79,13 +79,6 @@ EXCEPTIONS = {
         )
     },
     **{
-        (name, "nan_stays_nan"): "NaN is sorted to the end, as the largest"
-        for name in (
-            "partition", "setdiff1d", "sort", "sort_complex", "union1d", "unique", "unique_all",
-            "unique_counts", "unique_inverse", "unique_values"
-        )
-    },
-    **{
         (name, "replay_equals_eager"): "how many results there are is decided by their values"
         for name in (
             "intersect1d", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all",

@@ -1,0 +1,191 @@
+"""Summary: the outcomes of laws, and the report that a stranger understands.
+
+Each cause is told once: what failed, on which example, how sure that is, what to do, and how to see
+it again.  Other laws that the same subject breaks follow in one line.  Conventions, and what was
+not covered, are counted and named apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tapegrad.autograd.check.report import LawError
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.running import Outcome
+    from tapegrad.autograd.check.subjects import Subject
+
+__all__ = ["ADVICE", "NO_CASE", "NOT_FINITE", "Summary", "advice", "says_not_finite"]
+
+NO_CASE = (
+    "unchecked: {name} has no case, so no law was held against it. Declare one in the class, "
+    'law_case = {{"input": "N? n_in", "n_in": range(1, 6)}}, or with '
+    "tapegrad.autograd.check.register_case"
+)
+VERDICTS = (
+    "holds", "broken", "unchecked", "obsolete exception", "convention", "excepted", "not covered",
+)  # fmt: skip
+
+# Law -> what whoever wrote the function does about it; a test compares the names.
+ADVICE = {
+    "equal_calls_give_equal_results": (
+        "call it once by hand with arrays of the shapes above: the shapes that the check was given "
+        "may not be those that the function takes"
+    ),
+    "inputs_are_left_alone": "work on a copy, or say inplace=True if that is what it is for",
+    "gradients_share_no_memory": "return a copy: whoever adds to a gradient changes only that",
+    "results_do_not_depend_on_earlier_calls": (
+        "look for a cache or a buffer that a later call overwrites or that holds an old value"
+    ),
+    "its_gradient_is_the_derivative": (
+        "derive the entry above by hand and compare it with the backward; if an input has no "
+        "gradient on purpose, say constant= with its name"
+    ),
+    "its_second_derivative_is_right": (
+        "the backward is differentiated here: a value in it that was detached, or saved as a "
+        "number, is a constant to the second order"
+    ),
+    "its_gradient_is_linear_in_the_cotangent": (
+        "a backward multiplies by the cotangent and does nothing else with it"
+    ),
+    "memory_layout_does_not_matter": (
+        "compiled code that walks through memory needs contiguous arrays: make them so first"
+    ),
+    "float32_agrees_with_float64": (
+        "look for a constant or a cast in the other precision, and for sums that cancel"
+    ),
+    "nan_stays_nan": "a comparison with NaN is False: a branch or a mask may have hidden it",
+    "an_empty_batch_is_fine": "the last batch of a loop may be empty: return empty results",
+}
+FIRST_CALL = "equal_calls_give_equal_results"
+
+
+NOT_FINITE = (
+    "what to do: the results are NaN or infinite on these data. Say where it is defined: "
+    'array("N C", 0, None) for an input, domains={"name": (0, None)} for an argument or a parameter'
+)
+
+
+def says_not_finite(error: BaseException | None) -> bool:
+    """Was nothing proved because results were NaN or infinite?"""
+    return "not finite" in str(error) or "no finite values" in str(error)
+
+
+def advice(law: str, error: BaseException) -> str:
+    """What to do about a broken law, "" where nothing general can be said."""
+    if law == FIRST_CALL and isinstance(error, LawError):
+        return ""  # it says that itself
+    return f"what to do: {ADVICE[law]}" if law in ADVICE else ""
+
+
+@dataclass
+class Summary:
+    """The outcomes of the laws of one or more subjects; ``str`` is the report."""
+
+    outcomes: list[tuple[Subject, Outcome]] = field(default_factory=list)
+    unchecked: list[Subject] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Does every law hold, and does every subject have a case?"""
+        return not self.unchecked and all(outcome.ok for _, outcome in self.outcomes)
+
+    def counts(self) -> dict[str, int]:
+        """The numbers of laws with each verdict, of examples, and of gradients proved or not."""
+        counted: dict[str, int] = dict.fromkeys(VERDICTS, 0)
+        for _, outcome in self.outcomes:
+            counted[outcome.verdict] += 1
+        counted = {verdict: count for verdict, count in counted.items() if count}
+        if self.unchecked:
+            counted["subjects without a case"] = len(self.unchecked)
+        counted["examples"] = sum(outcome.examples for _, outcome in self.outcomes)
+        reports = [report for _, outcome in self.outcomes for report in outcome.reports]
+        counted["gradients proved"] = sum(report.ok for report in reports)
+        counted["unresolved"] = sum(not report.ok for report in reports)
+        return counted
+
+    def causes(self) -> list[tuple[Subject, Outcome, list[Outcome]]]:
+        """Each subject that fails, the outcome that tells the cause, and its other failures.
+
+        Laws are in the order in which one takes the others for granted, so the first is the cause,
+        but for those in `_CONSEQUENCES`.
+        """
+        found: dict[int, tuple[Subject, Outcome, list[Outcome]]] = {}
+        for subject, outcome in self.outcomes:
+            if outcome.ok:
+                continue
+            if id(subject) in found:
+                found[id(subject)][2].append(outcome)
+            else:
+                found[id(subject)] = (subject, outcome, [])
+        return [_broken_first(*cause) for cause in found.values()]
+
+    def raise_errors(self) -> Summary:
+        """Raise LawError with the report unless `ok`; else return the summary itself."""
+        if not self.ok:
+            bad = [cause for _, cause, _ in self.causes()]
+            cause = next((outcome.error for outcome in bad if outcome.error), None)
+            raise LawError(str(self), getattr(cause, "report", None)) from cause
+        return self
+
+    def __str__(self) -> str:
+        counted = self.counts()
+        lines = [", ".join(f"{count} {what}" for what, count in counted.items() if count)]
+        lines += [NO_CASE.format(name=subject.name) for subject in self.unchecked]
+        for subject, outcome, others in self.causes():
+            lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
+            lines += ["    " + line for line in _describe_error(outcome).splitlines()]
+            if others:
+                named = "; ".join(f"{o.law.sentence} ({_first_words(o)})" for o in others)
+                lines.append(f"    perhaps by the same cause, each alone with law=: {named}")
+        for word, reasons_of in _WORDS.items():
+            for subject, sentences in self._grouped(word, reasons_of).items():
+                lines.append(f"{word}: {subject}: {'; '.join(sentences)}")
+        return "\n".join(lines)
+
+    def _grouped(self, verdict: str, reasons_of: str) -> dict[str, list[str]]:
+        """For each subject the laws of one verdict, those with one reason in one line."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for subject, outcome in self.outcomes:
+            if outcome.verdict == verdict:
+                held = getattr(outcome, reasons_of)
+                why = held if isinstance(held, str) else "; ".join(held)
+                laws = found.setdefault(subject.name, {})
+                laws.setdefault(why or "no example was drawn", []).append(outcome.law.sentence)
+        return {
+            name: [f"{', '.join(laws)} ({why})" for why, laws in reasons.items()]
+            for name, reasons in found.items()
+        }
+
+
+# Laws that stand before the derivatives, and whose failure explains no other.
+_CONSEQUENCES = ("gradients_share_no_memory", "grad_input_shares_no_memory")
+# The verdicts that are told without a failure -> the attribute of an outcome that has the reasons.
+_WORDS = {"convention": "conventions", "excepted": "exception", "not covered": "reasons"}
+
+
+def _broken_first(
+    subject: Subject, first: Outcome, others: list[Outcome]
+) -> tuple[Subject, Outcome, list[Outcome]]:
+    """A broken law tells more than one that proved nothing, and some laws tell least."""
+    every = [first, *others]
+    broken = [outcome for outcome in every if outcome.verdict == "broken"]
+    causes = [outcome for outcome in broken if outcome.law.name not in _CONSEQUENCES]
+    cause = next(iter([*causes, *broken]), first)
+    return subject, cause, [outcome for outcome in every if outcome is not cause]
+
+
+def _first_words(outcome: Outcome) -> str:
+    """The first line of what a law says, shortened."""
+    lines = str(outcome.error or outcome.verdict).strip().splitlines() or [outcome.verdict]
+    return lines[0] if len(lines[0]) <= 90 else lines[0][:89] + "…"
+
+
+def _describe_error(outcome: Outcome) -> str:
+    """The error of an outcome with its notes, as text."""
+    error = outcome.error
+    if error is None:
+        return f"declared an exception ({outcome.exception}), and it holds: remove the exception"
+    kind = "" if isinstance(error, LawError) else f"{type(error).__name__}: "
+    return "\n".join([kind + str(error), *getattr(error, "__notes__", [])])
