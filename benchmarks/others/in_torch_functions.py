@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -212,10 +211,8 @@ NAMES = {
 
 def _subject(row: Row) -> Callable[[str], Any]:
     function = function_of(row, NAMES)
-    known = inspect.signature(check_torch).parameters
-    options = {name: value for name, value in row.options.items() if name in known}
     return lambda profile: check_torch(
-        function, *row.inputs, profile=profile, raise_error=False, **options
+        function, *row.inputs, profile=profile, raise_error=False, **row.options
     )
 
 

@@ -30,6 +30,9 @@ LIBRARIES = {
 }
 
 
+WORKER = [sys.executable, "-m", "others.running"]
+
+
 class _TooLong(BaseException):
     """The time of one subject is over; no law may swallow that."""
 
@@ -104,7 +107,7 @@ def _one_worker(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     while waiting and time.monotonic() < until:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "others.running", library, str(seconds), profile],
+            [*WORKER, library, str(seconds), profile],
             cwd=here, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -126,6 +129,7 @@ def _one_worker(
             if time.monotonic() > until:
                 worker.kill()
                 break
+        worker.stdout.close()
         status = worker.wait()
         if status and time.monotonic() < until and at in waiting:
             end = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
