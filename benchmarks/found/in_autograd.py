@@ -171,5 +171,11 @@ def convolve_crossed():
     )
 
 
+@proof(LIBRARY, source="∂²(x^y)/∂x∂y = x^(y−1) (1 + y log x): 1/x at y = 0", since=SINCE)
+def power_mixed():
+    """`power(x, y)`: the mixed second derivative at y = 0 is x instead of 1/x."""
+    return 0.5, lambda: grad(lambda y: grad(anp.power)(2.0, y))(0.0)
+
+
 if __name__ == "__main__":
     sys.exit(run())
