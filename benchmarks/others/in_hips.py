@@ -113,6 +113,31 @@ getitem of a mask | anp.sum(x[x > 0]) | N? C
 full | anp.full(3, x[0]) | C
 array of parts | anp.array([x[0], 2 * x[0]]) | C
 astype | x.astype(float) | N? C
+{zeros_like,ones_like} times | anp.$(x) * x | N? C
+{sum,mean,max,min,prod} of all keep | anp.$(x, keepdims=True) | N C
+{sum,mean,var,std} of the first axis | anp.$(x, axis=0) | N C
+{max,min} of a vector | anp.$(x) | C
+range of values | anp.max(x) - anp.min(x) | N C
+atleast_{1,2,3} | anp.atleast_$d(x) | C
+{column_stack,dstack} of two | anp.$([a, b]) | N C; N C
+append | anp.append(a, b) | C; D
+rollaxis back | anp.rollaxis(x, 2, 0) | N C D
+squeeze of all | anp.squeeze(x) | 1 C
+ravel in Fortran order | anp.ravel(x, order="F") | N C
+{add,subtract,multiply,maximum,minimum} of a row and a column | anp.$(a, b) | N 1; 1 C
+{subtract,minimum,fmax,fmin,logaddexp2,arctan2} of columns | anp.$(a, b) | N 1; N C
+mod of two | a % b | N C > 0.3; N C > 0.3
+dot of a number | anp.dot(2.0, x) | N C
+matmul of vectors | anp.matmul(a, b) | C; C
+matmul of stack and vector | anp.matmul(a, b) | N n m; m
+einsum of three | anp.einsum("ij,jk,kl->il", a, b, c) | n m; m k; k l
+einsum sum | anp.einsum("ij->j", x) | N C
+einsum outer | anp.einsum("i,j->ij", a, b) | N; C
+tensordot of two axes | anp.tensordot(a, b, ([0, 1], [0, 1])) | n m; n m k
+inner of vectors | anp.inner(a, b) | C; C
+where of two | anp.where(a > b, a, b) | N C; N C
+abs complex | anp.abs(a + 1j * b) | N C > 0.3; N C
+angle complex | anp.angle(a + 1j * b) | N C > 0.3; N C
 """
 
 LINALG = """

@@ -144,9 +144,88 @@ torch.gather sparse | a.gather(-1, b, sparse_grad=True) | N C; N k below C
 torch.scatter_add | a.scatter_add(-1, b, c) | N C; N k below C; N k
 torch.index_add | a.index_add(-1, b, c, alpha=2) | N C; k below C; N k
 torch.scatter_reduce {amin,prod,mean} of rows | a.scatter_reduce(-1, b, c, "$") | N C; N k below C; N k
+torch.{neg,positive,relu,erf,erfc,exp2,expm1,arctan,arcsinh} again | torch.$(x) | N? C
+torch.logit of sigmoid | torch.logit(x.sigmoid()) | N? C in -3 3
+torch.sign times size | x.sgn() * x.abs() | N? C
+torch.{sub,add,rsub,minimum,true_divide,logaddexp} of rows | torch.$(a, b) | N C > 0.3; C > 0.3
+torch.{fliplr,flipud,rot90,triu,t} | torch.$(x) | N C
+torch.movedim | torch.movedim(x, 0, -1) | N C D
+torch.permute | x.permute(2, 0, 1) | N C D
+torch.chunk | list(x.chunk(2, -1)) | N C+1
+torch.split | list(x.split(2, -1)) | N C
+torch.unbind | list(x.unbind(-1)) | N C
+torch.{cat,hstack,vstack,dstack} | torch.$([a, b]) | N C; N C
+torch.stack | torch.stack([a, b], 1) | N C; N C
+torch.{kron,inner} | torch.$(a, b) | N C; M C
+torch.{dot,outer,vdot} | torch.$(a, b) | C; C
+torch.mv | torch.mv(a, b) | n m; m
+torch.addr | torch.addr(a, b, c, alpha=2.0) | n m; n; m
+torch.addbmm | torch.addbmm(a, b, c, beta=0.5) | n k; N n m; N m k
+torch.block_diag | torch.block_diag(a, b) | n m; k l
+torch.{diag,diagonal,diagflat} | torch.$(x) | n n
+torch.diag_embed | torch.diag_embed(x) | N C
+torch.diagonal_scatter | a.diagonal_scatter(b) | n n; n
+torch.select_scatter | a.select_scatter(b, 0, 0) | C D; D
+torch.slice_scatter | a.slice_scatter(b, 1, 0, 1) | N C; N 1
+torch.index_select | a.index_select(-1, b) | N C; k below C
+torch.index_fill | a.index_fill(-1, b, 2.0) | N C; k below C
+torch.take | a.take(b) | C; k below C
+torch.take_along_dim | a.take_along_dim(b, -1) | N C; N k below C
+torch.scatter | a.scatter(-1, b, 2.0) | N C; N k below C
+torch.tile | x.tile(2, 1) | N C
+torch.narrow | x.narrow(-1, 0, 1) | N C
+torch.{cumulative_trapezoid,logcumsumexp,cumprod,cumsum} of rows | torch.$(x, dim=-1) | N C
+torch.gradient | list(torch.gradient(x)) | C+2
+torch.std_mean | list(torch.std_mean(x, -1, correction=0)) | N? C
+torch.nanquantile | torch.nanquantile(x, 0.3, -1) | N? C
+torch.quantile midpoint | torch.quantile(x, 0.5, 0, interpolation="midpoint") | N C
+torch.{softmax,log_softmax} of rows | torch.$(x, 0) | N C
+torch.softmax of all axes | x.flatten().softmax(0).reshape(x.shape) | N C
+torch.stft | torch.stft(x.reshape(1, -1).repeat(1, 8)[:, :8], 4, 2, 4, window=torch.ones(4, dtype=x.dtype), return_complex=True, center=False).abs() ** 2 | N+1 C
+torch.fft2 power | torch.fft.fft2(x).abs() ** 2 | N+1 C
+torch.fftshift | torch.fft.fftshift(x) | N C
+torch.logsumexp of both axes | x.logsumexp((0, 1)) | N+1 C
+torch.bernoulli masked | x * torch.bernoulli(torch.full_like(x, 0.5)) | N C
+torch.cross of rows | torch.cross(a, b, dim=-1) | N 3; N 3
+torch.trapezoid of points | torch.trapezoid(a, b) | N C; N C
+torch.bucketed | x[..., torch.searchsorted(torch.tensor([0.5]), torch.tensor([0.1, 0.2]))] | N C
+torch.xlogy | torch.xlogy(a, b) | N C; N C > 0
+torch.where of two | torch.where(a > b, a * b, a + b) | N C; N C
+torch.lerp by a number | torch.lerp(a, b, 0.3) | N C; N C
 """
 
 FUNCTIONAL = """
+F.{mse_loss,l1_loss,smooth_l1_loss,huber_loss,soft_margin_loss,poisson_nll_loss} | F.$(a, b.detach() if "$" == "soft_margin_loss" else b) | N C; N C in 0.1 3
+F.{relu,relu6,elu,leaky_relu,silu,softplus,tanhshrink,softshrink,hardshrink,hardtanh,logsigmoid,softmin,softmax} plain | F.$(x, **({"dim": -1} if "$".startswith("softm") else {})) | N? C
+F.kl_div | F.kl_div(a, b, reduction="sum") | N C; N C in 0 1
+F.binary_cross_entropy_with_logits | F.binary_cross_entropy_with_logits(a, b) | N C; N C
+F.cross_entropy | F.cross_entropy(a, b) | N C; N below C
+F.nll_loss | F.nll_loss(a.log_softmax(-1), b) | N C; N below C
+F.triplet_margin_loss | F.triplet_margin_loss(a, b, c) | N C; N C; N C
+F.conv1d | F.conv1d(a, b, c) | N 2 L+2; o 2 2; o
+F.conv2d groups | F.conv2d(a, b, groups=2) | N 4 H+2 W+2; 4 2 2 2
+F.conv_transpose1d | F.conv_transpose1d(a, b, stride=2) | N 2 L; 2 o 2
+F.conv_transpose2d | F.conv_transpose2d(a, b) | N 2 H W; 2 o 2 2
+F.{max_pool1d,avg_pool1d} | F.$(x, 2) | N C L+2
+F.{max_pool2d,avg_pool2d} | F.$(x, 2) | N C H+2 W+2
+F.{adaptive_avg_pool2d,adaptive_max_pool2d} | F.$(x, 2) | N C H+1 W+1
+F.lp_pool1d | F.lp_pool1d(x, 2.0, 2) | N C L+2
+F.unfold | F.unfold(x, 2) | N C H+2 W+2
+F.fold | F.fold(x, (3, 3), 2) | N 4*C 4
+F.one_hot times | F.one_hot(b, 4).to(a.dtype) * a[:, None] | N; N below 4
+F.embedding | F.embedding(a, b) | N T below 3; 3 k
+F.embedding_bag {sum,mean} | F.embedding_bag(a, b, mode="$") | N+1 S below 3; 3 k
+F.local_response_norm | F.local_response_norm(x, 2) | N C L
+F.channel_shuffle | F.channel_shuffle(x, 2) | N 2*C H W
+F.pixel_unshuffle | F.pixel_unshuffle(x, 2) | N C 2*H 2*W
+F.upsample of factor 2 {nearest,bilinear,bicubic} | F.interpolate(x, scale_factor=2.0, mode="$") | N C H W
+F.grid_sample {bilinear,nearest,bicubic} border apart | F.grid_sample(a, b, mode="$", padding_mode="border", align_corners=False) | N C H W; N P Q 2
+F.grid_sample {bilinear,nearest} of volumes | F.grid_sample(a, b, mode="$", align_corners=False) | N C D H W; N P Q R 3
+F.pairwise_distance | F.pairwise_distance(a, b) | N C; N C
+F.dropout | F.dropout(x, 0.3, training=True) | N C
+F.feature_alpha_dropout | F.feature_alpha_dropout(x, 0.3, training=True) | N C L
+F.gelu tanh | F.gelu(x, approximate="tanh") | N C
+F.normalize of columns | F.normalize(x, dim=0) | N C
 F.grid_sample {bilinear,nearest,bicubic} zeros | F.grid_sample(a, b, mode="$", align_corners=False) | N C H W; N P Q 2
 F.grid_sample {bilinear,nearest,bicubic} border | F.grid_sample(a, b, mode="$", padding_mode="border", align_corners=True) | N C H W; N P Q 2
 F.grid_sample {bilinear,nearest,bicubic} reflection | F.grid_sample(a, b, mode="$", padding_mode="reflection", align_corners=False) | N C H W; N P Q 2
