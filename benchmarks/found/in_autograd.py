@@ -94,9 +94,12 @@ def repeat_counts():
 
 @proof(LIBRARY, source=DIFFERENCES, since=SINCE)
 def tile_matrix():
-    """`tile(x, 2)` of a matrix with one row: the gradient raises ValueError."""
-    x = np.ones((1, 1))
-    return numeric_gradient(lambda a: np.tile(a, 2), x), lambda: summed(lambda a: anp.tile(a, 2))(x)
+    """`tile(x, 2)` of a matrix: the gradient is summed in the wrong order, or raises ValueError."""
+    x, w = np.array([[1.0], [2]]), np.array([[1.0, 2], [3, 4]])
+    return (
+        numeric_gradient(lambda a: np.tile(a, 2) * w, x),
+        lambda: summed(lambda a: anp.tile(a, 2) * w)(x),
+    )
 
 
 @proof(LIBRARY, source="NumPy's result is empty: a gradient of zeros", since=SINCE)
