@@ -180,5 +180,16 @@ def power_mixed():
     return 0.5, lambda: grad(lambda y: grad(anp.power)(2.0, y))(0.0)
 
 
+@proof(LIBRARY, source="the shape of the argument", since=SINCE)
+def select_empty():
+    """`select` of arrays without rows: the gradient raises ValueError."""
+
+    def found():
+        x = np.zeros((0, 2))
+        return summed(lambda a: anp.select([a > 1, a > 0], [a, 2 * a], 0.0 * a))(x).shape
+
+    return (0, 2), found
+
+
 if __name__ == "__main__":
     sys.exit(run())

@@ -78,6 +78,7 @@ hips | hips broadcast_to | * | * | real | broadcast_to_leading
 hips | hips einsum diagonal | * | * | real | einsum_diagonal
 hips | hips linalg.norm "fro" of axes | * | * | real | norm_negative_axes
 hips | hips linalg.norm "nuc"* | * | * | real | norm_nuclear
+hips | hips select | an_empty* | * | real | select_empty
 hips | hips ss.convolve | * | * | real | convolve_crossed
 # Faults of JAX
 jax | jax special.spence | * | * | real | spence_gradient
