@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,12 @@ def nested(p):
     }
 
 
+def scripted(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that scripts are deprecated
+        return torch.jit.script(module)
+
+
 def complex_vector(d):
     return d.normal((3,)) + 1j * d.normal((3,))
 
@@ -100,7 +107,9 @@ PROVED = {
     "a list": (lambda a: a[0] * a[1], [["N C", "N C"]], {}),
     "a nest, a dict, a dataclass": (nested, [{"w": "N", "b": ["N", "N M"]}], {}),
     "None among the results": (lambda x: (x * x, None), ["N C"], {}),
-    "indices among the results": (nn.MaxPool1d, ["C H+3"], {"kernel_size": 2, "return_indices": True}),
+    "indices among the results": (
+        nn.MaxPool1d, ["C H+3"], {"kernel_size": 2, "return_indices": True},
+    ),
     "a complex result": (torch.fft.fft, ["N C"], {}),
     "a complex argument": (lambda z: z.abs() ** 2, [complex_vector], {}),
     "a lazy module": (nn.LazyLinear, ["N 3"], {"out_features": 2}),
@@ -116,7 +125,7 @@ PROVED = {
     "an integer input before buffers": (EmbeddedAndNormalized, [indices("N+1", below=5)], {}),
     "in place": (nn.ELU, ["N C"], {"inplace": True}),
     "half precision": (lambda: nn.Linear(3, 2).half(), ["N 3"], {}),
-    "a scripted module": (lambda: torch.jit.script(nn.Linear(3, 2)), ["N 3"], {}),
+    "a scripted module": (lambda: scripted(nn.Linear(3, 2)), ["N 3"], {}),
     "random numbers of NumPy": (DetachedByChance, ["N 3"], {"forward": {"random": True}}),
     "LSTM": (nn.LSTM, ["T+1 N 2"], {"input_size": 2, "hidden_size": ints(1, 2)}),
     "attention": (
@@ -275,7 +284,7 @@ class Cropped(nn.Conv1d):
 def run_by_itself(lines, definitions=""):
     """What lines print in a process of their own, as numbers by the word before them."""
     head, _, rest = lines.partition("\n")
-    code = "\n".join([head, definitions, rest])
+    code = f"{head}\n{definitions}\n{rest}"
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, text=True,
         check=False,

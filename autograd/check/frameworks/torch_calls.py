@@ -28,20 +28,39 @@ NOT_TENSORS = (
 @contextmanager
 def preserved(torch: Any, seed: int, dtype: Any = None) -> Iterator[None]:
     """All random numbers from one seed, and tensors of one dtype; afterwards as it was before."""
-    generator = torch.default_generator
-    states = generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    default = torch.get_default_dtype()
-    generator.manual_seed(seed)
+    states = _states(torch)
+    _seed(torch, seed)
+    try:
+        with _default_dtype(torch, dtype):
+            yield
+    finally:
+        torch.default_generator.set_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])  # noqa: NPY002
+
+
+def _states(torch: Any) -> tuple[Any, Any, Any]:
+    """The states of all that a layer may draw random numbers from."""
+    return torch.default_generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+
+
+def _seed(torch: Any, seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  # what a layer may draw from
-    if dtype is not None and dtype is not default:
-        torch.set_default_dtype(dtype)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+
+
+@contextmanager
+def _default_dtype(torch: Any, dtype: Any) -> Iterator[None]:
+    """New tensors have this dtype, unless it is None."""
+    default = torch.get_default_dtype()
+    if dtype is None or dtype is default:
+        yield
+        return
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
-        generator.set_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])  # noqa: NPY002
         torch.set_default_dtype(default)
 
 
@@ -75,6 +94,7 @@ class TorchCall:
         self.seed = seed
         self.inplace = inplace
         self.paths: list[str] = []  # the expressions of the latest results
+        self._draws: bool | None = None  # whether calls draw random numbers, None before the first
 
     # What a Pair is made of ----------------------------------------------------------------------
 
@@ -122,7 +142,7 @@ class TorchCall:
         ]
         found: Sequence[Any] = [None] * (len(leaves) + len(cotangents))
         if pairs:
-            with torch.enable_grad(), preserved(torch, self.seed, self._dtype(tensors)):
+            with torch.enable_grad(), self._guarded(tensors):
                 found = torch.autograd.grad(
                     [g for g, _ in pairs], [*leaves, *cotangents], [c for _, c in pairs],
                     allow_unused=True,
@@ -133,6 +153,26 @@ class TorchCall:
         ]
         of_v = [_as_array(_dense(g)) for g in zeroed[len(leaves) :]]
         return self._arrays(zeroed[: len(leaves)], tensors), of_v
+
+    @contextmanager
+    def _guarded(self, tensors: Sequence[Any]) -> Iterator[None]:
+        """What each call runs in; after a first call that draws no random numbers, it is cheap."""
+        torch, dtype = self.torch, self._dtype(tensors)
+        if self._draws is False:
+            with _default_dtype(torch, dtype):
+                yield
+            return
+        with preserved(torch, self.seed, dtype):
+            before = _states(torch) if self._draws is None else None
+            yield
+            if before is not None:
+                now = _states(torch)
+                self._draws = (
+                    not torch.equal(before[0], now[0])
+                    or before[1] != now[1]
+                    or before[2][2] != now[2][2]
+                    or not np.array_equal(before[2][1], now[2][1])
+                )
 
     def draws_numbers(self, args: Sequence[np.ndarray]) -> bool:
         """Does a call draw random numbers of torch?  False where it cannot be called."""
@@ -202,7 +242,7 @@ class TorchCall:
         """The tensors of a call's result, real and dense, and whether it is a single one."""
         torch = self.torch
         whole = whole_of(tensors, self.is_complex, torch.complex)
-        with preserved(torch, self.seed, self._dtype(tensors)):
+        with self._guarded(tensors):
             result = self.run(*whole)
         flat = flatten(result)
         if not any(isinstance(leaf, torch.Tensor) for leaf in flat.leaves):
@@ -233,7 +273,7 @@ class TorchCall:
             ]
             if not pairs or not leaves:
                 return [torch.zeros_like(t) for t in leaves]
-            with preserved(torch, self.seed, self._dtype(tensors)):
+            with self._guarded(tensors):
                 gradients = torch.autograd.grad(
                     [y for y, _ in pairs], leaves, [c for _, c in pairs],
                     create_graph=graph, allow_unused=True,
@@ -255,11 +295,14 @@ def _dense(tensor: Any) -> Any:
 
 
 def _as_array(tensor: Any) -> np.ndarray:
-    """A copy as an array; bfloat16, which NumPy has not, as float32."""
+    """The tensor's memory as an array, so that it is seen if a later call overwrites it.
+
+    bfloat16, which NumPy has not, becomes float32.
+    """
     import torch
 
     if not isinstance(tensor, torch.Tensor):
         return np.asarray(tensor)
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.float()
-    return np.array(tensor.numpy(force=True))
+    return np.asarray(tensor.numpy(force=True))

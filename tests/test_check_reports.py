@@ -1,0 +1,88 @@
+"""Reports tell each cause once, and what a stranger needs: how sure, what to do, how to see it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tapegrad.autograd.check import FUNCTION_LAWS, LawError, check_vjp
+from tapegrad.autograd.check.frameworks.making import name_of
+from tapegrad.autograd.check.report import Probe, Report, certainty
+from tapegrad.autograd.check.summary import ADVICE
+
+GRADIENT = "its_gradient_is_the_derivative"
+
+
+def crashes(g, x):
+    raise RuntimeError("no such kernel")
+
+
+def test_one_fault_is_one_report_and_the_other_laws_are_one_line():
+    summary = check_vjp(np.sin, crashes, "N", raise_error=False)
+    text = str(summary)
+    assert summary.counts()["broken"] > 3
+    assert text.count("BROKEN:") == 1
+    assert text.count("reproduce it:") == 1
+    [line] = re.findall(r"^ *perhaps by the same cause.*$", text, re.MULTILINE)
+    assert line.count("(no such kernel)") == summary.counts()["broken"] - 1
+
+
+def test_an_alias_is_not_told_for_the_cause_of_a_wrong_gradient():
+    summary = check_vjp(lambda x: 2 * x, lambda g, x: g, "N", raise_error=False)
+    [(_, cause, others)] = summary.causes()
+    assert cause.law.name == GRADIENT
+    assert "gradients_share_no_memory" in [outcome.law.name for outcome in others]
+
+
+def test_what_was_not_covered_is_counted_and_told_in_one_line_per_subject():
+    summary = check_vjp(np.sin, lambda g, x: g * np.cos(x), "N")
+    assert summary.counts()["not covered"] > 0
+    assert len(re.findall("^not covered: sin: ", str(summary), re.MULTILINE)) == 1
+
+
+def test_the_lines_of_a_report_run_by_themselves_and_show_both_numbers():
+    with pytest.raises(LawError) as caught:
+        check_vjp(np.sin, lambda g, x: 2 * g * np.cos(x), "N? C", law=GRADIENT)
+    text = str(caught.value).split("see it without tapegrad:\n")[1].split("\n    reproduce it:")[0]
+    code = "\n".join(line[8:] for line in text.split("\n"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tapegrad" not in code
+    shown = dict(re.findall(r"^(\w+) +(\S+)$", done.stdout, re.MULTILINE))
+    assert float(shown["analytic"]) == pytest.approx(2 * float(shown["numeric"]), rel=1e-6)
+
+
+def wrong(analytic, numeric, error, **more):
+    probe = Probe("first order", "wrong", analytic, numeric, error, 0.0, 1.0, 1, **more)
+    return Report("f", (probe,))
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (None, "^$"),
+        (wrong(2.0, 1.0, 1e-10), "^how sure: certain, .* 1e.10 error bars apart$"),
+        (wrong(2.0, 1.0, 1e-3), "^how sure: nearly certain, .* 1e.03 error bars apart$"),
+        (wrong(2.0, 1.0, 0.1), "^how sure: likely, .* 10 error bars apart$"),
+        (wrong(2.0, 1.0, 0.5), "^how sure: weak, .* 2 error bars apart$"),
+        (wrong(2.0, 1.0, 1e-10, taylor_rate=1.0), "that of a right one falls as its square$"),
+        (wrong(np.nan, 1.0, 1e-10), "certain, the function is finite on both sides"),
+        (wrong(np.nan, np.nan, 0.0), "certain, it is seen without measuring"),
+    ],
+)
+def test_error_bars_are_told_in_words(report, words):
+    assert re.search(words, certainty(report))
+
+
+def test_what_to_do_is_said_of_laws_that_there_are():
+    assert set(ADVICE) <= {law.name for law in FUNCTION_LAWS}
+
+
+def test_the_name_of_a_lambda_is_its_source():
+    assert name_of(lambda x: np.sin(x) + 1) == "lambda x: np.sin(x) + 1"
+    assert name_of(np.sin) == "sin"
+    assert name_of(object()) == "object"
