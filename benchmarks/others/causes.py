@@ -88,7 +88,8 @@ jax | jax jnp.hypot | its_second* | * | real | hypot_hessian
 jax | jax special.exp1 | * | * | real | exp1_second
 jax | jax special.rel_entr | nan* | * | real | rel_entr_nan
 # What a library says it does not have
-* | * | * | not implemented|NotImplemented|not supported|unsupported|not differentiable|not defined|KeyError | gap | the library lacks it
+* | * | * | not implemented|NotImplemented|not supported|unsupported|not differentiable | gap | the library lacks it
+hips | * | * | KeyError|not defined for | gap | the library lacks it
 # What the checker cannot judge
 * | * | * | uninitialized | gap | lazy modules
 * | * | * | returned (tuple|NoneType|dict)|sparse tensors | gap | results of this form
@@ -106,6 +107,7 @@ torch_* | torch.nextafter | * | * | convention | a step has no derivative
 torch_* | torch.as_strided | memory* | * | convention | it reads memory in its order, which is what it is for
 torch_* | nn.*ropout* | memory* | * | convention | a mask is drawn in the order of memory
 torch_* | F.*dropout* | memory* | * | convention | a mask is drawn in the order of memory
+torch_* | *BatchNorm* | * | more than 1 value per channel | convention | statistics of a batch need two rows
 torch_* | nn.LPPool* | * | * | convention | a root of a negative sum is NaN
 torch_* | linalg.{lu,lu_factor,qr,svd,eigh} | its_* | * | convention | not unique at such matrices, as documented
 jax | jax random.gamma | its_* | * | convention | the derivative of the sample at a fixed probability; the sampler itself jumps

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from others.tables import Row, rows
 from tapegrad.autograd.check import check_torch
@@ -307,10 +308,14 @@ def Chain() -> nn.Module:  # called as the classes beside it
     )  # fmt: skip
 
 
+# what the tables call by name
+NAMES: dict[str, Any] = {**globals(), "P": parametrizations}
+
+
 def _maker(row: Row, options: dict[str, Any]) -> Callable[..., Any]:
     code = row.code or f"nn.{row.name}({', '.join(f'{name}={name}' for name in options)})"
     # a maker with the options for parameters, which is how check_torch knows it for one
-    return eval(f"lambda {', '.join(options)}: {code}", dict(globals()))
+    return eval(f"lambda {', '.join(options)}: {code}", dict(NAMES))
 
 
 def _subject(row: Row) -> Callable[[str], Any]:
