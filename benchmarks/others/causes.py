@@ -117,6 +117,7 @@ hips | hips dirichlet* | * | simplex | convention | outside the domain
 * | * | an_empty* | * | convention | nothing is defined for no entries
 * | * | nan* | LawError | convention | the result is defined without that entry
 * | * | its_* | NaN where the function is finite | convention | NaN at a point without a derivative
+* | *fft*power* | its_second* | * | convention | the size of a complex number has a kink at 0, inside a square that has none
 # Wrong accusations
 * | * | * | ZeroTensor | false | a tensor that is known to be zero
 * | * | * | is int64|is int32 | false | integer results under the law of float32
