@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,12 @@ def test_data_outside_of_the_domain_prove_nothing_and_the_report_says_what_to_do
     )  # fmt: skip
     assert summary.counts()["gradients proved"] == 0
     assert "no gradient was proved: lambda x: np.sqrt(x - 50): " in str(summary)
+    assert "what to do: the results are NaN or infinite" in str(summary)
+
+
+def test_a_domain_that_few_data_meet_is_told():
+    summary = check_vjp(np.sqrt, lambda g, x: g / np.sqrt(x) / 2, "4 C+3", law=GRADIENT)
+    assert re.search(r"few gradients were proved: sqrt: \d+ of 25 examples", str(summary))
     assert "what to do: the results are NaN or infinite" in str(summary)
 
 

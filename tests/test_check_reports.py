@@ -11,6 +11,7 @@ import pytest
 
 from tapegrad.autograd.check import FUNCTION_LAWS, LawError, check_vjp
 from tapegrad.autograd.check.frameworks.making import name_of
+from tapegrad.autograd.check.localise import diagnose
 from tapegrad.autograd.check.report import Probe, Report, certainty
 from tapegrad.autograd.check.summary import ADVICE
 
@@ -76,6 +77,12 @@ def wrong(analytic, numeric, error, **more):
 )
 def test_error_bars_are_told_in_words(report, words):
     assert re.search(words, certainty(report))
+
+
+def test_a_small_gap_is_told_by_its_size():
+    numeric = np.array([1.0, -2.0, 3.0])
+    [sentence] = diagnose("x", numeric * (1 + 3e-6), numeric, 1e-13)
+    assert sentence == "x: analytic and numeric differ by 3.0e-06 of their size everywhere"
 
 
 def test_what_to_do_is_said_of_laws_that_there_are():

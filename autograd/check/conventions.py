@@ -47,6 +47,7 @@ class KnownConvention:
     says:      a regular expression that the error's text must match
     unlike:    a regular expression that it must not match
     in_numpy:  whether it is about NumPy functions only
+    text:      a regular expression that the subject's name must match, of a lambda its source
     """
 
     name: str
@@ -58,6 +59,7 @@ class KnownConvention:
     says: str = ""
     unlike: str = ""
     in_numpy: bool = False
+    text: str = ""
 
 
 def _has(name: str) -> Callable[[Any], bool]:
@@ -256,6 +258,12 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         ),
     ),
     KnownConvention(
+        "a mask of comparisons",
+        "NaN compares as false, so a mask that is made of the values leaves it out",
+        NAN,
+        text=r"\[[^\[\]]*[<>][^\[\]]*\]",
+    ),
+    KnownConvention(
         "LAPACK reads a part",
         "LAPACK reads one triangle of a symmetric matrix, and its pivoting may pass a NaN by",
         NAN,
@@ -321,6 +329,8 @@ def _is_meant(entry: KnownConvention, trial: Any, text: str) -> bool:
         return False
     subject = trial.pair.subject
     if entry.in_numpy and (trial.pair.copies or _is_foreign(subject)):
+        return False
+    if entry.text and not re.search(entry.text, trial.name):
         return False
     if not entry.modules and not entry.functions:
         return True

@@ -214,6 +214,8 @@ def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
         return "numeric is zero"
     factor = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
     if np.all(np.abs(analytic - factor * numeric) <= close * max(1.0, abs(factor))):
+        if abs(factor - 1) < 1e-5:
+            return f"analytic and numeric differ by {abs(factor - 1):.1e} of their size"
         return f"analytic is {_factor_in_words(factor)} numeric"
     shift = float(np.mean(analytic - numeric))
     if analytic.size > 1 and np.all(np.abs(analytic - numeric - shift) <= close):

@@ -147,14 +147,21 @@ class Summary:
         return "\n".join(lines)
 
     def _unproved(self) -> list[str]:
-        """A line for each subject about whose gradient nothing was proved, with the reason."""
+        """A line for each subject about whose gradient little was proved, with the reason."""
         lines = []
         for subject, outcome in self.outcomes:
-            if outcome.law.name == GRADIENT and outcome.verdict == "not covered":
-                why = "; ".join(outcome.reasons)
+            if outcome.law.name != GRADIENT or outcome.verdict not in ("holds", "not covered"):
+                continue
+            why = "; ".join(outcome.reasons)
+            if outcome.verdict == "not covered":
                 lines.append(f"no gradient was proved: {subject.name}: {why}")
-                if "not finite" in why:
-                    lines.append(f"    {NOT_FINITE}")
+            elif 2 * sum(outcome.reasons.values()) > outcome.examples:
+                proved = f"{len(outcome.reports)} of {outcome.examples} examples"
+                lines.append(f"few gradients were proved: {subject.name}: {proved}; {why}")
+            else:
+                continue
+            if "not finite" in why:
+                lines.append(f"    {NOT_FINITE}")
         return lines
 
     def _grouped(self, verdict: str, reasons_of: str) -> dict[str, list[str]]:

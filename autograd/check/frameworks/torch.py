@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -393,7 +394,10 @@ class _Module:
         args, kwargs = self.arguments.placed(tensors[:count])
         kind = next((t.dtype for t in tensors if t.is_floating_point() or t.is_complex()), None)
         if self.scripted:
-            return copy.deepcopy(self.made).to(kind)(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the copy asks tensors for gradients they lack
+                again = copy.deepcopy(self.made).to(kind)
+            return again(*args, **kwargs)
         state = {name: _in_kind(self.torch, b, kind) for name, b in self._buffers.items()}
         state.update(zip(self.names, tensors[count:], strict=True))
         for module, key, value in self._plain:
