@@ -348,9 +348,9 @@ def find(
     """
     framework, _, rest = path.partition(":")
     if framework in FRAMEWORKS and {".", ":"} & set(rest):
-        name, target, case = named(framework, rest, inputs=inputs, options=options, vjp=vjp)
+        shown, subject, case = named(framework, rest, inputs=inputs, options=options, vjp=vjp)
         own = bool(inputs or options or vjp)
-        return [Subject(f"{framework}:{name}", "function", target, case, path=not own)]
+        return [Subject(f"{framework}:{shown}", "function", subject, case, path=not own)]
     if inputs or options or vjp:
         raise ValueError(
             f"{path}: shapes and options are said for a path that begins with "

@@ -142,8 +142,8 @@ class Summary:
                 lines.append(f"    perhaps by the same cause, each alone with law=: {named}")
         lines += self._unproved()
         for word, reasons_of in _WORDS.items():
-            for subject, sentences in self._grouped(word, reasons_of).items():
-                lines.append(f"{word}: {subject}: {'; '.join(sentences)}")
+            for name, sentences in self._grouped(word, reasons_of).items():
+                lines.append(f"{word}: {name}: {'; '.join(sentences)}")
         return "\n".join(lines)
 
     def _unproved(self) -> list[str]:
