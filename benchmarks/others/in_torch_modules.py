@@ -127,7 +127,7 @@ orthogonal {matrix_exp,cayley,householder} | P.orthogonal(nn.Linear(3, 3), ortho
 
 SEQUENCES = """
 {RNN,GRU,LSTM} as it is | nn.$(i, h) | T+1 N? i | i=range(1, 4), h=range(1, 4)
-{RNN,GRU,LSTM} | States(nn.$(i, h, n, bias, first, 0.0, both)) | S N+1 i | i=range(1, 4), h=range(1, 4), n=range(1, 3), bias=[True, False], first=[False, True], both=[False, True]
+{RNN,GRU,LSTM} | States(nn.$(i, h, n, bias=bias, batch_first=first, bidirectional=both)) | S N+1 i | i=range(1, 4), h=range(1, 4), n=range(1, 3), bias=[True, False], first=[False, True], both=[False, True]
 {RNN,GRU,LSTM} unbatched | States(nn.$(i, h)) | S i | i=range(1, 4), h=range(1, 4)
 {RNN,GRU} with a state | States(nn.$(i, h)) | S N i; 1 N h | i=range(1, 4), h=range(1, 4)
 {RNN,GRU,LSTM} dropout training | States(nn.$(i, h, 2, dropout=0.4)) | S N i | i=range(1, 4), h=range(1, 4), training=True
