@@ -332,9 +332,11 @@ class _Writer:
         """The loop over as many columns as the table says, at least one vector of them."""
         code = self.code
         end = code.let(f"and i64 %length, {-LANES}")
-        self._loop_while(
-            end, LANES, lambda i: self._vector(loop, [], [], i, offset, None, spread) and None
-        )
+
+        def one_vector(index: str) -> None:
+            self._vector(loop, [], [], index, offset, None, spread)
+
+        self._loop_while(end, LANES, one_vector)
         rest = code.let(f"and i64 %length, {LANES - 1}")
         kind = f"<{LANES} x i64>"
         first = code.let(f"insertelement {kind} poison, i64 {rest}, i64 0")

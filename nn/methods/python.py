@@ -90,7 +90,8 @@ class Python(Part):
         from tapegrad.autograd.compiling.compiled import compile
 
         if criterion is None and optimizer is None:
-            return compile(self, fuse=fuse)
+            call: Callable[..., Any] = self  # type: ignore[assignment]  # `Module` can be called
+            return compile(call, fuse=fuse)
         if not callable(criterion) or not hasattr(optimizer, "zero_grad"):
             found = ", ".join(type(each).__name__ for each in (criterion, optimizer))
             raise TypeError(NOT_A_STEP.format(found=found))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files
-from tapegrad.nn.core.places import is_remote, name_of, replaced
+from tapegrad.nn.core.places import is_remote, source_name, replaced
 from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.onnx.decoding import model_of
@@ -102,7 +102,7 @@ def read_model(
     Raises FormatError and OSError as `load` does; ValueError for external_data without a path.
     """
     limits = limits or Limits()
-    name = name_of(path)
+    name = source_name(path)
     folder = None
     if external_data:
         if isinstance(path, bytes) or is_remote(path):
@@ -139,7 +139,7 @@ def load(
     try:
         return build_module(model)
     except FormatError as error:
-        error.file = error.file or name_of(path)
+        error.file = error.file or source_name(path)
         raise
 
 

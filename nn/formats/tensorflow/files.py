@@ -68,7 +68,7 @@ def loadTF(
     if layout not in ("ours", "file"):
         raise ValueError(NO_LAYOUT.format(found=layout))
     limits = limits or Limits()
-    name = places.name_of(path)
+    name = places.source_name(path)
     graph = _graph(path, limits, name)
     size = len(path) if isinstance(path, bytes) else places.size_of(path)
     budget = limits.max_expanded + 2 * size
@@ -105,7 +105,7 @@ def describe(
     Raises FormatError for the content, OSError for the file itself.
     """
     limits = limits or Limits()
-    name = places.name_of(path)
+    name = places.source_name(path)
     for node in _graph(path, limits, name).node:
         arrays = {}
         if node.op == "Const" and "value" in node.attr:
