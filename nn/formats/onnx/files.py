@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files
-from tapegrad.nn.core.places import is_remote, source_name, replaced
+from tapegrad.nn.core.places import is_remote, replaced, source_name
 from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.onnx.decoding import model_of
