@@ -6,7 +6,7 @@ from architectures import ARCHITECTURES, conv
 
 from tapegrad import nn, no_grad
 from tapegrad.nn.formats import FormatError, UnsupportedError
-from tapegrad.nn.formats.common.network import Network, Node, Value, module_of
+from tapegrad.nn.formats.common.network import Network, NetworkNode, NetworkValue, module_of
 from tapegrad.nn.formats.common.operators import Operator, Operators
 from tapegrad.nn.formats.common.taking_apart import network_of
 
@@ -42,7 +42,7 @@ def test_what_is_taken_apart_and_put_together_gives_the_same_bits(name, with_exa
 
 def test_types_are_those_of_the_run():
     network = network_of(ARCHITECTURES["lenet"]()[0], (2, 1, 28, 28))
-    assert network.types[Value("data")] == ((2, 1, 28, 28), "float32")
+    assert network.types[NetworkValue("data")] == ((2, 1, 28, 28), "float32")
     assert network.types[network.outputs[0]] == ((2, 5), "float32")
 
 
@@ -121,7 +121,7 @@ def test_inputs_are_called_what_the_graph_calls_them():
     first, second = nn.Input("left"), nn.Input("right")
     network = network_of(nn.gModule([first, second], nn.CAddTable()(first, second)))
     assert network.inputs == ("left", "right")
-    assert network.nodes[0].inputs == (Value("left"), Value("right"))
+    assert network.nodes[0].inputs == (NetworkValue("left"), NetworkValue("right"))
 
 
 class Plain(nn.Module):
@@ -159,8 +159,10 @@ def test_a_table_of_unknown_length_asks_for_an_example():
 
 
 def network(*nodes, inputs=("data",), outputs=None):
-    made = [Node(name, nn.Identity(), tuple(map(Value, reads))) for name, *reads in nodes]
-    return Network(made, inputs, tuple(map(Value, outputs or [nodes[-1][0]])))
+    made = [
+        NetworkNode(name, nn.Identity(), tuple(map(NetworkValue, reads))) for name, *reads in nodes
+    ]
+    return Network(made, inputs, tuple(map(NetworkValue, outputs or [nodes[-1][0]])))
 
 
 def test_nodes_may_come_in_any_order():
@@ -185,8 +187,11 @@ def test_a_network_that_is_none_is_a_format_error(bad, message):
 
 def test_a_network_of_100_000_nodes_takes_no_recursion():
     layer = nn.Identity()
-    nodes = [Node(f"n{i}", layer, (Value(f"n{i - 1}" if i else "data"),)) for i in range(100_000)]
-    assert len(Network(nodes[::-1], ("data",), (Value("n99999"),)).sorted()) == 100_000
+    nodes = [
+        NetworkNode(f"n{i}", layer, (NetworkValue(f"n{i - 1}" if i else "data"),))
+        for i in range(100_000)
+    ]
+    assert len(Network(nodes[::-1], ("data",), (NetworkValue("n99999"),)).sorted()) == 100_000
 
 
 def test_a_table_of_operators_is_the_only_declaration():

@@ -31,7 +31,7 @@ ULP = np.finfo(np.float32).eps
 @pytest.fixture(autouse=True)
 def always_fused(monkeypatch):
     """Loops of our own for arrays of any size."""
-    monkeypatch.setattr(fused_bodies, "LEAST", [1])
+    monkeypatch.setattr(fused_bodies, "LEAST", [1])  # a list of each test's own
 
 
 def arguments_of(name, shape, seed=0, special=()):

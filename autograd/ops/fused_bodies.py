@@ -14,7 +14,8 @@ are recorded, batched or pushed forward.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +30,19 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import PrimitiveFunction
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["LEAST", "fuse", "fuse_rule", "fused_primitives"]
+__all__ = ["LEAST", "fuse", "fuse_rule", "fused_at_any_size", "fused_primitives"]
 
-LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call; tests lower it
+LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
+
+
+@contextmanager
+def fused_at_any_size() -> Iterator[None]:
+    """Use loops of our own for arrays of any size, as the laws do to look at them."""
+    least, LEAST[0] = LEAST[0], 1
+    try:
+        yield
+    finally:
+        LEAST[0] = least
 
 
 _names: list[str] = []

@@ -110,7 +110,7 @@ law of modules | replay does not watch the settings of modules | autograd.replay
 law of modules | replay takes equal shapes for equal values | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike
 law of compiled steps | memory is used again too early | autograd.compiling.buffers:plan_buffers | living[0][0] < life.first | living[0][0] < life.first + 2
 law of compiled steps | a kernel does not wait for a write | autograd.compiling.grouping:_Builder._order | for owner in {self._owner(slot) for slot in reads}: | for owner in ():
-law of compiled steps | a sum takes columns behind the end of a row | autograd.compiling.kernel_text:_Writer._add | if mask is not None: | if False:
+law of compiled steps | a sum takes columns behind the end of a row | autograd.compiling.kernel_sums:add_lanes | if mask is not None: | if False:
 law of criterions | replay takes equal numbers of another sign for one | autograd.replay.places:is_same | return repr(a) == repr(b) | return abs(a - b) < 2
 law of optimizers | replay does not watch the entries of a dict | autograd.replay.watching:Watches._places_of | elif isinstance(value, dict): | elif False:
 """

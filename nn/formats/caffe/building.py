@@ -13,7 +13,7 @@ from tapegrad.nn.formats.caffe.joining import joined
 from tapegrad.nn.formats.caffe.reading import Flow, LayerText, Lengths, Reading, Session
 from tapegrad.nn.formats.caffe.table import DATA, TABLE
 from tapegrad.nn.formats.common.errors import FormatError, LimitError
-from tapegrad.nn.formats.common.network import Network, Node, Value, unused_name
+from tapegrad.nn.formats.common.network import Network, NetworkNode, NetworkValue, unused_name
 
 __all__ = ["network_of_layers"]
 
@@ -50,7 +50,7 @@ class _Blobs:
                               file=self.session.file)  # fmt: skip
         # a module takes batches of any size
         lengths: Lengths = (None, *dims[1:]) if dims else None
-        self.flows[top] = Flow(Value(name), lengths)
+        self.flows[top] = Flow(NetworkValue(name), lengths)
         self.inputs[top] = name
         if optional:
             self.optional.add(top)
@@ -170,7 +170,7 @@ def _finished(blobs: _Blobs, session: Session) -> Network:
     return joined(network, session)
 
 
-def _needed(nodes: list[Node], outputs: list[Value]) -> set[str]:
+def _needed(nodes: list[NetworkNode], outputs: list[NetworkValue]) -> set[str]:
     """The names of what the outputs depend on."""
     by_name = {each.name: each for each in nodes}
     found: set[str] = set()

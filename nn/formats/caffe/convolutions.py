@@ -78,7 +78,7 @@ def _sides(r: Reading) -> tuple[int | None, int | None, int | None]:
     return (None, None, None) if shape is None else (shape[0], shape[2], shape[3])
 
 
-def read_convolution(r: Reading, depthwise: bool = False) -> list[Flow]:
+def read_convolution_layer(r: Reading, depthwise: bool = False) -> list[Flow]:
     p = r.param("convolution_param")
     (kh, kw), (dh, dw) = _pair(r, p, "kernel", "kernel_size", 0), _pair(r, p, "stride", "stride", 1)
     (ph, pw), (sh, sw) = _pair(r, p, "pad", "pad", 0), _pair(r, p, "dilation", "dilation", 1)
@@ -111,7 +111,7 @@ def read_convolution(r: Reading, depthwise: bool = False) -> list[Flow]:
 
 
 def read_depthwise(r: Reading) -> list[Flow]:
-    return read_convolution(r, depthwise=True)
+    return read_convolution_layer(r, depthwise=True)
 
 
 def _padding(w: Writing, layer: Any) -> tuple[int, int]:
@@ -398,7 +398,7 @@ def write_lookup(w: Writing, layer: Any) -> list[str]:
 OPERATORS = [
     Operator(
         "Convolution",
-        read_convolution,
+        read_convolution_layer,
         dict.fromkeys(
             (
                 SpatialConvolution,

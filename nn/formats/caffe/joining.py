@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.formats.caffe.normalizations import NORMALIZATIONS
-from tapegrad.nn.formats.common.network import Network, Node, Value
+from tapegrad.nn.formats.common.network import Network, NetworkNode, NetworkValue
 from tapegrad.nn.layers.activation import Log
 from tapegrad.nn.layers.indexing import Narrow
 from tapegrad.nn.layers.softmax import LogSoftMax, SoftMax
@@ -33,8 +33,8 @@ def _with_normalization(network: Network, scales: set[str]) -> Network:
     scales: the nodes that a Scale of one weight for each plane became
     """
     readers = network.readers_of()
-    gone: dict[Value, Value] = {}
-    kept: list[Node] = []
+    gone: dict[NetworkValue, NetworkValue] = {}
+    kept: list[NetworkNode] = []
     by_name = network.by_name()
     for each in network.nodes:
         before = by_name.get(each.inputs[0].name) if each.name in scales else None
@@ -43,21 +43,21 @@ def _with_normalization(network: Network, scales: set[str]) -> Network:
             before is None
             or type(layer) not in NORMALIZATIONS.values()
             or layer.affine
-            or len(readers[Value(before.name)]) > 1
-            or Value(before.name) in network.outputs
+            or len(readers[NetworkValue(before.name)]) > 1
+            or NetworkValue(before.name) in network.outputs
             or _size_of(each) != layer.running_mean.size
         ):
             kept.append(each)
             continue
         _take_in(layer, each.layer)
-        gone[Value(each.name)] = Value(before.name)
+        gone[NetworkValue(each.name)] = NetworkValue(before.name)
     for each in kept:
         each.inputs = tuple(gone.get(value, value) for value in each.inputs)
     outputs = tuple(gone.get(value, value) for value in network.outputs)
     return Network(kept, network.inputs, outputs)
 
 
-def _size_of(node: Node) -> int:
+def _size_of(node: NetworkNode) -> int:
     scale: Any = node.layer
     size: int = scale.weight.size
     return size
@@ -79,11 +79,11 @@ def _without_cuts(network: Network, floors: dict[str, dict[int, int]]) -> Networ
     floors: of nodes with pooling, the sides (by axis) that rounding down gives, where it matters
     """
     readers = network.readers_of()
-    gone: dict[Value, Value] = {}
+    gone: dict[NetworkValue, NetworkValue] = {}
     names = {each.name for each in network.nodes} | set(network.inputs)
     for each in network.nodes:
-        wanted, last = dict(floors.get(each.name, {})), Value(each.name)
-        cuts: list[Node] = []
+        wanted, last = dict(floors.get(each.name, {})), NetworkValue(each.name)
+        cuts: list[NetworkNode] = []
         while wanted and last not in network.outputs and len(readers.get(last, [])) == 1:
             [reader] = readers[last]
             layer: Any = reader.layer
@@ -94,24 +94,24 @@ def _without_cuts(network: Network, floors: dict[str, dict[int, int]]) -> Networ
             ):
                 break
             cuts.append(reader)
-            last = Value(reader.name)
+            last = NetworkValue(reader.name)
         else:
             if cuts and not wanted:
                 pooling: Any = each.layer
                 pooling.floor()
-                gone |= {Value(cut.name): Value(each.name) for cut in cuts}
-    kept = [each for each in network.nodes if Value(each.name) not in gone]
+                gone |= {NetworkValue(cut.name): NetworkValue(each.name) for cut in cuts}
+    kept = [each for each in network.nodes if NetworkValue(each.name) not in gone]
     renamed = {
         each.name: plain
         for each in kept
         if each.name in floors
-        and Value(each.name) in gone.values()
+        and NetworkValue(each.name) in gone.values()
         and (plain := each.name.removesuffix("_ceil")) not in names
     }
 
-    def now(value: Value) -> Value:
+    def now(value: NetworkValue) -> NetworkValue:
         found = gone.get(value, value)
-        return Value(renamed.get(found.name, found.name), found.entry)
+        return NetworkValue(renamed.get(found.name, found.name), found.entry)
 
     for each in kept:
         each.name = renamed.get(each.name, each.name)
@@ -127,7 +127,7 @@ def _with_log_softmax(network: Network) -> Network:
         before = by_name.get(each.inputs[0].name) if type(each.layer) is Log else None
         if before is None or type(before.layer) is not SoftMax or before.layer.axis is not None:
             continue
-        value = Value(before.name)
+        value = NetworkValue(before.name)
         if len(readers[value]) == 1 and value not in network.outputs:
             each.layer, each.inputs = LogSoftMax(), before.inputs
             gone.add(before.name)

@@ -190,7 +190,7 @@ def read_log(r: Reading) -> list[Flow]:
     return r.chain(*layers, shape=r.shape)
 
 
-def read_dropout(r: Reading) -> list[Flow]:
+def read_dropout_layer(r: Reading) -> list[Flow]:
     r.needs(1, 1)
     p = r.param("dropout_param").dropout_ratio
     if not 0 <= p < 1:
@@ -299,7 +299,7 @@ OPERATORS = [
     ),
     Operator("Exp", read_exp, {Exp: _named("Exp")}),
     Operator("Log", read_log, {Log: _named("Log")}),
-    Operator("Dropout", read_dropout, {Dropout: write_dropout}),
+    Operator("Dropout", read_dropout_layer, {Dropout: write_dropout}),
     Operator(
         "Eltwise",
         read_eltwise,

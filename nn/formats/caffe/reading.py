@@ -20,7 +20,7 @@ from tapegrad.nn.core.places import copy_of_view
 from tapegrad.nn.formats.caffe.blobs import array_of_blob, shape_of_blob
 from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsupportedError
-from tapegrad.nn.formats.common.network import Node, Value, unused_name
+from tapegrad.nn.formats.common.network import NetworkNode, NetworkValue, unused_name
 from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Flow", "LayerText", "Lengths", "Reading", "Session", "made"]
@@ -45,7 +45,7 @@ class LayerText:
 class Flow:
     """A blob that flows: the value in the network, and its shape."""
 
-    def __init__(self, value: Value, shape: Lengths = None) -> None:
+    def __init__(self, value: NetworkValue, shape: Lengths = None) -> None:
         self.value, self.shape = value, shape
 
 
@@ -57,7 +57,7 @@ class Session:
         self.fresh = fresh  # how many bytes of weights may be made that no file has
         self.limit = fresh
         self.has_weights = has_weights
-        self.nodes: list[Node] = []
+        self.nodes: list[NetworkNode] = []
         self.names: set[str] = set()
         self.shared: dict[str, Parameter] = {}
         self.floors: dict[str, dict[int, int]] = {}  # of pooling: sides that rounding down gives
@@ -227,8 +227,8 @@ class Reading:
         table = reads is not None
         inputs = [flow.value for flow in (self.bottoms[:1] if reads is None else reads)]
         name = unused_name(self.name, self.session.names)
-        self.session.nodes.append(Node(name, layer, tuple(inputs), table, self.path))
-        return Flow(Value(name), shape)
+        self.session.nodes.append(NetworkNode(name, layer, tuple(inputs), table, self.path))
+        return Flow(NetworkValue(name), shape)
 
     def chain(self, *layers: Any, shape: Lengths) -> list[Flow]:
         """Nodes one after the other; the last has the layer's name, and `shape` comes out."""
@@ -237,8 +237,8 @@ class Reading:
             last = number == len(layers)
             wanted = self.name if last else f"{self.name}_{type(layer).__name__.lower()}"
             name = unused_name(wanted, self.session.names)
-            self.session.nodes.append(Node(name, layer, (flow.value,), False, self.path))
-            flow = Flow(Value(name), shape)
+            self.session.nodes.append(NetworkNode(name, layer, (flow.value,), False, self.path))
+            flow = Flow(NetworkValue(name), shape)
         return [Flow(flow.value, shape)]
 
 

@@ -8,7 +8,7 @@ from tapegrad.nn.formats.caffe.fields import SCHEMA
 from tapegrad.nn.formats.caffe.table import TABLE
 from tapegrad.nn.formats.caffe.writing import Output, Writing
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.network import Network, Node, Value, unused_name
+from tapegrad.nn.formats.common.network import Network, NetworkNode, NetworkValue, unused_name
 from tapegrad.nn.formats.common.taking_apart import network_of
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.lookup import LookupTable
@@ -33,16 +33,16 @@ def net_of(module: Module, inputs: Any, *, v2: bool) -> Record:
     network.nodes = _needed(network)
     out = Output(network, v2)
     net = SCHEMA.new("NetParameter", name=module.getName() if module.hasName() else "tapegrad")
-    tops: dict[Value, str] = {}
+    tops: dict[NetworkValue, str] = {}
     for name in network.inputs:
-        tops[Value(name)] = name
+        tops[NetworkValue(name)] = name
     _put_inputs(out, net)
     for node in network.nodes:
         _, write = TABLE.writer(node.layer, f"model{node.place}")
         writing = Writing(out, node, [tops[value] for value in node.inputs])
         made = write(writing, node.layer)
-        tops[Value(node.name)] = made[0]
-        tops |= {Value(node.name, i): top for i, top in enumerate(made)}
+        tops[NetworkValue(node.name)] = made[0]
+        tops |= {NetworkValue(node.name, i): top for i, top in enumerate(made)}
     _put_outputs(out, tops)
     if v2:
         net.layer = out.layers
@@ -62,7 +62,7 @@ def _first_shape(network: Network) -> tuple[int, ...] | None:
     """A shape of the only input, where the first layer says all of it."""
     if len(network.inputs) != 1:
         return None
-    readers = network.readers_of().get(Value(network.inputs[0]), [])
+    readers = network.readers_of().get(NetworkValue(network.inputs[0]), [])
     for node in readers:
         if type(node.layer) is Linear:
             layer: Any = node.layer
@@ -72,10 +72,10 @@ def _first_shape(network: Network) -> tuple[int, ...] | None:
     return None
 
 
-def _needed(network: Network) -> list[Node]:
+def _needed(network: Network) -> list[NetworkNode]:
     """The nodes on which the outputs depend: a blob that nothing reads would be an output."""
     needed = {value.name for value in network.outputs}
-    kept: list[Node] = []
+    kept: list[NetworkNode] = []
     for node in reversed(network.nodes):
         if node.name in needed:
             kept.append(node)
@@ -88,7 +88,7 @@ def _put_inputs(out: Output, net: Record) -> None:
     read = {value.name for node in network.nodes for value in node.inputs}
     read |= {value.name for value in network.outputs}
     for name in network.inputs:
-        kind = network.type_of(Value(name))
+        kind = network.type_of(NetworkValue(name))
         shape = None if kind is None else SCHEMA.new("BlobShape", dim=list(kind.shape))
         if out.v2:
             if shape is None:
@@ -103,7 +103,7 @@ def _put_inputs(out: Output, net: Record) -> None:
             out.put("Silence", unused_name(f"{name}_unused", out.names), [name], [], "the input")
 
 
-def _put_outputs(out: Output, tops: dict[Value, str]) -> None:
+def _put_outputs(out: Output, tops: dict[NetworkValue, str]) -> None:
     """A Split for each output where something else reads it, or where their order is another."""
     outputs = [tops[value] for value in out.network.outputs]
     read = {bottom for layer in out.layers for bottom in layer.bottom}

@@ -182,7 +182,7 @@ def _count(lengths: tuple[int | None, ...]) -> int | None:
     return math.prod(known) if len(known) == len(lengths) else None
 
 
-def read_reshape(r: Reading) -> list[Flow]:
+def read_reshape_layer(r: Reading) -> list[Flow]:
     p = r.param("reshape_param")
     r.needs(1, 1)
     dims = [int(n) for n in p.shape.dim]
@@ -368,7 +368,7 @@ OPERATORS = [
     Operator("Silence", read_silence, note="left out"),
     Operator("Flatten", read_flatten),
     Operator(
-        "Reshape", read_reshape,
+        "Reshape", read_reshape_layer,
         dict.fromkeys((View, Reshape, Flatten, InferReshape, Squeeze, Unsqueeze, Collapse),
                       write_reshaping),
         note="what keeps the batch; to one row for each sample: Flatten",

@@ -11,10 +11,10 @@ from tapegrad import devices
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.formats.caffe.fields import PARAMETERS, SCHEMA, V1_TYPES
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.network import Value, unused_name
+from tapegrad.nn.formats.common.network import NetworkValue, unused_name
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.common.network import ArrayType, Network, Node
+    from tapegrad.nn.formats.common.network import ArrayType, Network, NetworkNode
     from tapegrad.nn.formats.common.protobuf import Record
 
 __all__ = ["Output", "Writing"]
@@ -94,7 +94,7 @@ def blob_of(values: Any) -> Record:
 class Writing:
     """One node that is being written, with the names of the blobs that it reads."""
 
-    def __init__(self, out: Output, node: Node, bottoms: Sequence[str]) -> None:
+    def __init__(self, out: Output, node: NetworkNode, bottoms: Sequence[str]) -> None:
         self.out, self.node, self.bottoms = out, node, list(bottoms)
         self.name, self.layer = node.name, node.layer
 
@@ -109,7 +109,7 @@ class Writing:
 
     def output_type(self) -> ArrayType | None:
         """Shape and dtype of what the layer returns, where an example was run."""
-        return self.out.network.type_of(Value(self.name))
+        return self.out.network.type_of(NetworkValue(self.name))
 
     def ndim(self) -> int | None:
         """How many axes the first input has, with the batch, where that is known."""

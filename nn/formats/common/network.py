@@ -28,12 +28,12 @@ from tapegrad.nn.layers.activation import Identity
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module
 
-__all__ = ["ArrayType", "Network", "Node", "Value", "module_of"]
+__all__ = ["ArrayType", "Network", "NetworkNode", "NetworkValue", "module_of"]
 
 
-class Value(NamedTuple):
-    """What a node returns: `Value("conv1")`; of a layer that returns a table, one entry of it:
-    `Value("slice", 1)`.  `name` may also be that of an input of the network.
+class NetworkValue(NamedTuple):
+    """What a node returns: `NetworkValue("conv1")`; of a table that a layer returns, one entry:
+    `NetworkValue("slice", 1)`.  `name` may also be that of an input of the network.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ArrayType(NamedTuple):
 
 
 @dataclass
-class Node:
+class NetworkNode:
     """A leaf layer in a network: a module without a graph inside.
 
     name:   unique in the network, its inputs included
@@ -64,7 +64,7 @@ class Node:
 
     name: str
     layer: Module
-    inputs: tuple[Value, ...]
+    inputs: tuple[NetworkValue, ...]
     table: bool = False
     place: str = ""
 
@@ -78,36 +78,36 @@ class Network:
     """Named layers with edges, in an order in which they can run.
 
     inputs:  names, no two alike; the module takes one array, or a list of as many arrays
-    outputs: what the module returns: one Value, or a list of several
-    types:   shape and dtype of each Value and of each input, where an example was run; else empty
+    outputs: what the module returns: one NetworkValue, or a list of several
+    types:   shape and dtype of each value and each input, where an example was run; else empty
     """
 
-    nodes: list[Node]
+    nodes: list[NetworkNode]
     inputs: tuple[str, ...]
-    outputs: tuple[Value, ...]
-    types: dict[Value, ArrayType] = field(default_factory=dict)
+    outputs: tuple[NetworkValue, ...]
+    types: dict[NetworkValue, ArrayType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inputs = tuple(self.inputs)
         self.outputs = tuple(self.outputs)
 
-    def type_of(self, value: Value) -> ArrayType | None:
+    def type_of(self, value: NetworkValue) -> ArrayType | None:
         """Shape and dtype of a value; None where no example was run."""
         return self.types.get(value)
 
-    def readers_of(self) -> dict[Value, list[Node]]:
+    def readers_of(self) -> dict[NetworkValue, list[NetworkNode]]:
         """For each value, the nodes that read it, in their order."""
-        found: dict[Value, list[Node]] = {}
+        found: dict[NetworkValue, list[NetworkNode]] = {}
         for each in self.nodes:
             for value in dict.fromkeys(each.inputs):
                 found.setdefault(value, []).append(each)
         return found
 
-    def by_name(self) -> dict[str, Node]:
+    def by_name(self) -> dict[str, NetworkNode]:
         """The nodes by their names."""
         return {each.name: each for each in self.nodes}
 
-    def sorted(self) -> list[Node]:
+    def sorted(self) -> list[NetworkNode]:
         """The nodes, each behind those that it reads; in their own order where that is possible.
 
         Raises FormatError for two nodes (or a node and an input) of one name, for a value that
@@ -132,7 +132,7 @@ class Network:
         ready = deque(i for i, each in enumerate(self.nodes) if not waits[each.name])
         if all(_comes_after(each, seen) for each, seen in _with_those_before(self)):
             return list(self.nodes)
-        order: list[Node] = []
+        order: list[NetworkNode] = []
         while ready:
             each = self.nodes[ready.popleft()]
             order.append(each)
@@ -147,14 +147,14 @@ class Network:
         return order
 
 
-def _with_those_before(network: Network) -> Iterable[tuple[Node, set[str]]]:
+def _with_those_before(network: Network) -> Iterable[tuple[NetworkNode, set[str]]]:
     seen = set(network.inputs)
     for each in network.nodes:
         yield each, seen
         seen.add(each.name)
 
 
-def _comes_after(each: Node, seen: set[str]) -> bool:
+def _comes_after(each: NetworkNode, seen: set[str]) -> bool:
     return all(value.name in seen for value in each.inputs)
 
 
@@ -176,9 +176,9 @@ def module_of(network: Network) -> Module:
     made: dict[str, GraphNode] = {}
     for name in network.inputs:
         made[name] = node(Identity().setName(name))
-    split: dict[Value, GraphNode] = {}
+    split: dict[NetworkValue, GraphNode] = {}
 
-    def graph_node(value: Value) -> GraphNode:
+    def graph_node(value: NetworkValue) -> GraphNode:
         if value.entry is None:
             return made[value.name]
         if value not in split:
@@ -195,15 +195,15 @@ def module_of(network: Network) -> Module:
     )
 
 
-def _is_chain(nodes: Sequence[Node], network: Network) -> bool:
+def _is_chain(nodes: Sequence[NetworkNode], network: Network) -> bool:
     """Whether each node reads only what the one before it returns, and the output is the last's."""
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         return False
-    last = Value(network.inputs[0])
+    last = NetworkValue(network.inputs[0])
     for each in nodes:
         if each.inputs != (last,) or each.table:
             return False
-        last = Value(each.name)
+        last = NetworkValue(each.name)
     return network.outputs == (last,)
 
 

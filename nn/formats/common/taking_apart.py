@@ -42,8 +42,8 @@ from tapegrad.nn.core.timing import TIME
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.network import (
     Network,
-    Node,
-    Value,
+    NetworkNode,
+    NetworkValue,
     type_of_array,
     unused_name,
 )
@@ -73,7 +73,7 @@ NESTED = "tables of arrays; nested ones can be flattened by FlattenTable"
 class Wire:
     """A value that flows, and its array or table where an example is run."""
 
-    def __init__(self, value: Value, data: Any = None) -> None:
+    def __init__(self, value: NetworkValue, data: Any = None) -> None:
         self.value, self.data = value, data
 
 
@@ -135,12 +135,12 @@ class _Taker:
 
     def __init__(self, root: Module, leaves: Sequence[type]) -> None:
         self.root, self.leaves = root, tuple(leaves)
-        self.nodes: list[Node] = []
-        self.types: dict[Value, Any] = {}
+        self.nodes: list[NetworkNode] = []
+        self.types: dict[NetworkValue, Any] = {}
         self.names = {m.getName() for m in root.listModules() if m.hasName()}
         self.taken: set[str] = set()
         self.counts: dict[str, int] = {}
-        self.inputs: dict[Value, str] = {}
+        self.inputs: dict[NetworkValue, str] = {}
         self.runs = False
 
     def network(self, example: Any) -> Network:
@@ -152,7 +152,7 @@ class _Taker:
             if isinstance(wire, list):
                 raise UnsupportedError(NESTED, "a nested table as output")
         used = self._used_inputs([w for w in wires if isinstance(w, Wire)])
-        renamed = {value: Value(name) for value, name in used.items()}
+        renamed = {value: NetworkValue(name) for value, name in used.items()}
         for each in self.nodes:
             each.inputs = tuple(renamed.get(value, value) for value in each.inputs)
         outputs = tuple(renamed.get(w.value, w.value) for w in wires if isinstance(w, Wire))
@@ -162,12 +162,12 @@ class _Taker:
     def _start(self, example: Any) -> Flow:
         count = self.root.nInputs if isinstance(self.root, gModule) else 1
         if isinstance(example, list):
-            return [self._input(Value("", i), part) for i, part in enumerate(example)]
+            return [self._input(NetworkValue("", i), part) for i, part in enumerate(example)]
         if count > 1 and example is None:
-            return [self._input(Value("", i), None) for i in range(count)]
-        return self._input(Value(""), example)
+            return [self._input(NetworkValue("", i), None) for i in range(count)]
+        return self._input(NetworkValue(""), example)
 
-    def _input(self, value: Value, data: Any) -> Flow:
+    def _input(self, value: NetworkValue, data: Any) -> Flow:
         if isinstance(data, list):
             raise UnsupportedError(NESTED, "a nested table as input")
         self.inputs[value] = ""
@@ -175,21 +175,25 @@ class _Taker:
             self.types[value] = type_of_array(data)
         return Wire(value, data)
 
-    def name_input(self, value: Value, name: str) -> None:
+    def name_input(self, value: NetworkValue, name: str) -> None:
         """Call an input of the network as the first layer that takes it is called."""
         if value.name == "":
             self.inputs[value] = self.inputs.get(value) or name
 
-    def _used_inputs(self, outputs: list[Wire]) -> dict[Value, str]:
+    def _used_inputs(self, outputs: list[Wire]) -> dict[NetworkValue, str]:
         """The inputs of the network, with names: those of `_start`, or entries of its table."""
         read = [value for each in self.nodes for value in each.inputs if value.name == ""]
         read += [wire.value for wire in outputs if wire.value.name == ""]
         found = dict(self.inputs)
-        if (entries := sorted({v for v in read if v.entry is not None})) and Value("") in found:
-            if Value("") in read:
+        if (entries := sorted({v for v in read if v.entry is not None})) and NetworkValue(
+            ""
+        ) in found:
+            if NetworkValue("") in read:
                 raise UnsupportedError(UNKNOWN_TABLE, "an input that is an array and a table")
             last = max(v.entry or 0 for v in entries)
-            found = {Value("", i): found.get(Value("", i), "") for i in range(last + 1)}
+            found = {
+                NetworkValue("", i): found.get(NetworkValue("", i), "") for i in range(last + 1)
+            }
         for number, value in enumerate(found):
             wanted = self.inputs.get(value) or ("data" if len(found) == 1 else f"data{number}")
             found[value] = unused_name(wanted, self.taken)
@@ -218,16 +222,16 @@ class _Taker:
             raise self.refusal(NESTED, module, place)
         name = unused_name(name or self._name(module), self.taken)
         inputs = tuple(wire.value for wire in wires if isinstance(wire, Wire))
-        self.nodes.append(Node(name, module, inputs, isinstance(flow, list), place))
+        self.nodes.append(NetworkNode(name, module, inputs, isinstance(flow, list), place))
         if not self.runs:
-            return Wire(Value(name))
+            return Wire(NetworkValue(name))
         try:
             result = module(_data_of(flow))
         except ShapeError as error:
             raise UnsupportedError(f"an example that fits: {error}", path=_path(place)) from None
-        return self._wires(Value(name), result, module, place)
+        return self._wires(NetworkValue(name), result, module, place)
 
-    def _wires(self, value: Value, result: Any, module: Any, place: str) -> Flow:
+    def _wires(self, value: NetworkValue, result: Any, module: Any, place: str) -> Flow:
         if not isinstance(result, (list, tuple)):
             self.types[value] = type_of_array(result)
             return Wire(value, result)
@@ -235,7 +239,7 @@ class _Taker:
         for i, part in enumerate(result):
             if isinstance(part, (list, tuple)):
                 raise self.refusal(NESTED, module, place)
-            wires.append(self._wires(Value(value.name, i), part, module, place))
+            wires.append(self._wires(NetworkValue(value.name, i), part, module, place))
         return wires
 
     def _name(self, module: Any) -> str:
@@ -264,7 +268,7 @@ class _Taker:
             return flow[index]
         if flow.value.entry is not None:
             raise UnsupportedError(NESTED, f"an entry of {flow.value}")
-        return Wire(Value(flow.value.name, index))
+        return Wire(NetworkValue(flow.value.name, index))
 
     def known(self, flow: Flow, module: Any, place: str) -> list[Flow]:
         """A table whose length is known."""

@@ -36,8 +36,8 @@ from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxModel, ValueInfo
 from tapegrad.nn.formats.onnx.out_modules import MODULES, ModuleCall
 from tapegrad.nn.formats.onnx.recording import (
     CallRecord,
-    Entry,
     ModuleSpan,
+    RecordedNode,
     Slot,
     evaluating,
     record,
@@ -180,7 +180,9 @@ class _GraphWriter:
         self.inputs: list[ValueInfo] = []
         self.parameters: dict[int, str] = {}
         self.arrays: dict[int, GraphValue] = {}  # id of a parameter's array -> its GraphValue
-        self.views: dict[int, tuple[Entry, int]] = {}  # slot -> (entry that made it, its base)
+        self.views: dict[
+            int, tuple[RecordedNode, int]
+        ] = {}  # slot -> (entry that made it, its base)
         self.stale: set[int] = set()
         for other, size in zip(records[1:], sizes[1:], strict=True):
             self._compare(other, size, sizes[0])
@@ -404,7 +406,7 @@ class _GraphWriter:
             for slot in results:
                 self.views[slot.number] = entry, entry.operands[0].number
 
-    def _written_into(self, number: int, entry: Entry) -> None:
+    def _written_into(self, number: int, entry: RecordedNode) -> None:
         """Note that the views of an array must be taken again.  Refuses a write into a view."""
         if number in self.views:
             raise UnsupportedError(

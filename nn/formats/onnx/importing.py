@@ -308,7 +308,7 @@ class _Reading:
     def as_layers(self) -> Module | None:
         """The graph as layers, None if a node is none."""
         shapes = shapes_of(self._now(), {**self.arrays, **self.known})
-        made: list[network.Node] = []
+        made: list[network.NetworkNode] = []
         names: dict[str, str] = {name: name for name in self.inputs}
         taken = set(self.inputs)
         for node in self.nodes:
@@ -325,15 +325,15 @@ class _Reading:
             name = _free(_layer_name(node, self.learned), taken)
             taken.add(name)
             names[node.outputs[0]] = name
-            inputs = tuple(network.Value(names[n]) for n in data)
-            made.append(network.Node(name, layer.setName(name), inputs, table=table))
+            inputs = tuple(network.NetworkValue(names[n]) for n in data)
+            made.append(network.NetworkNode(name, layer.setName(name), inputs, table=table))
         outputs = [info.name for info in self.graph.outputs]
         types = {i.dtype.kind for i in self.graph.inputs if i.name in self.inputs and i.dtype}
         if types != {"f"}:  # layers compute with floating point numbers
             return None
         if not made or any(name not in names for name in outputs) or not self.inputs:
             return None
-        values = tuple(network.Value(names[name]) for name in outputs)
+        values = tuple(network.NetworkValue(names[name]) for name in outputs)
         return network.module_of(network.Network(made, tuple(self.inputs), values))
 
     def _now(self) -> NodeGraph:

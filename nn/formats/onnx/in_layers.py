@@ -129,13 +129,13 @@ class LayerNode:
 
 LINEAR = "x Wᵀ + b"  # what the reader joins of several nodes; no operator of ONNX
 
-Entry: TypeAlias = Callable[[LayerNode], "Module | None"]
-WITH_WEIGHTS: dict[str, Entry] = {}
-PLAIN: dict[str, Entry] = {}
+RecordedNode: TypeAlias = Callable[[LayerNode], "Module | None"]
+WITH_WEIGHTS: dict[str, RecordedNode] = {}
+PLAIN: dict[str, RecordedNode] = {}
 
 
-def _entry(table: dict[str, Entry], *names: str) -> Callable[[Entry], Entry]:
-    def enter(function: Entry) -> Entry:
+def _entry(table: dict[str, RecordedNode], *names: str) -> Callable[[RecordedNode], RecordedNode]:
+    def enter(function: RecordedNode) -> RecordedNode:
         table.update(dict.fromkeys(names, function))
         return function
 
@@ -310,7 +310,7 @@ SIMPLE: dict[str, Callable[[], Module]] = {
 }  # fmt: skip
 
 
-def _simple(make: Callable[[], Module]) -> Entry:
+def _simple(make: Callable[[], Module]) -> RecordedNode:
     return lambda n: make() if len(n.node.outputs) == 1 else None
 
 
@@ -431,7 +431,7 @@ TABLES: dict[str, Callable[[], Module]] = {
 }  # fmt: skip
 
 
-def _table(make: Callable[[], Module]) -> Entry:
+def _table(make: Callable[[], Module]) -> RecordedNode:
     def entry(n: LayerNode) -> Module | None:
         shapes = [n.shapes.get(name) for name in n.node.inputs]
         first = shapes[0]

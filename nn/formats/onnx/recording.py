@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     from tapegrad.autograd.core.declaration import Primitive
 
-__all__ = ["Entry", "Outside", "CallRecord", "Slot", "ModuleSpan", "evaluating", "record"]
+__all__ = [
+    "RecordedNode",
+    "OutsideArray",
+    "CallRecord",
+    "Slot",
+    "ModuleSpan",
+    "evaluating",
+    "record",
+]
 
 READS = (
     "{where}: the call {action} while it is recorded. What Python decides by a value "
@@ -42,7 +50,7 @@ class Slot:
     number: int
 
 
-class Outside(NamedTuple):
+class OutsideArray(NamedTuple):
     """An array that no call made and no input holds."""
 
     array: np.ndarray[Any, Any]
@@ -51,7 +59,7 @@ class Outside(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecordedNode:
     """One call: its operands are slots, numbers, None, and lists of these."""
 
     primitive: Primitive
@@ -87,8 +95,8 @@ class CallRecord(Observer):
 
     names: dict[int, str] = field(default_factory=dict)
     parameters: dict[int, str] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    outside: dict[int, Outside] = field(default_factory=dict)
+    entries: list[RecordedNode] = field(default_factory=list)
+    outside: dict[int, OutsideArray] = field(default_factory=dict)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     dtypes: list[np.dtype[Any]] = field(default_factory=list)
     result: Any = None
@@ -118,7 +126,7 @@ class CallRecord(Observer):
         name = self.parameters.get(id(value), "")
         if not name and (attribute := name_in_module(value)):
             name = f"{running_module_path()}.{attribute}"
-        self.outside[slot.number] = Outside(devices.to_numpy(value), name, where)
+        self.outside[slot.number] = OutsideArray(devices.to_numpy(value), name, where)
         return slot
 
     def call(
@@ -137,7 +145,7 @@ class CallRecord(Observer):
         )
         frame = current_frame()
         owner = self.names.get(id(frame.module), "") if frame is not None else ""
-        self.entries.append(Entry(primitive, noted, dict(settings), slots, where, owner))
+        self.entries.append(RecordedNode(primitive, noted, dict(settings), slots, where, owner))
 
     def refuse(self, action: str) -> None:
         """Raise, since the call reads a value (see `Observer`)."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, UnsafeError, UnsupportedError
-from tapegrad.nn.formats.common.network import Network, Value
+from tapegrad.nn.formats.common.network import Network, NetworkValue
 from tapegrad.nn.formats.tensorflow.operators import CALLS, IMAGES, TABLE
 from tapegrad.nn.formats.tensorflow.reading import Dead, GraphSession, NodeReading
 from tapegrad.nn.formats.tensorflow.values import (
@@ -184,7 +184,7 @@ def network_of_graph(
     return Network(needed_nodes, tuple(dict.fromkeys(names)), tuple(f.value for f in flows))
 
 
-def _needed_nodes(session: GraphSession, outputs: list[Value]) -> list[Any]:
+def _needed_nodes(session: GraphSession, outputs: list[NetworkValue]) -> list[Any]:
     found: set[str] = set()
     waiting = [value.name for value in outputs]
     while waiting:
@@ -231,7 +231,7 @@ def _input(
         elif not order:
             order = same_order(len(dims))
     session.names.add(name)
-    return Computed(Value(name), dims, order)
+    return Computed(NetworkValue(name), dims, order)
 
 
 def _shape_of(node: Record) -> Sequence[int] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.core.axes import axis_of
-from tapegrad.nn.formats.common.network import Value
+from tapegrad.nn.formats.common.network import NetworkValue
 from tapegrad.nn.formats.tensorflow.image_layers import IMAGE_WRITERS
 from tapegrad.nn.formats.tensorflow.pointwise_layers import (
     KEEP_COLUMNS,
@@ -134,7 +134,7 @@ def _only_linear_reads(w: LayerWriting, name: str) -> bool:
     readers = network.readers_of()
     waiting = [name]
     while waiting:
-        value = Value(waiting.pop())
+        value = NetworkValue(waiting.pop())
         if value in network.outputs:
             return False
         for node in readers.get(value, ()):

@@ -19,7 +19,7 @@ from tapegrad.nn.formats.common.errors import (
     Limits,
     UnsupportedError,
 )
-from tapegrad.nn.formats.common.network import Node, Value, unused_name
+from tapegrad.nn.formats.common.network import NetworkNode, NetworkValue, unused_name
 from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor, forget, type_of_number
 from tapegrad.nn.formats.tensorflow.values import (
     CHANNELS_FIRST,
@@ -79,24 +79,32 @@ class GraphSession:
     ours: bool
     big: bool
     budget: int
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[NetworkNode] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    by_name: dict[str, Node] = field(default_factory=dict)
-    reordered: dict[tuple[Value, tuple[int, ...], bool], Computed] = field(default_factory=dict)
+    by_name: dict[str, NetworkNode] = field(default_factory=dict)
+    reordered: dict[tuple[NetworkValue, tuple[int, ...], bool], Computed] = field(
+        default_factory=dict
+    )
     parameters: dict[tuple[int, str], tuple[Array, Any]] = field(default_factory=dict)
     images: bool = False  # whether any node has images as N, H, W, C
     functions: frozenset[str] = frozenset()
 
     def emit(
-        self, name: str, layer: Any, reads: Sequence[Value], place: str, *, table: bool = False
-    ) -> Value:
+        self,
+        name: str,
+        layer: Any,
+        reads: Sequence[NetworkValue],
+        place: str,
+        *,
+        table: bool = False,
+    ) -> NetworkValue:
         """A node of the network; returns its value.  Raises LimitError for too many."""
-        node = Node(unused_name(name, self.names), layer, tuple(reads), table, place)
+        node = NetworkNode(unused_name(name, self.names), layer, tuple(reads), table, place)
         if len(self.nodes) >= self.limits.max_nodes:
             raise LimitError(f"at most {self.limits.max_nodes} layers", file=self.file, path=place)
         self.nodes.append(node)
         self.by_name[node.name] = node
-        return Value(node.name)
+        return NetworkValue(node.name)
 
     def graph_order(self, flow: Computed, place: str) -> Computed:
         """The same value with its axes as the graph has them."""

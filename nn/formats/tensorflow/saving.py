@@ -12,7 +12,7 @@ from tapegrad.autograd import default_dtype
 from tapegrad.nn.core import places
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.network import Value
+from tapegrad.nn.formats.common.network import NetworkValue
 from tapegrad.nn.formats.common.taking_apart import network_of
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.operators import TABLE
@@ -20,7 +20,7 @@ from tapegrad.nn.formats.tensorflow.tensors import DTYPES
 from tapegrad.nn.formats.tensorflow.writing import Edge, LayerWriting, Pen
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.common.network import Node
+    from tapegrad.nn.formats.common.network import NetworkNode
     from tapegrad.nn.formats.common.protobuf import Record
     from tapegrad.nn.module import Module
 
@@ -122,7 +122,7 @@ def _reserve(pen: Pen, names: list[str]) -> None:
 
 
 def _write_input(pen: Pen, name: str, own: str) -> None:
-    value = Value(own)
+    value = NetworkValue(own)
     kind = pen.network.types[value]
     lengths = pen.in_graph([-1, *kind.shape[1:]])
     dims = [SCHEMA.new("Dim", size=n) for n in lengths]
@@ -132,7 +132,7 @@ def _write_input(pen: Pen, name: str, own: str) -> None:
     pen.wires[value] = Edge(name)
 
 
-def _write_node(pen: Pen, node: Node) -> None:
+def _write_node(pen: Pen, node: NetworkNode) -> None:
     _, write = TABLE.writer(node.layer, f"model{node.place}")
     writing = LayerWriting(pen, node)
     write(writing, node.layer)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapegrad.nn.formats.common.network import Value
+    from tapegrad.nn.formats.common.network import NetworkValue
 
 __all__ = ["CHANNELS_FIRST", "Blocks", "Const", "Dim", "Computed", "Sizes", "Unknown", "same_order"]
 
@@ -59,7 +59,7 @@ class Computed:
             axis, while ours are in our order and not yet joined
     """
 
-    value: Value
+    value: NetworkValue
     shape: tuple[Dim, ...] | None
     order: tuple[int, ...] = ()
     sole: bool = True

@@ -15,7 +15,13 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.common.network import ArrayType, Network, Node, Value, unused_name
+from tapegrad.nn.formats.common.network import (
+    ArrayType,
+    Network,
+    NetworkNode,
+    NetworkValue,
+    unused_name,
+)
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 from tapegrad.nn.formats.tensorflow.tensors import DTYPES, tensor_of_array
 from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST, same_order
@@ -53,7 +59,7 @@ class Pen:
     batch: int | None  # None: any
     nodes: list[Record] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    wires: dict[Value, Edge] = field(default_factory=dict)
+    wires: dict[NetworkValue, Edge] = field(default_factory=dict)
     constants: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
 
     def order(self, ndim: int) -> tuple[int, ...]:
@@ -83,7 +89,7 @@ class Pen:
 class LayerWriting:
     """One layer that is written."""
 
-    def __init__(self, pen: Pen, node: Node) -> None:
+    def __init__(self, pen: Pen, node: NetworkNode) -> None:
         self.pen, self.at, self.name = pen, node, node.name
         self.types = [pen.network.type_of(value) for value in node.inputs]
         self.path = f"model{node.place}"
@@ -104,7 +110,7 @@ class LayerWriting:
 
     def result(self) -> ArrayType:
         """Shape and type of what the layer returns."""
-        found = self.pen.network.type_of(Value(self.at.name))
+        found = self.pen.network.type_of(NetworkValue(self.at.name))
         if found is None:
             raise self.refusal(NO_EXAMPLE, "a table, or no example")
         return found
@@ -177,7 +183,7 @@ class LayerWriting:
 
     def give(self, ref: str, columns: Array | None = None) -> None:
         """The result, with axes as the graph has those of such arrays; columns: as in Edge."""
-        self.pen.wires[Value(self.at.name)] = Edge(ref, columns)
+        self.pen.wires[NetworkValue(self.at.name)] = Edge(ref, columns)
 
     def turned(self, ref: str, order: Sequence[int], suffix: str = "") -> str:
         """A value whose axis order[i] is our axis i, with its axes as the graph has them."""

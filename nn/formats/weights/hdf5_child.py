@@ -27,7 +27,7 @@ DEPTH = 64
 KINDS = "fiub"
 
 
-class RefusedError(Exception):
+class RefusedFileError(Exception):
     """The file has what is not read: the kind of the error, and what was found."""
 
 
@@ -61,46 +61,50 @@ def datasets(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
         name, item, depth = stack.pop()
         count += 1
         if count > MOST or depth > DEPTH:
-            raise RefusedError("limit", f"more than {MOST} objects, or {DEPTH} groups in groups")
+            raise RefusedFileError(
+                "limit", f"more than {MOST} objects, or {DEPTH} groups in groups"
+            )
         if isinstance(item, h5py.Dataset):
             yield name, item
             continue
         if item.id.__hash__() in seen:
-            raise RefusedError("format", f"{name}: a group inside itself, or in two places")
+            raise RefusedFileError("format", f"{name}: a group inside itself, or in two places")
         seen.add(item.id.__hash__())
         for key in sorted(item, reverse=True):
             link = item.get(key, getlink=True)
             path = f"{name}/{key}" if name else key
             if isinstance(link, h5py.ExternalLink):
-                raise RefusedError("unsafe", f"{path}: a link to another file")
+                raise RefusedFileError("unsafe", f"{path}: a link to another file")
             if not isinstance(link, h5py.HardLink):
-                raise RefusedError("unsupported", f"{path}: a link that is none of the file's own")
+                raise RefusedFileError(
+                    "unsupported", f"{path}: a link that is none of the file's own"
+                )
             inner = item[key]
             if not isinstance(inner, (h5py.Group, h5py.Dataset)):
-                raise RefusedError("unsupported", f"{path}: a type, and no group or dataset")
+                raise RefusedFileError("unsupported", f"{path}: a type, and no group or dataset")
             stack.append((path, inner, depth + 1))
 
 
 def refuse_others(name: str, dataset: Any, h5py: Any) -> None:
     """Refuse a dataset whose entries lie elsewhere, or are no numbers."""
     if dataset.external:
-        raise RefusedError("unsafe", f"{name}: entries that lie in another file")
+        raise RefusedFileError("unsafe", f"{name}: entries that lie in another file")
     if dataset.is_virtual:
-        raise RefusedError("unsafe", f"{name}: a virtual dataset, made of others")
+        raise RefusedFileError("unsafe", f"{name}: a virtual dataset, made of others")
     kind = dataset.dtype
     if kind.kind not in KINDS or kind.itemsize > 8 or kind.subdtype is not None:
-        raise RefusedError("unsupported", f"{name}: entries of type {kind}, which is no number")
+        raise RefusedFileError("unsupported", f"{name}: entries of type {kind}, which is no number")
     if h5py.check_dtype(ref=kind) is not None or h5py.check_dtype(vlen=kind) is not None:
-        raise RefusedError("unsupported", f"{name}: references or texts")
+        raise RefusedFileError("unsupported", f"{name}: references or texts")
     if dataset.shape is None:
-        raise RefusedError("unsupported", f"{name}: a dataset without a space")
+        raise RefusedFileError("unsupported", f"{name}: a dataset without a space")
 
 
 def check_size(name: str, dataset: Any, most: int) -> int:
     """How many bytes the entries have, of at most so many."""
     size: int = math.prod(dataset.shape) * dataset.dtype.itemsize
     if size > most:
-        raise RefusedError("limit", f"{name}: more than {most} bytes")
+        raise RefusedFileError("limit", f"{name}: more than {most} bytes")
     return size
 
 
@@ -143,7 +147,7 @@ def main(arguments: list[str]) -> None:
                 say(name=name, dtype=kind, shape=list(dataset.shape))
                 write_entries(dataset, out, np)
         out.write(bytes(4))
-    except RefusedError as error:
+    except RefusedFileError as error:
         kind, text = error.args
         say(error=kind, text=text)
     except MemoryError:
