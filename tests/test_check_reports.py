@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tapegrad.autograd.check import FUNCTION_LAWS, LawError, check_vjp
-from tapegrad.autograd.check.frameworks.making import name_of
+from tapegrad.autograd.check.frameworks.making import subject_name
 from tapegrad.autograd.check.localise import diagnose
 from tapegrad.autograd.check.report import Probe, Report, certainty
 from tapegrad.autograd.check.summary import ADVICE
@@ -90,6 +90,6 @@ def test_what_to_do_is_said_of_laws_that_there_are():
 
 
 def test_the_name_of_a_lambda_is_its_source():
-    assert name_of(lambda x: np.sin(x) + 1) == "lambda x: np.sin(x) + 1"
-    assert name_of(np.sin) == "sin"
-    assert name_of(object()) == "object"
+    assert subject_name(lambda x: np.sin(x) + 1) == "lambda x: np.sin(x) + 1"
+    assert subject_name(np.sin) == "sin"
+    assert subject_name(object()) == "object"

@@ -64,9 +64,9 @@ def test_the_package_runs_as_a_module(tmp_path):
 
 def test_what_a_command_cannot_do_is_one_line_of_the_module_too(tmp_path):
     """`python -m` runs cli.py as `__main__`: the error must not be a class of that file."""
-    done = tapegrad_command("convert", "a.onnx", "b.t7", cwd=tmp_path)
+    done = tapegrad_command("convert", "a.unknown", "b.t7", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("tapegrad convert: a.onnx: the name must end in one of")
+    assert done.stderr.startswith("tapegrad convert: a.unknown: the name must end in one of")
     assert done.stderr.count("\n") == 1
 
 

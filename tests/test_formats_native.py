@@ -425,7 +425,7 @@ def test_show_ends_quietly_when_nobody_reads_on() -> None:
         (["show", str(TORCH7 / "function.bin.t7")], "bytecode"),
         (["show", "missing.t7"], "missing.t7"),
         (["convert", str(TORCH7 / "dataset.bin.t7"), "x.safetensors"], "not a module"),
-        (["convert", "a.onnx", "x.t7"], "must end in"),
+        (["convert", "a.unknown", "x.t7"], "must end in"),
     ],
 )
 def test_commands_end_in_one_message(

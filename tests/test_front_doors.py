@@ -20,6 +20,7 @@ INSIDE = {
     "Cell": "base of BigDL's recurrent cells",
     "Bidirectional": "base of SeqBLSTM and SeqBGRU",
     "Gate": "a part of LSTM",
+    "Kept": "what missing='keep' leaves of a class of BigDL that is not here",
     "Masked": "base of the layers that mask steps of zeros",
     "OnnxGraph": "nn.formats.onnx.OnnxGraph: what nn.load makes of ONNX's files",
     "Peephole": "a part of LSTM",

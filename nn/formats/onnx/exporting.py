@@ -27,6 +27,7 @@ from tapegrad.nn.formats.onnx import (
     out_reduction,
     out_selection,
     out_special,
+    out_transfer,
     out_windows,
 )
 from tapegrad.nn.formats.onnx.building import GraphBuilder, GraphValue
@@ -47,7 +48,15 @@ from tapegrad.nn.formats.onnx.tidying import tidied
 __all__ = ["OPSETS", "graph_of"]
 
 # they enter the tables
-_ = out_elementwise, out_indexing, out_reduction, out_selection, out_special, out_windows
+_ = (
+    out_elementwise,
+    out_indexing,
+    out_reduction,
+    out_selection,
+    out_special,
+    out_transfer,
+    out_windows,
+)
 
 OPSETS = range(17, 22)  # that can be written
 IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}  # of the format, in which each came

@@ -27,8 +27,12 @@ DEPTH = 64
 KINDS = "fiub"
 
 
-class RefusedFileError(Exception):
-    """The file has what is not read: the kind of the error, and what was found."""
+KINDS_OF_ERRORS = ("format", "limit", "unsafe", "unsupported")
+
+
+def cannot_read(kind: str, text: str) -> ValueError:
+    """An error for what is not read; `main` reports its kind and text."""
+    return ValueError(kind, text)
 
 
 def limit(memory: int, seconds: int) -> None:
@@ -61,50 +65,46 @@ def datasets(root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
         name, item, depth = stack.pop()
         count += 1
         if count > MOST or depth > DEPTH:
-            raise RefusedFileError(
-                "limit", f"more than {MOST} objects, or {DEPTH} groups in groups"
-            )
+            raise cannot_read("limit", f"more than {MOST} objects, or {DEPTH} groups in groups")
         if isinstance(item, h5py.Dataset):
             yield name, item
             continue
         if item.id.__hash__() in seen:
-            raise RefusedFileError("format", f"{name}: a group inside itself, or in two places")
+            raise cannot_read("format", f"{name}: a group inside itself, or in two places")
         seen.add(item.id.__hash__())
         for key in sorted(item, reverse=True):
             link = item.get(key, getlink=True)
             path = f"{name}/{key}" if name else key
             if isinstance(link, h5py.ExternalLink):
-                raise RefusedFileError("unsafe", f"{path}: a link to another file")
+                raise cannot_read("unsafe", f"{path}: a link to another file")
             if not isinstance(link, h5py.HardLink):
-                raise RefusedFileError(
-                    "unsupported", f"{path}: a link that is none of the file's own"
-                )
+                raise cannot_read("unsupported", f"{path}: a link that is none of the file's own")
             inner = item[key]
             if not isinstance(inner, (h5py.Group, h5py.Dataset)):
-                raise RefusedFileError("unsupported", f"{path}: a type, and no group or dataset")
+                raise cannot_read("unsupported", f"{path}: a type, and no group or dataset")
             stack.append((path, inner, depth + 1))
 
 
 def refuse_others(name: str, dataset: Any, h5py: Any) -> None:
     """Refuse a dataset whose entries lie elsewhere, or are no numbers."""
     if dataset.external:
-        raise RefusedFileError("unsafe", f"{name}: entries that lie in another file")
+        raise cannot_read("unsafe", f"{name}: entries that lie in another file")
     if dataset.is_virtual:
-        raise RefusedFileError("unsafe", f"{name}: a virtual dataset, made of others")
+        raise cannot_read("unsafe", f"{name}: a virtual dataset, made of others")
     kind = dataset.dtype
     if kind.kind not in KINDS or kind.itemsize > 8 or kind.subdtype is not None:
-        raise RefusedFileError("unsupported", f"{name}: entries of type {kind}, which is no number")
+        raise cannot_read("unsupported", f"{name}: entries of type {kind}, which is no number")
     if h5py.check_dtype(ref=kind) is not None or h5py.check_dtype(vlen=kind) is not None:
-        raise RefusedFileError("unsupported", f"{name}: references or texts")
+        raise cannot_read("unsupported", f"{name}: references or texts")
     if dataset.shape is None:
-        raise RefusedFileError("unsupported", f"{name}: a dataset without a space")
+        raise cannot_read("unsupported", f"{name}: a dataset without a space")
 
 
 def check_size(name: str, dataset: Any, most: int) -> int:
     """How many bytes the entries have, of at most so many."""
     size: int = math.prod(dataset.shape) * dataset.dtype.itemsize
     if size > most:
-        raise RefusedFileError("limit", f"{name}: more than {most} bytes")
+        raise cannot_read("limit", f"{name}: more than {most} bytes")
     return size
 
 
@@ -147,9 +147,11 @@ def main(arguments: list[str]) -> None:
                 say(name=name, dtype=kind, shape=list(dataset.shape))
                 write_entries(dataset, out, np)
         out.write(bytes(4))
-    except RefusedFileError as error:
-        kind, text = error.args
-        say(error=kind, text=text)
+    except ValueError as error:
+        if error.args[0] in KINDS_OF_ERRORS and len(error.args) > 1:
+            say(error=error.args[0], text=error.args[1])
+        else:
+            say(error="format", text=f"ValueError: {error!s:.200}")
     except MemoryError:
         say(error="limit", text="it needs more memory than is allowed")
     except Exception as error:
