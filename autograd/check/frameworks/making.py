@@ -8,6 +8,7 @@ options are a `UsageError`, before any law is asked.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -246,8 +247,8 @@ def batched_among(specs: Sequence[Any], d: Draws) -> int:
     """How many of the first inputs have a batch of samples as their first axis, named N."""
     count = 0
     for spec in specs:
-        first = spec.names.split()[:1] if isinstance(spec, CaseArray) else []
-        if first not in (["N"], ["N+1"], ["N?"]) or (first == ["N?"] and not d.present("N")):
+        first = next(iter(spec.names.split()), "") if isinstance(spec, CaseArray) else ""
+        if not re.fullmatch(r"N(\+\d+)?|N\?", first) or (first == "N?" and not d.present("N")):
             break
         count += 1
     return count
