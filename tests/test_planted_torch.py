@@ -54,8 +54,9 @@ def test_a_text_that_is_not_there_is_refused():
         TORCH_LAYERS["tanh"].changed([("x.cosh()", "x")])
 
 
+# Each takes a second; `python -m tests.nightly planted_torch` hunts all of them.
 @pytest.mark.extra
-@pytest.mark.parametrize("fault", named(TORCH_FAULTS))
+@pytest.mark.parametrize("fault", named(TORCH_FAULTS[::6]))
 def test_a_fault_shows_in_what_the_layer_does(fault, torch):
     assert difference(fault), "the wrong layer does what the right one does"
 

@@ -30,7 +30,15 @@ class _Sizes(Draws):
         self.least = least
         super().__init__(seed, regimes=(data if data in ("grid", "constant") else "ordinary",))
 
-    def size(self, name: str, low: int = 1, high: int = 4, *, may_be_empty: bool = False) -> int:
+    def size(
+        self,
+        name: str,
+        low: int = 1,
+        high: int = 4,
+        *,
+        may_be_empty: bool = False,
+        may_be_long: bool = False,
+    ) -> int:
         """The size called `name`, `least` … `least` + 3 where no option sets it."""
         if name not in self._named:
             self._named[name] = self.integer(self.least, self.least + 3)
