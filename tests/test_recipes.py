@@ -137,7 +137,8 @@ PROOFS = {
     "A law": """
         from tapegrad.autograd.check import LAWS, check_module
         from tapegrad import nn
-        assert LAWS["module"]["its_text_names_its_class"].check is toy.its_text_names_its_class
+        law = LAWS["module"]["its_text_names_its_class"]
+        assert law.check.__wrapped__ is toy.its_text_names_its_class
         report = check_module(nn.Tanh, input="N? n", law="its_text_names_its_class")
         assert report.ok, report
     """,
