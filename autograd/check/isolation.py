@@ -134,7 +134,7 @@ def _child(laws: Sequence[Law], examine: Examine, tell: _Teller) -> None:
             tell("law", law.name)
             outcome = examine(law, tell)
             error = None if outcome.error is None else _portable(outcome.error)
-            tell("outcome", replace(outcome, law=None, error=error))  # type: ignore[arg-type]
+            tell("outcome", replace(outcome, law=None, error=error))  # type: ignore[arg-type]  # no law: it cannot be pickled
         tell("done", None)
     except UsageError as error:
         tell("usage", _portable(error))

@@ -20,7 +20,7 @@ from tapegrad.autograd.compiling.kernel_sums import LANES
 from tapegrad.autograd.compiling.kernel_text import kernel_text
 from tapegrad.autograd.compiling.layouts import Layout
 from tapegrad.autograd.compiling.scalar_code import obstacle_to
-from tapegrad.autograd.compiling.space import Space, Unplaceable
+from tapegrad.autograd.compiling.space import Space, Unplaceable, key_of
 from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
@@ -154,7 +154,7 @@ def _kernel_of(
         return None  # numbers in it depend on the shape
     space = Space(traced.result.shape, obstacle_to)
     space.add(traced.calls, layouts)
-    if any(c.axes and space.places[_key(c)].kind != "row" for c in traced.calls):
+    if any(c.axes and space.places[key_of(c.result)].kind != "row" for c in traced.calls):
         return None
     result = traced.result.slot
     assert result is not None
@@ -166,10 +166,6 @@ def _kernel_of(
     order = [numbers.index(slot) for slot in text.reads] + [-1 for _ in text.writes]
     columns = shape[-1] if any(c.axes for c in traced.calls) else 1
     return _EagerKernel(function, kernel, order, text.scratch, columns, traced.result.dtype)
-
-
-def _key(call: Any) -> Any:
-    return call.result if call.result.slot is None else call.result.slot
 
 
 def _slot_numbers(operands: tuple[Any, ...]) -> list[int | None]:

@@ -190,7 +190,7 @@ def made_of(
         return subject, settings
     try:
         made = subject(**settings)
-    except Exception as error:
+    except Exception as error:  # a user's constructor may raise anything
         if how == "either":
             return subject, settings
         shown = ", ".join(f"{name}={value!r}" for name, value in settings.items())

@@ -94,7 +94,7 @@ def numpy_pair(
         plain = not any(whole) and all(p.paths == [top] for p, top in zip(parts, tops, strict=True))
         made.plain = plain
         if inplace:
-            made.fn = functools.partial(_on_copies, made.fn)  # type: ignore[method-assign]
+            made.fn = functools.partial(_on_copies, made.fn)  # type: ignore[method-assign]  # this call alone
         arguments = CallArguments(nests, keywords, tops, {})
         return Pair(
             made.fn, made.vjp, flat_args, names,

@@ -419,7 +419,7 @@ def _copy(module: Any) -> Any:
     """A copy of the user's module, so that nothing of it is changed."""
     try:
         return copy.deepcopy(module)
-    except Exception as error:
+    except Exception as error:  # a module's own __deepcopy__ may raise anything
         raise UsageError(
             f"{type(module).__name__} cannot be copied ({error}), and what is handed over is never "
             "run itself: hand over what makes it, lambda: MyModel(…)"

@@ -36,18 +36,19 @@ def preserved(torch: Any, seed: int, dtype: Any = None) -> Iterator[None]:
     finally:
         torch.default_generator.set_state(states[0])
         random.setstate(states[1])
-        np.random.set_state(states[2])  # noqa: NPY002
+        np.random.set_state(states[2])  # noqa: NPY002  # the user's layer may draw from it
 
 
 def _states(torch: Any) -> tuple[Any, Any, Any]:
     """The states of all that a layer may draw random numbers from."""
-    return torch.default_generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    numpy_state = np.random.get_state()  # noqa: NPY002  # as above
+    return torch.default_generator.get_state(), random.getstate(), numpy_state
 
 
 def _seed(torch: Any, seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # as above
 
 
 @contextmanager
