@@ -6,19 +6,24 @@ for instance) are printed there too: a number that nobody sees is not watched.
 """
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
 # Before NumPy is loaded, and for the processes that tests start: the matrices here are small, and
 # where other processes want the same processors two BLAS threads mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The processes that tests start would each compile the whole package anew.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Deadlines are off: the machines that run this are shared, and slowness there is no failure here.
 _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-# How many examples a law of effort 1 gets; one of less effort gets its share, and two at least.
+# How many examples a law of effort 1 gets; one of less effort gets its share, and one at least
+# (two in `pytest -m extra`).
 # Of 58 planted bugs, 10 examples of each law found 57.4 on average and 25 all. `default` and `deep`
 # (`pytest -m extra`) draw the same examples everywhere: what passes for us passes for you. `dev`
 # draws others each time.
@@ -33,6 +38,8 @@ _NO_CUDA = pytest.StashKey[tuple[int, str]]()
 # The whole suite, and what is extra, run on every processor; a few tests that somebody picks run
 # where they are called, with their output and without the seconds it takes to start workers.
 _LARGE = {"", "not extra", "extra", "planted", "cuda"}
+# How a file begins that is extra from end to end.
+_EXTRA = "\npytestmark = pytest.mark.extra"
 
 
 def pytest_addoption(parser):
@@ -82,9 +89,11 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out `test_…_torch.py`, extra from end to end, whose import asks for PyTorch."""
-    extra = config.option.markexpr != "not extra"
-    return True if collection_path.name.endswith("_torch.py") and not extra else None
+    """Leave out what is extra from end to end: reading it takes long, or asks for PyTorch."""
+    if config.option.markexpr != "not extra" or collection_path.suffix != ".py":
+        return None
+    named = collection_path.name.endswith("_torch.py")
+    return True if named or _EXTRA in collection_path.read_text("utf-8") else None
 
 
 def pytest_sessionfinish(session):

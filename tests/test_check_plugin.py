@@ -110,6 +110,7 @@ def test_every_law_of_every_class_is_an_item(report):
     assert "test_other" not in report, "a run with --laws alone collects nothing else"
 
 
+@pytest.mark.extra
 def test_failures_say_what_is_wrong_where_and_how_to_see_it_again(report, package):
     assert "argument 0: analytic is 0.666667 times numeric everywhere" in report
     lines = re.findall(r"^    (from tapegrad.*|find\('mypackage.*)$", report, re.MULTILINE)
@@ -121,6 +122,7 @@ def test_failures_say_what_is_wrong_where_and_how_to_see_it_again(report, packag
     assert "LawError: gradient of parameter 0 with scale 0.5" in done.stderr
 
 
+@pytest.mark.extra
 def test_the_summary_counts_what_ran_and_what_was_not_covered(report):
     [line] = re.findall(r"^\d+ holds, .*$", report, re.MULTILINE)
     assert re.search(r"3 broken, \d+ not covered, 1 subjects without a case, \d+ examples", line)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 PRONOUN = re.compile(r"(It|Its|They|Their|Them|This|These|That|Those|Such)\b")
@@ -65,10 +67,12 @@ def unsaid_errors(file: str, tree: ast.Module) -> Iterator[str]:
             yield f"{file}:{function.lineno}: {function.name} does not say that it raises {names}"
 
 
+@pytest.mark.extra
 def test_a_docstring_begins_with_no_pronoun():
     assert [line for file, tree in trees() for line in first_pronouns(file, tree)] == []
 
 
+@pytest.mark.extra
 def test_a_public_function_says_what_it_raises():
     unsaid = [
         line

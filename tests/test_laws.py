@@ -45,7 +45,10 @@ from tapegrad.nn import mxnet
 
 TABLES = LAWS.values()
 PUBLIC = [subject for room in (nn, mxnet, optim) for subject in discover(room, public=True)]
-PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
+# The default run has an example of each law; `pytest -m extra` has the second ones, and more.
+PROFILE = LawProfile(
+    settings.default.max_examples, derandomize=settings.default.derandomize, least=1
+)
 DEEP = LawProfile(settings.get_profile("deep").max_examples)
 
 

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 # What each member of a family of files declares, and who calls it by that name.
@@ -57,10 +59,12 @@ def homonyms() -> Iterator[str]:
             yield f"{name}: {', '.join(files)}"
 
 
+@pytest.mark.extra
 def test_no_name_is_declared_twice():
     assert list(homonyms()) == []
 
 
+@pytest.mark.extra
 def test_every_family_is_one():
     functions = declared(ast.FunctionDef)
     assert [name for name in FAMILIES if name not in functions] == []

@@ -274,11 +274,13 @@ def test_the_table_of_this_checkout_is_printed_beside_an_older_one(tmp_path, cap
 # This checkout
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_this_tree_keeps(rule, tree):
     nothing(list(rule(tree.without(EXCEPTIONS))))
 
 
+@pytest.mark.extra
 def test_exceptions_are_few_have_a_reason_and_are_needed(tree):
     assert len(EXCEPTIONS) + len(LONG_TABLES) <= MOST
     assert all(reason.strip() for reason in [*EXCEPTIONS.values(), *LONG_TABLES.values()])
@@ -290,6 +292,7 @@ def test_exceptions_are_few_have_a_reason_and_are_needed(tree):
     )
 
 
+@pytest.mark.extra
 def test_files_can_be_read_in_a_sitting(tree):
     long = {file for file, lines in tree.lines.items() if lines > LONG}
     found = [

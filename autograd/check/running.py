@@ -51,10 +51,15 @@ class UncheckedError(LawError):
 
 @dataclass(frozen=True)
 class LawProfile:
-    """The number of examples of a law, and whether every run draws the same ones."""
+    """The number of examples of a law, and whether every run draws the same ones.
+
+    examples: the number for a law of effort 1; a law of less effort gets its share
+    least:    the number that each law gets, however small its share is
+    """
 
     examples: int
     derandomize: bool = True
+    least: int = 2
 
 
 PROFILES = {
@@ -169,6 +174,7 @@ def examine(
     make_trial: Callable[[Draws], Any],
     *,
     examples: int = 25,
+    least: int = 2,
     seed: int | None = 0,
     kinks: bool = False,
     smallest: bool = True,
@@ -179,6 +185,7 @@ def examine(
     law:        the law
     make_trial: makes a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
     examples:   the number of examples for a law of effort 1; a law of less effort gets its share
+    least:      the number of examples for a law of however little effort
     seed:       the seed of the examples; None for a fresh one
     kinks:      whether the function is flat or broken almost everywhere (a rounding, a step), so
                 that examples at kinks are accepted if others are proved
@@ -187,7 +194,7 @@ def examine(
     """
     outcome = Outcome(law, kinks=kinks)
     first = secrets.randbelow(SEEDS) if seed is None else seed
-    turns = max(2, round(examples * law.effort))
+    turns = max(least, round(examples * law.effort))
     turn = -1
     while (turn := turn + 1) < turns or (turn < FEW and outcome.undecided):
         own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example

@@ -158,8 +158,9 @@ class Subject:
         exception = self.case.exceptions.get(law.name, "")
         # Some exceptions are needed on few examples only, and one that is not needed is an error.
         examples = max(profile.examples, EXCEPTED) if exception else profile.examples
+        least = max(profile.least, 2) if exception else profile.least
         outcome = examine(
-            law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks,
+            law, self.trial, examples=examples, least=least, seed=seed, kinks=self.case.kinks,
             smallest=not exception, watch=watch,
         )  # fmt: skip
         outcome.exception = exception
