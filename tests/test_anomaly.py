@@ -498,6 +498,7 @@ KINDS = [(ModuleTrial, cases.MODULES), (CriterionTrial, cases.CRITERIONS)]
 DRAWN = [(trial, name, case) for trial, table in KINDS for name, case in table.items()]
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(("trial", "name", "case"), DRAWN, ids=[name for _, name, _ in DRAWN])
 def test_every_healthy_layer_and_criterion_gives_equal_bits(trial, name, case):
     for seed in range(2):

@@ -32,6 +32,8 @@ from tapegrad.nn.formats.torch7.files import known
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.writer import WritePlan
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 RECORDS = {
     record["id"]: record
     for record in torch7_records.index()

@@ -19,6 +19,8 @@ from saved_modules import STRANGERS, leaves, run, specials
 from tapegrad import nn
 from tapegrad.nn.formats.native import FORMAT_VERSION, safetensors_file
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 ARCHIVES = sorted((Path(__file__).parent / "data" / "native").glob("v*_classes.zip"))
 
 

@@ -162,11 +162,13 @@ def test_what_a_piece_raises_arrives_and_the_pool_goes_on(bad):
 
 
 def interrupted_in_the_main_thread():
-    main = threading.main_thread()
+    main, at_work = threading.main_thread(), threading.Event()
 
     def piece(number):
         if threading.current_thread() is main:
+            at_work.set()
             signal.raise_signal(signal.SIGINT)
+        at_work.wait(20)  # or the others are done before the main thread begins
         time.sleep(0.002)
 
     return piece

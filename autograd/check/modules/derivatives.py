@@ -90,7 +90,7 @@ def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
     return Report(repr(trial), probes).raise_if_wrong()
 
 
-@LAWS(regimes=("ordinary", "grid"), effort=0.4)
+@LAWS(regimes=("ordinary", "grid"), effort=0.4, deep=True)
 def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
     """The tape's second derivatives are right, with inputs and parameters as arguments."""
     if not trial.point():

@@ -26,7 +26,7 @@ def its_gradient_is_the_derivative(trial: PrimitiveTrial) -> Any:
     return trial.check(order=1)
 
 
-@LAWS(regimes=("ordinary", "grid"), effort=0.5)
+@LAWS(regimes=("ordinary", "grid"), effort=0.4)
 def its_second_derivative_is_right(trial: PrimitiveTrial) -> Any:
     """The derivative of the rule is right, and the Hessian is symmetric."""
     return trial.check(order=2)
