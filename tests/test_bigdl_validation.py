@@ -155,6 +155,7 @@ def test_results_add_up_to_the_last_digit_in_any_order_and_grouping(name, seed, 
     assert parts[0].result() == whole.result() or math.isnan(whole.result()[0])
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
 def test_a_model_is_measured_alike_on_any_number_of_pieces(count):
     rng = np.random.default_rng(0)

@@ -96,6 +96,7 @@ def test_a_hand_written_gradient_has_no_second_order_and_that_is_said():
     ]
 
 
+@pytest.mark.extra
 def test_criterions_are_checked_with_their_targets():
     labels = indices("N", below="C")
     assert check_criterion(nn.CrossEntropyCriterion, input="N C", target=labels).ok

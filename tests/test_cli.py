@@ -62,6 +62,7 @@ def test_the_package_runs_as_a_module(tmp_path):
     assert set(tapegrad.__all__) <= set(dir(tapegrad))
 
 
+@pytest.mark.extra
 def test_what_a_command_cannot_do_is_one_line_of_the_module_too(tmp_path):
     """`python -m` runs cli.py as `__main__`: the error must not be a class of that file."""
     done = tapegrad_command("convert", "a.unknown", "b.t7", cwd=tmp_path)
@@ -192,6 +193,7 @@ def test_the_demo_prints_its_modules_and_leaves_a_model_and_two_pictures(tmp_pat
         assert picture[..., :3].std() > 0.02
 
 
+@pytest.mark.extra
 def test_a_model_that_loads_differently_is_found_out(tmp_path, capsys, monkeypatch):
     load = _demo.load_parameters
 
@@ -205,6 +207,7 @@ def test_a_model_that_loads_differently_is_found_out(tmp_path, capsys, monkeypat
     assert "loaded" in capsys.readouterr().err
 
 
+@pytest.mark.extra
 def test_the_picture_of_mistakes_is_drawn_with_none_and_with_many(tmp_path):
     digits = _demo.load_digits(0)
     perfect = np.eye(10)[digits.test_labels]

@@ -59,6 +59,7 @@ def test_a_layer_that_calls_a_function_is_refused_with_its_name(name: str, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} - WITHOUT_FILES.keys()))
 def test_every_layer_comes_back_with_its_attributes_and_bits(name: str, tmp_path: Path) -> None:
     for seed in range(3):

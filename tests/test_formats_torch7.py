@@ -552,6 +552,7 @@ OF_MXNET = {"SymbolModule"}
 IN_TORCH7 = sorted({*MODULES, *CRITERIONS} - OTHERS - OF_MXNET)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} & (OTHERS | OF_MXNET)))
 def test_a_layer_that_torch7_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=rf"root: .*{name}"):
@@ -575,6 +576,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", IN_TORCH7)
 def test_a_layer_comes_back_from_torch7s_format_as_it_was(name: str, tmp_path: Path) -> None:
     """In double precision, as constants of the cases are: a file has one type for each object."""

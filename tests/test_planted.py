@@ -62,6 +62,7 @@ def test_a_held_out_bug_is_found_and_named(bug):
     must_be_found(bug, FEW)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", HELD_OUT_LAYERS)
 def test_a_held_out_layer_is_not_accused(name):
     assert hunt(HELD_OUT_LAYERS[name], examples=FEW) is None
@@ -72,6 +73,7 @@ def test_a_wrong_rule_is_found_and_named(wrong):
     must_be_found_on_the_tape(wrong, FEW)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", [*LAYERS][::8])
 def test_a_correct_layer_is_not_accused(name):
     assert hunt(LAYERS[name], examples=FEW) is None

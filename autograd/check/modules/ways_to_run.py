@@ -98,7 +98,7 @@ def _shift(a: np.ndarray, turn: int) -> np.ndarray:
     return a * (1 - 0.25 * turn) if a.size and a.min() >= 0 else a + 0.25 * turn
 
 
-@LAWS(effort=0.5)
+@LAWS(effort=0.4)
 def a_setting_changed_after_recording_is_seen(trial: ModuleTrial) -> NotCovered | None:
     """Each attribute of each part, changed between two calls of a replayed call, counts at once.
 
