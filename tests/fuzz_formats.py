@@ -56,6 +56,7 @@ OF_MODULES = {
     "tensorflow": tensorflow_seeds,
 }
 KINDS = ("torch7", "native", *OF_MODULES)
+BEHIND_A_LETTER = ("mxnet", "bigdl", "caffe", "onnx")  # which says what their seeds are
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -304,26 +305,12 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
-    if kind == "tensorflow":
-        return tensorflow_seeds.load  # `tapegrad show` does not take bytes for a graph
-    if kind == "weights" and show:
-        return lambda data: list(_files.describe_file(data, is_ours=False))
-    if kind in OF_MODULES:
-        if show and kind == "bigdl":
-            return lambda data: list(bigdl_lines(data[1:]))
-        if show:
-            return lambda data: list(_files.describe_file(data[1:], is_ours=False))
-        return OF_MODULES[kind].load
     if show:
-        return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
+        skipped = kind in BEHIND_A_LETTER
+        return lambda data: list(_files.describe_file(data[1:] if skipped else data, kind))
+    if kind in OF_MODULES:
+        return OF_MODULES[kind].load
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
-
-
-def bigdl_lines(data: bytes) -> Iterator[Any]:
-    """What `tapegrad show` prints of a model of BigDL."""
-    from tapegrad.nn.formats.bigdl import showing
-
-    return showing.describe(data)
 
 
 def confine(extra: int) -> None:

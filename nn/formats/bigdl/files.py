@@ -23,10 +23,12 @@ from tapegrad.nn.formats.bigdl.description import Describer
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.layer_entries import LAYERS
 from tapegrad.nn.formats.bigdl.recurrent_entries import RECURRENT
+from tapegrad.nn.formats.bigdl.showing import describe
 from tapegrad.nn.formats.bigdl.tensors import GLOBAL, LISTS, TensorReader
 from tapegrad.nn.formats.bigdl.weight_file import read_storages, write_storages
 from tapegrad.nn.formats.common.errors import FormatError, Limits
 from tapegrad.nn.formats.common.names import names_of_classes
+from tapegrad.nn.formats.common.peeking import seen_fields
 from tapegrad.nn.formats.common.text_writing import write_text
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ __all__ = ["entries", "load", "load_definition", "records", "save", "save_defini
 Path = str | os.PathLike[str]
 ROOT = "BigDLModule"
 _LISTS = {DATA_TYPE[name]: field for name, (field, _) in LISTS.items()}
+_MODULE_TYPE = 7  # the number of this field
+_PACKAGE = b"com.intel.analytics.bigdl."
 NOT_BIGDL = "a model of BigDL, whose module has a type"
 
 
@@ -176,7 +180,19 @@ def save_definition(module: Module, path: Path) -> None:
         write_text(root, stream)
 
 
-files.register_format(files.FileFormat("bigdl", (".bigdl",), load, save))
+def _looks_like(data: Any) -> bool:
+    """Whether a file is a message whose seventh field is the name of a class of BigDL's."""
+    for field in seen_fields(data):
+        if field is None:
+            return False
+        if field.number == _MODULE_TYPE and field.wire == 2:
+            return bytes(data[field.start : field.end]).startswith(_PACKAGE)
+    return False
+
+
+files.register_format(
+    files.FileFormat("bigdl", (".bigdl",), load, save, matches=_looks_like, describe=describe)
+)
 
 
 @register_service("save_module")

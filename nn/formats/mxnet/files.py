@@ -245,5 +245,13 @@ def _recognises(first: bytes) -> bool:
 
 
 files.register_format(
-    files.FileFormat("mxnet", (".params",), load, save, _recognises, shared=(".json", ".nd"))
+    files.FileFormat(
+        "mxnet",
+        (".params",),
+        load,
+        save,
+        _recognises,
+        shared=(".json", ".nd"),
+        describe=describe,
+    )
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -156,8 +157,22 @@ def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], s
     return result
 
 
+def _recognises(first: bytes) -> bool:
+    """Whether a file begins with an object of version 1, or with the first table."""
+    return first.startswith(_BEGINNINGS)
+
+
+# the type (4 an object, 3 a table), the first index, and of an object the text "V 1"
+_BEGINNINGS = (
+    *(b"4\n1\n3\nV 1\n", b"3\n1\n"),
+    *(struct.pack(f"{order}iii3s", 4, 1, 3, b"V 1") for order in "<>"),
+    *(struct.pack(f"{order}ii", 3, 1) for order in "<>"),
+)
+
 files.register_format(
-    files.FileFormat("torch7", (".t7", ".t7b"), load, save, shared=(".th", ".net", ".dat"))
+    files.FileFormat(
+        "torch7", (".t7", ".t7b"), load, save, _recognises, shared=(".th", ".net", ".dat")
+    )
 )
 
 
