@@ -195,13 +195,13 @@ class _Conversion:
 
     def write(self, module: Any) -> None:
         """Write the module in the target's format."""
-        from tapegrad.nn.formats import bigdl, onnx, torch7
+        from tapegrad.nn.formats import onnx
 
         kind = self.target_kind
         if kind.name == "torch7":
-            torch7.save(module, self.target, mode="ascii" if self.options.ascii else "binary")
-        elif self.options.weights_out:
-            bigdl.save(module, self.target, weightPath=self.options.weights_out)
+            self.write_torch7(module)
+        elif kind.name == "bigdl":
+            self.write_bigdl(module)
         elif kind.save_from is None:
             kind.save(module, self.target)
         else:
@@ -212,6 +212,28 @@ class _Conversion:
                 onnx.export(module, inputs, self.target, dynamic_batch=False)
             else:
                 kind.save_from(module, inputs, self.target)
+
+    def write_torch7(self, module: Any) -> None:
+        """Write a module, or the objects of another file of Torch7's."""
+        from tapegrad import nn
+        from tapegrad.nn.formats import torch7
+
+        mode = "ascii" if self.options.ascii else "binary"
+        inputs = self.inputs(module) if isinstance(module, nn.Module) else None
+        if inputs is None:
+            torch7.save(module, self.target, mode=mode)
+        else:
+            self.target_kind.save_from(module, inputs, self.target, mode)
+
+    def write_bigdl(self, module: Any) -> None:
+        """Write a module, with the weights inside or beside."""
+        from tapegrad.nn.formats import bigdl
+
+        inputs, beside = self.inputs(module), self.options.weights_out
+        if inputs is None:
+            bigdl.save(module, self.target, weightPath=beside)
+        else:
+            self.target_kind.save_from(module, inputs, self.target, beside)
 
     def inputs(self, module: Any) -> Any:
         """A random input, an array or a list of several; None where no one says a shape."""

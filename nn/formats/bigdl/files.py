@@ -29,7 +29,9 @@ from tapegrad.nn.formats.bigdl.weight_file import read_storages, write_storages
 from tapegrad.nn.formats.common.errors import FormatError, Limits
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.common.peeking import seen_fields
+from tapegrad.nn.formats.common.stand_ins import Rules, joined_axes, stand_ins
 from tapegrad.nn.formats.common.text_writing import write_text
+from tapegrad.nn.layers.shape import Flatten
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.bigdl.entry import Entry
@@ -127,9 +129,12 @@ def load_definition(
     return _built(root, tensors, classes, file, False)
 
 
-def _described(module: Module, classes: Any) -> tuple[Record, list[Any]]:
+RULES: Rules = {Flatten: joined_axes}
+
+
+def _described(module: Module, classes: Any, inputs: Any = None) -> tuple[Record, list[Any]]:
     own = {cls: name for name, cls in names_of_classes(classes).items()}
-    describer = Describer(_by_class(), own)
+    describer = Describer(_by_class(), own, stand_ins(module, RULES, inputs))
     root = describer.describe(module, "root")
     return root, describer.tensors.finish()
 
@@ -148,7 +153,15 @@ def save(
     Raises UnsupportedError, with the place, for what BigDL does not have, before anything is
     written; OSError for a file itself.
     """
-    root, storages = _described(module, classes)
+    _write(*_described(module, classes), path, weightPath)
+
+
+def _save_from(module: Module, inputs: Any, path: Path, weightPath: Path | None = None) -> None:
+    """Write a module with layers of BigDL's for those that it has not, as the input's shape says."""
+    _write(*_described(module, (), inputs), path, weightPath)
+
+
+def _write(root: Record, storages: list[Any], path: Path, weightPath: Path | None) -> None:
     if weightPath is not None:
         with replaced(weightPath) as stream:
             write_storages(stream, [(tensor.storage.id, a) for tensor, a in storages])
@@ -191,7 +204,15 @@ def _looks_like(data: Any) -> bool:
 
 
 files.register_format(
-    files.FileFormat("bigdl", (".bigdl",), load, save, matches=_looks_like, describe=describe)
+    files.FileFormat(
+        "bigdl",
+        (".bigdl",),
+        load,
+        save,
+        matches=_looks_like,
+        save_from=_save_from,
+        describe=describe,
+    )
 )
 
 

@@ -21,6 +21,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.common.modes import evaluating
 from tapegrad.nn.formats.onnx import (
     out_elementwise,
     out_indexing,
@@ -40,7 +41,6 @@ from tapegrad.nn.formats.onnx.recording import (
     ModuleSpan,
     RecordedNode,
     Slot,
-    evaluating,
     record,
 )
 from tapegrad.nn.formats.onnx.tidying import tidied

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from tapegrad.autograd.core.former import path_first_formerly
 from tapegrad.nn import containers, criterions, layers, recurrent
+from tapegrad.nn.containers.graph import Graph, gModule
 from tapegrad.nn.core import files
 from tapegrad.nn.core.places import replaced
 from tapegrad.nn.core.services import register_service
@@ -29,6 +30,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.names import names_of_classes
+from tapegrad.nn.formats.common.stand_ins import Rules, flat_view, of_one_window, stand_ins
 from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
@@ -36,6 +38,9 @@ from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
 from tapegrad.nn.formats.torch7.reader import read_file_objects
 from tapegrad.nn.formats.torch7.writer import WritePlan
+from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling
+from tapegrad.nn.layers.rearranging import InferReshape
+from tapegrad.nn.layers.shape import Flatten
 from tapegrad.nn.module import Module
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
@@ -127,8 +132,21 @@ def save(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(obj, path) takes a path, not a {type(path).__name__}")
+    instead = stand_ins(obj, RULES) if isinstance(obj, Module) else {}
+    _write(obj, path, instead, mode, long_size, byte_order, classes)
+
+
+def _write(
+    obj: Any,
+    path: str | os.PathLike[str],
+    instead: Mapping[int, Module],
+    mode: Literal["binary", "ascii"] = "binary",
+    long_size: int = 8,
+    byte_order: Literal["little", "big"] = "little",
+    classes: Iterable[type] | Mapping[str, type] = (),
+) -> None:
     names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
-    plan = WritePlan(to_objects(obj, names))
+    plan = WritePlan(to_objects(obj, names, instead))
     with replaced(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
@@ -157,6 +175,31 @@ def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], s
     return result
 
 
+def _as_nngraph(graph: Graph, _: Any) -> Module:
+    """BigDL's Graph as the gModule that it is."""
+    made = gModule.__new__(gModule)
+    vars(made).update(vars(graph))
+    return made
+
+
+RULES: Rules = {
+    Flatten: flat_view,
+    InferReshape: flat_view,
+    Graph: _as_nngraph,
+    SpatialAveragePooling: of_one_window,
+}
+
+
+def _save_from(
+    module: Module,
+    inputs: Any,
+    path: str | os.PathLike[str],
+    mode: Literal["binary", "ascii"] = "binary",
+) -> None:
+    """Write a module with layers of Torch7's for those that it has not, as the input's shape says."""
+    _write(module, path, stand_ins(module, RULES, inputs), mode)
+
+
 def _recognises(first: bytes) -> bool:
     """Whether a file begins with an object of version 1, or with the first table."""
     return first.startswith(_BEGINNINGS)
@@ -171,7 +214,13 @@ _BEGINNINGS = (
 
 files.register_format(
     files.FileFormat(
-        "torch7", (".t7", ".t7b"), load, save, _recognises, shared=(".th", ".net", ".dat")
+        "torch7",
+        (".t7", ".t7b"),
+        load,
+        save,
+        _recognises,
+        shared=(".th", ".net", ".dat"),
+        save_from=_save_from,
     )
 )
 
