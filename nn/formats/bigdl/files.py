@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
     from tapegrad.nn.module import Module
 
-__all__ = ["entries", "load", "load_definition", "records", "save", "save_definition"]
+__all__ = [
+    "entries",
+    "load",
+    "load_definition",
+    "records",
+    "save",
+    "save_definition",
+    "written_classes",
+]
 
 Path = str | os.PathLike[str]
 ROOT = "BigDLModule"
@@ -62,6 +70,11 @@ def _by_class() -> dict[type, Entry]:
         if entry.name == "StaticGraph"
         for cls in (entry.cls, *entry.cls.__bases__)
     }
+
+
+def written_classes() -> set[type]:
+    """The classes that `save` writes as classes of BigDL."""
+    return set(_by_class())
 
 
 def records(path: Path | bytes, limits: Limits | None = None) -> Record:
@@ -157,7 +170,7 @@ def save(
 
 
 def _save_from(module: Module, inputs: Any, path: Path, weightPath: Path | None = None) -> None:
-    """Write a module with layers of BigDL's for those that it has not, as the input's shape says."""
+    """Write a module, with stand-ins for what BigDL has not, as the input's shape says."""
     _write(*_described(module, (), inputs), path, weightPath)
 
 

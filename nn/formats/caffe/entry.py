@@ -15,8 +15,6 @@ from tapegrad.nn.formats.caffe.table import DATA
 from tapegrad.nn.formats.common.errors import Limits
 from tapegrad.nn.formats.common.peeking import is_text, seen_fields
 
-__all__ = ["input_types"]
-
 _LAYER, _V1_LAYER = 100, 2
 _LAYER_IN_TEXT = re.compile(rb"^\s*layers?\s*:?\s*\{", re.MULTILINE)
 _BEGIN = 1 << 16  # bytes of a text in which a layer begins
@@ -37,7 +35,7 @@ def _looks_like(data: Any) -> bool:
     return False
 
 
-def input_types(
+def _input_types(
     path: str | os.PathLike[str] | bytes, limits: Limits | None = None
 ) -> list[files.InputType]:
     """(shape, dtype) of each input that a file states; an empty list where a shape is not stated.
@@ -71,7 +69,7 @@ files.register_format(
         shared=(".prototxt",),
         matches=_looks_like,
         save_from=_save_from,
-        input_types=input_types,
+        input_types=_input_types,
         describe=describe,
     )
 )

@@ -8,8 +8,7 @@ arrays, and every leaf runs once: then tables of unknown length, Bottle and shap
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np

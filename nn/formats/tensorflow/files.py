@@ -121,7 +121,7 @@ def describe(
         yield 0, node.name, f"{node.op[:60]} ({reads})" if reads else node.op[:60], arrays
 
 
-def input_types(path: Place | bytes, limits: Limits | None = None) -> list[files.InputType]:
+def _input_types(path: Place | bytes, limits: Limits | None = None) -> list[files.InputType]:
     """(shape, dtype) of each Placeholder, in the order that `loadTF` takes its axes in.
 
     2 stands for a number of samples that the file leaves free; an empty list where another length
@@ -193,7 +193,7 @@ files.register_format(
         shared=(".pbtxt",),
         matches=_looks_like,
         save_from=_save_from,
-        input_types=input_types,
+        input_types=_input_types,
         describe=describe,
     )
 )

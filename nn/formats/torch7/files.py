@@ -196,7 +196,7 @@ def _save_from(
     path: str | os.PathLike[str],
     mode: Literal["binary", "ascii"] = "binary",
 ) -> None:
-    """Write a module with layers of Torch7's for those that it has not, as the input's shape says."""
+    """Write a module, with stand-ins for what Torch7 has not, as the input's shape says."""
     _write(module, path, stand_ins(module, RULES, inputs), mode)
 
 
