@@ -63,7 +63,10 @@ def _node_text(node: OnnxNode) -> str:
         for key, value in sorted(node.attributes.items())
         if isinstance(value, (int, float, str, list)) and len(str(value)) < 80
     )
-    flow = f"[{', '.join(f'{n:.30}' for n in node.inputs[:5])}] -> {node.outputs[0]:.30}"
+    reads, makes = (
+        ", ".join(f"{n:.30}" for n in names[:5]) for names in (node.inputs, node.outputs)
+    )
+    flow = f"[{reads}] -> [{makes}]"
     return f"{node.op:.60} {flow}" + (f" ({settings:.200})" if settings else "")
 
 
