@@ -7,7 +7,7 @@ of `--input-shape`, else as the source states it, else of the first layer where 
 
 import argparse
 import re
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -218,7 +218,7 @@ class _Conversion:
         from tapegrad import nn
         from tapegrad.nn.formats import torch7
 
-        mode = "ascii" if self.options.ascii else "binary"
+        mode: Literal["ascii", "binary"] = "ascii" if self.options.ascii else "binary"
         inputs = self.inputs(module) if isinstance(module, nn.Module) else None
         if inputs is None:
             torch7.save(module, self.target, mode=mode)
@@ -274,9 +274,11 @@ class _Conversion:
             raise CommandError(NO_SHAPE_TO_CHECK.format(source=self.source))
         many = inputs if isinstance(inputs, list) else [inputs]
         shapes = ", ".join("x".join(map(str, array.shape)) for array in many)
-        results = [_results_of(model, inputs, name) for model, name in
-                   ((found, self.source), (again, self.target))]  # fmt: skip
-        return self.compared(*results, f"results of a random input {shapes}")
+        made, remade = (
+            _results_of(model, inputs, name)
+            for model, name in ((found, self.source), (again, self.target))
+        )
+        return self.compared(made, remade, f"results of a random input {shapes}")
 
     def compared(self, before: list[Any], after: list[Any], what: str) -> int:
         """Print the largest difference of two lists of arrays, and return the exit code."""

@@ -46,7 +46,7 @@ def _input_types(
     shapes: list[Any] = [shape for _, shape in net_inputs(net, file)]
     for layer in layers_of(net, file, train=False, stages=()):
         if layer.kind == "Input":
-            stated = [tuple(s.dim) for s in layer.record.input_param.shape]
+            stated: list[Any] = [tuple(s.dim) for s in layer.record.input_param.shape]
             full = len(stated) == len(layer.tops)
             shapes += stated if full else stated[:1] * len(layer.tops) or [None]
         elif layer.kind in DATA:

@@ -72,8 +72,9 @@ def flat_view(layer: Flatten | InferReshape, shape: Shape | None) -> Module | No
         made = layer.updateOutput(Tensor(np.zeros(shape, np.float32))).shape
     if made[0] != shape[0] or len(made) < 2:
         return None
-    sizes = (-1,) if len(made) == 2 else made[1:]
-    return View(*sizes).setNumInputDims(len(shape) - 1)
+    view = View(*((-1,) if len(made) == 2 else made[1:]))
+    view.setNumInputDims(len(shape) - 1)
+    return view
 
 
 def joined_axes(layer: Flatten, shape: Shape | None) -> Module | None:
