@@ -190,7 +190,9 @@ class _Conversion:
     def write_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Write a source without a module."""
         if self.target_kind.write_arrays is None:
-            raise CommandError(ONLY_ARRAYS.format(source=self.source, targets=_targets()))
+            text = ONLY_ARRAYS.format(source=self.source, targets=_targets())
+            no_symbol = "; no symbol lies beside it" if self.source_kind.name == "mxnet" else ""
+            raise CommandError(text + no_symbol)
         self.target_kind.write_arrays(arrays, self.target)
 
     def write(self, module: Any) -> None:

@@ -47,6 +47,7 @@ _PRICE = 100  # bytes of an object of Python
 # Attributes that say how many inputs or outputs an operator has, and how many digits they have.
 _COUNTED = ("num_args", "num_outputs", "num_inputs", "num_weights", "num_arrays", "sections")
 _LONGEST = 5
+_MOST_MADE = 10_000  # inputs and outputs, all together, beside as many as the file has objects
 SURPLUS = "{file} has arrays that the symbol has no variables for: {names}"
 ONLY_SYMBOLS = "a mxnet.SymbolModule: MXNet has no other modules (save it as .safetensors)"
 
@@ -121,7 +122,7 @@ def read_symbol(data: bytes, place: str | None = None, limits: Limits | None = N
         raise LimitError(f"at most {most} objects", size, file=place)
     try:
         text = data.decode("utf-8")
-        _check(json.loads(text), place)
+        _check(json.loads(text), place, size)
         symbol = Symbol(graph_from_json(text, place or "symbol.json"))
         for node in symbol.nodes:
             _ = node.read, node.output_names
@@ -134,8 +135,12 @@ def read_symbol(data: bytes, place: str | None = None, limits: Limits | None = N
     return symbol
 
 
-def _check(found: Any, place: str | None) -> None:
-    """Refuse operators that are not here, and numbers of inputs and outputs that nobody has."""
+def _check(found: Any, place: str | None, size: int) -> None:
+    """Refuse operators that are not here, and numbers of inputs and outputs that nobody has.
+
+    size: how many objects the text has; inputs that it does not name are made, a node for each
+    """
+    counted_all = 0
     nodes = found.get("nodes") if isinstance(found, dict) else None
     known = {"null"}
     for node in nodes if isinstance(nodes, list) else ():
@@ -156,6 +161,10 @@ def _check(found: Any, place: str | None) -> None:
                 value = str(part.get(counted, ""))
                 if len(value) > _LONGEST:
                     raise LimitError(f"{counted} of {_LONGEST} digits", value[:40], file=place)
+                counted_all += int(value) if value.isascii() and value.isdigit() else 0
+                if counted_all > _MOST_MADE + size:
+                    expected = f"at most {_MOST_MADE + size} inputs and outputs of such a file"
+                    raise LimitError(expected, counted_all, file=place)
 
 
 def _module(graph: Symbol, arrays: Any, place: str) -> SymbolModule:
