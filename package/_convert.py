@@ -125,7 +125,7 @@ class _Conversion:
         if isinstance(found, dict):
             self.write_arrays(found)
         else:
-            self.write(found)
+            self.write(self.in_layers(found))
         print(f"{self.target}: {places.size_of(self.target):,} bytes")
         return self.check(found) if self.options.check else 0
 
@@ -204,7 +204,7 @@ class _Conversion:
             self.write_torch7(module)
         elif kind.name == "bigdl":
             self.write_bigdl(module)
-        elif kind.save_from is None:
+        elif kind.save_from is None or (kind.name == self.source_kind.name == "mxnet"):
             kind.save(module, self.target)
         else:
             inputs = self.inputs(module)
@@ -214,6 +214,21 @@ class _Conversion:
                 onnx.export(module, inputs, self.target, dynamic_batch=False)
             else:
                 kind.save_from(module, inputs, self.target)
+
+    def in_layers(self, module: Any) -> Any:
+        """The module in layers of nn, where the target's format holds no other."""
+        from tapegrad.nn.core import files
+        from tapegrad.nn.formats import UnsupportedError
+
+        make, kind = self.source_kind.as_layers, self.target_kind
+        if make is None or kind.name in (files.NATIVE, "weights", self.source_kind.name):
+            return module
+        try:
+            return make(module, self.inputs(module))
+        except UnsupportedError:
+            if kind.name != "onnx":  # which records what the module computes
+                raise
+            return module
 
     def write_torch7(self, module: Any) -> None:
         """Write a module, or the objects of another file of Torch7's."""

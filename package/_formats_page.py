@@ -16,6 +16,8 @@ from tapegrad.nn.formats.bigdl import files as bigdl_files
 from tapegrad.nn.formats.bigdl.reasons import NOT_WRITTEN
 from tapegrad.nn.formats.caffe import table as caffe_table
 from tapegrad.nn.formats.common.taking_apart import RULES
+from tapegrad.nn.formats.mxnet.layers import PASSING, SYMBOL_LAYERS
+from tapegrad.nn.formats.mxnet.writing import SYMBOL_WRITERS
 from tapegrad.nn.formats.onnx import operators as onnx_operators
 from tapegrad.nn.formats.onnx.calls import EXPORTERS
 from tapegrad.nn.formats.onnx.in_layers import LINEAR, PLAIN, WITH_WEIGHTS
@@ -58,7 +60,7 @@ _HOLDS = {
     "caffe": "layers, by way of a network of them",
     "tensorflow": "operators, by way of a network of layers",
     "onnx": "operators, by recording a call",
-    "mxnet": "symbols; arrays by name (in only as `SymbolModule`, out only of one)",
+    "mxnet": "symbols, read as a `SymbolModule`; arrays by name",
     "weights": "arrays by name",
 }
 
@@ -71,8 +73,14 @@ What each format writes of the layers and criterions of `nn`; our own format wri
 "edges" what becomes edges between layers, "no" is refused for a reason of its own; "1" is one
 operator of ONNX, "n" several, by recording a call.
 
-| | Torch7 | BigDL | Caffe | TensorFlow | ONNX |
-|---|---|---|---|---|---|
+| | Torch7 | BigDL | Caffe | TensorFlow | MXNet | ONNX |
+|---|---|---|---|---|---|---|
+"""
+
+MXNET = """\
+
+MXNet's operators are those of [`nn.mxnet`](mxnet.md), which runs all of a symbol; these become
+layers of `nn` on the way to other formats:
 """
 
 OPERATORS = """\
@@ -95,6 +103,9 @@ def page() -> str:
         *_lines(_of_table(caffe_table.TABLE)),
         OPERATORS.format(format="TensorFlow").replace("## Operators, in and out\n\n", ""),
         *_lines(_of_table(tensorflow_operators.TABLE)),
+        MXNET,
+        _code(sorted((*SYMBOL_LAYERS, *PASSING), key=str.lower)),
+        ".\n",
         OPERATORS.format(format="ONNX").replace("## Operators, in and out\n\n", ""),
         *_lines(_of_onnx()),
     ])  # fmt: skip
@@ -145,6 +156,7 @@ def _layers() -> Iterator[list[str]]:
             "no" if name in NOT_WRITTEN else _mark(cls, bigdl, bigdl_files.RULES),
             _mark(cls, caffe, {}, RULES),
             _mark(cls, tensorflow, {}, RULES),
+            _mark(cls, set(SYMBOL_WRITERS), {}, RULES),
             "" if criterion else "no" if name in WITHOUT_ONNX else "1" if cls in MODULES else "n",
         ]
 

@@ -17,8 +17,9 @@ import numpy as np
 from architectures import ARCHITECTURES, batch_norm, conv, max_pool, prepared
 
 from tapegrad import nn, no_grad
+from tapegrad.nn.core import files
 
-ENDINGS = (".safetensors", ".t7", ".bigdl", ".caffemodel", ".pb", ".onnx")
+ENDINGS = (".safetensors", ".t7", ".bigdl", ".caffemodel", ".pb", ".onnx", "-0000.params")
 
 
 def vgg_block_with_norms():
@@ -43,6 +44,13 @@ def result_of(module: Any, x: np.ndarray) -> np.ndarray:
         return np.asarray(module.evaluate()(x).detach())
 
 
+def loaded(path: Path, x: np.ndarray) -> Any:
+    """The module of a file, of MXNet's in layers of nn."""
+    kind, module = files.detect_format(path), nn.load(path)
+    assert kind is not None
+    return module if kind.as_layers is None else kind.as_layers(module, x)
+
+
 def differences(name: str) -> Iterator[tuple[str, str, float]]:
     """(first ending, second ending, largest difference) of each pair of formats."""
     module, shape = MODELS[name]()
@@ -55,7 +63,7 @@ def differences(name: str) -> Iterator[tuple[str, str, float]]:
             nn.save(module, path, inputs=x)
             for second in ENDINGS:
                 again = Path(folder) / f"second{second}"
-                nn.save(nn.load(path), again, inputs=x)
+                nn.save(loaded(path, x), again, inputs=x)
                 found = result_of(nn.load(again), x)
                 assert found.shape == expected.shape, (name, first, second, found.shape)
                 yield first, second, float(np.abs(found - expected).max() / largest)

@@ -13,6 +13,8 @@ from tapegrad.nn.containers.graph import Graph
 from tapegrad.nn.core import files
 
 OTHERS = [ending for ending in round_trips.ENDINGS if ending != ".t7"]
+# a symbol lies beside MXNet's
+WHOLE = [ending for ending in round_trips.ENDINGS if ending != "-0000.params"]
 X = np.random.default_rng(2).normal(size=(3, 12)).astype(np.float32)
 
 
@@ -35,8 +37,11 @@ def test_a_file_of_each_format_becomes_one_of_each_other_with_equal_results(
     mlp, first, tmp_path, capsys
 ):
     nn.save(mlp, tmp_path / f"a{first}", inputs=X)
+    shape = ("--input-shape", "3,12") if first == "-0000.params" else ()
     for second in round_trips.ENDINGS:
-        code, out, err = convert(capsys, tmp_path / f"a{first}", tmp_path / f"b{second}", "--check")
+        code, out, err = convert(
+            capsys, tmp_path / f"a{first}", tmp_path / f"b{second}", "--check", *shape
+        )
         assert (code, err) == (0, "")
         assert re.search(r"largest difference 0 of results of a random input \d+x12, ", out), second
         found = round_trips.result_of(nn.load(tmp_path / f"b{second}"), X)
@@ -52,7 +57,7 @@ def test_five_models_pass_through_each_two_formats(name, figures):
     figures(f"largest difference of {name} through each two formats: {max(v for *_, v in found)}")
 
 
-@pytest.mark.parametrize("ending", round_trips.ENDINGS)
+@pytest.mark.parametrize("ending", WHOLE)
 def test_a_file_without_an_ending_is_known_by_its_content(mlp, ending, tmp_path):
     path = tmp_path / f"a{ending}"
     nn.save(mlp, path, inputs=X)
@@ -75,7 +80,7 @@ def test_a_caffe_definition_is_known_by_its_content_and_noise_by_none(mlp, tmp_p
         assert files.detect_format(noise.bytes(size)) is None
 
 
-@pytest.mark.parametrize("ending", round_trips.ENDINGS)
+@pytest.mark.parametrize("ending", WHOLE)
 def test_show_prints_the_arrays_of_each_format(mlp, ending, tmp_path, capsys):
     path = tmp_path / f"a{ending}"
     nn.save(mlp, path, inputs=X)
@@ -182,7 +187,7 @@ def test_arrays_become_arrays_and_no_module(mlp, tmp_path, capsys):
         ("b.prototxt", (), "name the model, .caffemodel: the definition is written beside it"),
         ("b.pt", (), "such files are read only; files that are written end in one of .bigdl, "),
         ("b.model", (), "the name must end in one of .bigdl, "),
-        ("b.params", (), "a mxnet.SymbolModule"),
+        ("b.params", (), "a name like prefix-0000.params"),
         ("b.onnx", ("--ascii",), "--ascii is for a Torch7 file"),
         ("b.onnx", ("--weights-out", "w"), "--weights-out is for a file of BigDL"),
         ("b.pb", ("--fixed-batch",), "--fixed-batch is for an ONNX model"),
@@ -269,3 +274,106 @@ def test_the_page_of_formats_is_what_the_registries_say():
     assert page.read_text(encoding="utf-8") == _formats_page.page(), (
         "run: python -m tapegrad._formats_page > docs/formats.md"
     )
+
+
+# MXNet -------------------------------------------------------------------------------------------
+
+IMAGE = np.random.default_rng(5).normal(size=(2, 4, 6, 6)).astype(np.float32)
+OF_MXNET = {
+    "groups and strides": lambda: nn.SpatialConvolution(4, 6, 3, 2, 2, 1, 1, 0, nGroup=2),
+    "dilated": lambda: nn.SpatialDilatedConvolution(4, 2, 3, 3, 1, 1, 2, 2, 2, 2).noBias(),
+    "transposed": lambda: nn.SpatialFullConvolution(4, 3, 3, 3, 2, 2, 1, 1, 1, 1),
+    "maximum, rounded up": lambda: nn.SpatialMaxPooling(3, 3, 2, 2).ceil(),
+    "mean without borders": lambda: nn.SpatialAveragePooling(3, 3, 1, 1, 1, 1).setCountExcludePad(),
+    "mean with borders": lambda: nn.SpatialAveragePooling(3, 3, 1, 1, 1, 1),
+    "mean of all": lambda: nn.SpatialAveragePooling(1, 1, globalPooling=True),
+    "norm without scale": lambda: nn.SpatialBatchNormalization(4, affine=False),
+    "norm of rows": lambda: nn.Sequential(nn.Flatten(), nn.BatchNormalization(144)),
+    "local norm": lambda: nn.SpatialCrossMapLRN(3, 0.1, 0.6, 2),
+    "one slope": nn.PReLU,
+    "slopes": lambda: nn.PReLU(4),
+    "leaky": lambda: nn.LeakyReLU(0.3),
+    "exponential": lambda: nn.ELU(0.7),
+    "no axis": lambda: nn.Sequential(nn.View(-1).setNumInputDims(3), nn.Linear(144, 3).noBias()),
+    "shape": lambda: nn.Reshape(2, 2, 36),
+    "log of shares": lambda: nn.Sequential(nn.Flatten(), nn.LogSoftMax()),
+    "three terms": lambda: nn.Sequential(
+        nn.ConcatTable(nn.Tanh(), nn.Sigmoid(), nn.Abs()), nn.CAddTable()
+    ),
+    "product": lambda: nn.Sequential(nn.ConcatTable(nn.Exp(), nn.Square()), nn.CMulTable()),
+    "joined": lambda: nn.Sequential(nn.ConcatTable(nn.SoftPlus(), nn.SoftSign()), nn.JoinTable(1)),
+    "several": lambda: nn.ConcatTable(nn.Negative(), nn.ReLU()),
+    "dropped": lambda: nn.Sequential(nn.Dropout(0.5), nn.Sqrt()),
+}
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", OF_MXNET)
+def test_layers_become_operators_of_mxnet_and_layers_again(name, tmp_path):
+    nn.manual_seed(6)
+    model = nn.Sequential(OF_MXNET[name]()).evaluate()
+    x = np.abs(IMAGE)
+    for each in model.listModules():
+        if isinstance(each, nn.BatchNormalization):
+            each.running_mean.assign(np.linspace(-1, 1, each.running_mean.size, dtype=np.float32))
+            each.running_var.assign(np.linspace(0.5, 2, each.running_var.size, dtype=np.float32))
+    expected = _arrays(model(x))
+    path = tmp_path / "m-0000.params"
+    nn.save(model, path, inputs=x)
+    symbol = nn.load(path).evaluate()
+    layers = round_trips.loaded(path, x)
+    assert not any("mxnet" in type(each).__module__ for each in layers.listModules())
+    for found in (_arrays(symbol(x)), _arrays(layers(x))):
+        assert [a.shape for a in found] == [a.shape for a in expected]
+        for y, z in zip(expected, found, strict=True):
+            np.testing.assert_allclose(z, y, rtol=2e-6, atol=2e-6)
+
+
+def _arrays(result):
+    several = result if isinstance(result, (list, tuple)) else [result]
+    return [np.asarray(y.detach()) for y in several]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: nn.SpatialConvolution(4, 2, 3, 3, 2, 2, -1, -1), "padding of at least 0"),
+        (lambda: nn.Sequential(nn.SpatialMaxPooling(3, 3, 2, 2, 1, 1).ceil()), "no padding where"),
+        (nn.SoftMax, "a softmax of rows"),
+        (lambda: nn.SoftPlus(2), "beta 1"),
+        (nn.LogSigmoid, r"model.*LogSigmoid.*an operator for"),
+    ],
+)
+def test_what_mxnet_has_no_operator_for_is_refused_with_its_place(make, said, tmp_path):
+    x = IMAGE[:, :, :5, :]
+    with pytest.raises(nn.formats.UnsupportedError, match=said):
+        nn.save(make().evaluate(), tmp_path / "m-0000.params", inputs=x)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"op": "sin"}, "an operator that other formats have layers for"),
+        ({"op": "Pooling", "pool_type": "lp", "p_value": 2, "kernel": (2, 2)}, "maximum or the"),
+        (
+            {"op": "Pooling", "pooling_convention": "full", "pad": (1, 1), "kernel": (3, 3)},
+            "no pad",
+        ),
+        ({"op": "softmax", "axis": 1}, "a softmax of rows"),
+        ({"op": "Reshape", "shape": (0, -3, 0)}, "has no codes"),
+        ({"op": "LeakyReLU", "act_type": "selu"}, "leaky, elu or prelu"),
+    ],
+)
+def test_operators_without_a_layer_are_refused_by_name(attributes, said):
+    from tapegrad.nn import mxnet as mx
+
+    operator = attributes.pop("op")
+    symbol = getattr(mx.sym, operator)(mx.sym.Variable("data"), name="here", **attributes)
+    module = mx.SymbolModule(symbol)
+    [make] = [kind.as_layers for kind in files.formats() if kind.name == "mxnet"]
+    with pytest.raises(nn.formats.UnsupportedError, match=said) as caught:
+        make(module, IMAGE)
+    assert "'here'" in str(caught.value)

@@ -67,6 +67,8 @@ class FileFormat:
                 empty list where it does not, or not all of them
     describe:   (path or bytes, limits) -> (depth, name, what it is, arrays by name) of each line
                 that shows a file; nothing is built
+    as_layers:  (module, inputs or None) -> the same in layers of nn, where `load` gives modules
+                that no other format holds
     """
 
     name: str
@@ -81,6 +83,7 @@ class FileFormat:
     save_from: Callable[..., None] | None = None
     input_types: Callable[..., list[InputType]] | None = None
     describe: Callable[..., Iterator[Line]] | None = None
+    as_layers: Callable[..., Any] | None = None
 
 
 _formats: dict[str, FileFormat] = {}

@@ -26,6 +26,8 @@ from tapegrad.nn.formats.common.errors import (
 )
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, read_file, save_arrays, write_file
+from tapegrad.nn.formats.mxnet.layers import module_of_symbol
+from tapegrad.nn.formats.mxnet.writing import symbol_module_of
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json
@@ -49,7 +51,9 @@ _COUNTED = ("num_args", "num_outputs", "num_inputs", "num_weights", "num_arrays"
 _LONGEST = 5
 _MOST_MADE = 10_000  # inputs and outputs, all together, beside as many as the file has objects
 SURPLUS = "{file} has arrays that the symbol has no variables for: {names}"
-ONLY_SYMBOLS = "a mxnet.SymbolModule: MXNet has no other modules (save it as .safetensors)"
+ONLY_SYMBOLS = (
+    "a mxnet.SymbolModule, or an example of the input: nn.save(module, 'm-0000.params', inputs=x)"
+)
 
 
 def load(
@@ -168,12 +172,12 @@ def _check(found: Any, place: str | None, size: int) -> None:
 
 
 def _module(graph: Symbol, arrays: Any, place: str) -> SymbolModule:
-    if not isinstance(arrays, dict):
+    if not isinstance(arrays, dict) and arrays:
         raise FormatError("arrays with names, for a symbol", f"{len(arrays)} without", file=place)
     states = set(graph.list_auxiliary_states())
     variables = set(graph.list_inputs())
     arg, aux, surplus = {}, {}, []
-    for key, value in arrays.items():
+    for key, value in dict(arrays).items():  # a file of no arrays is an empty list
         name = key.removeprefix("arg:").removeprefix("aux:")  # Gluon's names have neither
         if name in states:
             aux[name] = value
@@ -253,6 +257,12 @@ def _recognises(first: bytes) -> bool:
     return first[:8] == _MAGIC
 
 
+def _save_from(module: Module, inputs: Any, path: str | os.PathLike[str]) -> None:
+    """Write any module whose layers MXNet has operators for."""
+    known = isinstance(module, SymbolModule)
+    save(module if known else symbol_module_of(module, inputs), path)
+
+
 files.register_format(
     files.FileFormat(
         "mxnet",
@@ -262,5 +272,7 @@ files.register_format(
         _recognises,
         shared=(".json", ".nd"),
         describe=describe,
+        save_from=_save_from,
+        as_layers=module_of_symbol,
     )
 )
