@@ -203,7 +203,7 @@ class _Conversion:
         if kind.name == "torch7":
             self.write_torch7(module)
         elif kind.name == "bigdl":
-            self.write_bigdl(module)
+            kind.save_from(module, self.inputs(module), self.target, self.options.weights_out)
         elif kind.save_from is None or (kind.name == self.source_kind.name == "mxnet"):
             kind.save(module, self.target)
         else:
@@ -236,21 +236,10 @@ class _Conversion:
         from tapegrad.nn.formats import torch7
 
         mode: Literal["ascii", "binary"] = "ascii" if self.options.ascii else "binary"
-        inputs = self.inputs(module) if isinstance(module, nn.Module) else None
-        if inputs is None:
+        if isinstance(module, nn.Module):
+            self.target_kind.save_from(module, self.inputs(module), self.target, mode)
+        else:
             torch7.save(module, self.target, mode=mode)
-        else:
-            self.target_kind.save_from(module, inputs, self.target, mode)
-
-    def write_bigdl(self, module: Any) -> None:
-        """Write a module, with the weights inside or beside."""
-        from tapegrad.nn.formats import bigdl
-
-        inputs, beside = self.inputs(module), self.options.weights_out
-        if inputs is None:
-            bigdl.save(module, self.target, weightPath=beside)
-        else:
-            self.target_kind.save_from(module, inputs, self.target, beside)
 
     def inputs(self, module: Any) -> Any:
         """A random input, an array or a list of several; None where no one says a shape."""

@@ -234,16 +234,32 @@ def test_torch7_and_bigdl_get_layers_that_do_the_same(tmp_path):
         again = nn.load(tmp_path / f"a{ending}").evaluate()(image)
         for y, z in zip(expected, again, strict=True):
             assert np.array_equal(y, z.detach()), ending
-    with pytest.raises(nn.formats.UnsupportedError, match="Flatten"):
-        nn.save(model, tmp_path / "a.t7")  # without an example
+        with pytest.raises(nn.formats.UnsupportedError, match="Flatten"):
+            nn.save(model, tmp_path / f"a{ending}")  # without an example
     assert [type(m) for m in model.get(0).modules[:2]] == [nn.Flatten, nn.Flatten]
+
+
+def test_torch7_gets_a_convolution_for_each_group_whose_weights_are_one_memory(tmp_path):
+    model = nn.Sequential(nn.SpatialConvolution(4, 6, 3, 2, 2, 1, 1, 0, nGroup=2), nn.Negative())
+    image = np.random.default_rng(4).normal(size=(2, 4, 6, 6)).astype(np.float32)
+    nn.save(model.evaluate(), tmp_path / "a.t7", inputs=image)
+    again = nn.load(tmp_path / "a.t7").evaluate()
+    kinds = [type(each).__name__ for each in again.listModules()]
+    assert kinds == ["Sequential", "Concat", *["Sequential", "Narrow", "SpatialConvolution"] * 2,
+                     "MulConstant"]  # fmt: skip
+    np.testing.assert_allclose(
+        round_trips.result_of(again, image), round_trips.result_of(model, image), atol=1e-6
+    )
+    weights = [c.weight for c in again.listModules() if isinstance(c, nn.SpatialConvolution)]
+    first, second = (w.numpy().__array_interface__["data"][0] for w in weights)
+    assert second - first == weights[0].nbytes
 
 
 def test_a_graph_of_bigdl_is_one_of_nngraph(tmp_path):
     data = nn.Input("data")
     first = nn.Linear(12, 4)(data)
     graph = Graph(data, [nn.Tanh()(first), nn.ReLU()(first)]).evaluate()
-    nn.save(graph, tmp_path / "a.t7")
+    nn.save(graph, tmp_path / "a.t7", inputs=X)
     again = nn.load(tmp_path / "a.t7").evaluate()
     assert type(again) is nn.gModule
     for y, z in zip(graph(X), again(X), strict=True):

@@ -61,8 +61,9 @@ class FileFormat:
                 could be told apart so
     matches:    whether all of a file, bytes or a map of it, looks like one of the format; it is
                 asked where neither first bytes nor the name say anything
-    save_from:  (module, inputs, path): as `save`, for a format whose files need an example of the
-                inputs, which is an array, or a list of several
+    save_from:  (module, inputs, path): as `save`, for a format whose files say the shapes of the
+                inputs, or which has other layers for an input of this shape; inputs: an example, an
+                array or a list of several
     input_types: (path or bytes, limits) -> (shape, dtype) of each input, as a file states them; an
                 empty list where it does not, or not all of them
     describe:   (path or bytes, limits) -> (depth, name, what it is, arrays by name) of each line
@@ -166,8 +167,9 @@ def _format_by_content(path: str | os.PathLike[str] | bytes) -> FileFormat | Non
 def save(module: Any, path: str | os.PathLike[str], *, inputs: Any = None) -> None:
     """Write a module to a file, which `load` reads; `module.save(path)` does the same.
 
-    inputs: an example of the module's input, an array or a list of several, for the formats whose
-            files say the shapes of it: ".onnx", ".pb", ".caffemodel"; others do not look at it
+    inputs: an example of the module's input, an array or a list of several: ".onnx", ".pb",
+            ".caffemodel" and ".params" say its shape, and ".t7" and ".bigdl" then have other layers
+            that do the same in the place of those that they lack
     The name's ending says the format: Torch7's for ".t7" and ".t7b", …, our own for any that no
     format has.  The file appears complete or not at all.
     Raises UnsupportedError for what the format cannot hold, OSError for the file itself, TypeError

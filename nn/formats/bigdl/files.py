@@ -145,9 +145,11 @@ def load_definition(
 RULES: Rules = {Flatten: joined_axes}
 
 
-def _described(module: Module, classes: Any, inputs: Any = None) -> tuple[Record, list[Any]]:
+def _described(
+    module: Module, classes: Any, instead: Mapping[int, Module] | None = None
+) -> tuple[Record, list[Any]]:
     own = {cls: name for name, cls in names_of_classes(classes).items()}
-    describer = Describer(_by_class(), own, stand_ins(module, RULES, inputs))
+    describer = Describer(_by_class(), own, instead)
     root = describer.describe(module, "root")
     return root, describer.tensors.finish()
 
@@ -171,7 +173,7 @@ def save(
 
 def _save_from(module: Module, inputs: Any, path: Path, weightPath: Path | None = None) -> None:
     """Write a module, with stand-ins for what BigDL has not, as the input's shape says."""
-    _write(*_described(module, (), inputs), path, weightPath)
+    _write(*_described(module, (), stand_ins(module, RULES, inputs)), path, weightPath)
 
 
 def _write(root: Record, storages: list[Any], path: Path, weightPath: Path | None) -> None:

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd import Tensor, no_grad
+from tapegrad.autograd import Parameter, Tensor, no_grad
+from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.containers.container import Concat, Sequential
 from tapegrad.nn.core.hooks import add_hook
 from tapegrad.nn.formats.common.modes import evaluating
+from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
+from tapegrad.nn.layers.indexing import Narrow
+from tapegrad.nn.layers.pointwise import MulConstant
 from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling
 from tapegrad.nn.layers.rearranging import InferReshape
 from tapegrad.nn.layers.shape import Flatten, View
@@ -23,7 +28,15 @@ from tapegrad.nn.layers.shape import Flatten, View
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module
 
-__all__ = ["Rules", "flat_view", "joined_axes", "of_one_window", "stand_ins"]
+__all__ = [
+    "Rules",
+    "by_groups",
+    "flat_view",
+    "joined_axes",
+    "of_one_window",
+    "stand_ins",
+    "times_minus_one",
+]
 
 Shape = tuple[int, ...]
 Rules = Mapping[type, Callable[[Any, "Shape | None"], "Module | None"]]
@@ -72,8 +85,7 @@ def flat_view(layer: Flatten | InferReshape, shape: Shape | None) -> Module | No
         made = layer.updateOutput(Tensor(np.zeros(shape, np.float32))).shape
     if made[0] != shape[0] or len(made) < 2:
         return None
-    view = View(*((-1,) if len(made) == 2 else made[1:]))
-    view.setNumInputDims(len(shape) - 1)
+    view: Module = View(*((-1,) if len(made) == 2 else made[1:])).setNumInputDims(len(shape) - 1)
     return view
 
 
@@ -93,3 +105,28 @@ def of_one_window(layer: Any, shape: Shape | None) -> Module | None:
     if isinstance(layer, SpatialAveragePooling) and not layer.divide:
         made.divide = False
     return made
+
+
+def by_groups(layer: Any, _: Shape | None) -> Module | None:
+    """A convolution in groups as one for each group, of the planes that it sees.
+
+    The weights of all are parts of the memory of the one.
+    """
+    groups = layer.nGroup
+    if groups == 1:
+        return None
+    n_in, n_out = layer.nInputPlane // groups, layer.nOutputPlane // groups
+    several = Concat(1)
+    window = (layer.kW, layer.kH, layer.dW, layer.dH, layer.padW, layer.padH)
+    for k in range(groups):
+        part = SpatialConvolution(n_in, n_out, *window)
+        mine = slice(k * n_out, (k + 1) * n_out)
+        part.weight = Parameter(array_of(layer.weight)[mine])
+        part.bias = None if layer.bias is None else Parameter(array_of(layer.bias)[mine])
+        several.add(Sequential(Narrow(1, k * n_in, n_in), part))
+    return several
+
+
+def times_minus_one(_: Any, __: Shape | None) -> Module:
+    """A MulConstant that does what Negative does."""
+    return MulConstant(-1)

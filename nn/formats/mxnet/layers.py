@@ -118,7 +118,8 @@ def _deconvolution(r: _Reading) -> list[Any]:
     r.need(r.a.num_group == 1 and not r.a.target_shape, "no groups and no target_shape")
     r.need(set(of_rank(r.a, "dilate", 1)) == {1}, "no dilation")
     weight = r.array("weight")
-    layer = SpatialFullConvolution(*weight.shape[:2], kw, kh, dw, dh, pw, ph, aw, ah)
+    n_in, n_out = weight.shape[:2]
+    layer = SpatialFullConvolution(n_in, n_out, kw, kh, dw, dh, pw, ph, aw, ah)
     return [r.fill(layer, weight=weight, bias=None if r.a.no_bias else r.array("bias"))]
 
 

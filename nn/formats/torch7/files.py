@@ -30,7 +30,14 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.common.stand_ins import Rules, flat_view, of_one_window, stand_ins
+from tapegrad.nn.formats.common.stand_ins import (
+    Rules,
+    by_groups,
+    flat_view,
+    of_one_window,
+    stand_ins,
+    times_minus_one,
+)
 from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
@@ -38,6 +45,8 @@ from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
 from tapegrad.nn.formats.torch7.reader import read_file_objects
 from tapegrad.nn.formats.torch7.writer import WritePlan
+from tapegrad.nn.layers.activation import Negative
+from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
 from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling
 from tapegrad.nn.layers.rearranging import InferReshape
 from tapegrad.nn.layers.shape import Flatten
@@ -132,8 +141,7 @@ def save(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(obj, path) takes a path, not a {type(path).__name__}")
-    instead = stand_ins(obj, RULES) if isinstance(obj, Module) else {}
-    _write(obj, path, instead, mode, long_size, byte_order, classes)
+    _write(obj, path, {}, mode, long_size, byte_order, classes)
 
 
 def _write(
@@ -187,6 +195,8 @@ RULES: Rules = {
     InferReshape: flat_view,
     Graph: _as_nngraph,
     SpatialAveragePooling: of_one_window,
+    SpatialConvolution: by_groups,
+    Negative: times_minus_one,
 }
 
 
