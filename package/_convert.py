@@ -204,7 +204,7 @@ class _Conversion:
             self.write_torch7(module)
         elif kind.name == "bigdl":
             kind.save_from(module, self.inputs(module), self.target, self.options.weights_out)
-        elif kind.save_from is None or (kind.name == self.source_kind.name == "mxnet"):
+        elif kind.save_from is None or (kind.name == "mxnet" and _is_symbol(module)):
             kind.save(module, self.target)
         else:
             inputs = self.inputs(module)
@@ -220,9 +220,10 @@ class _Conversion:
         from tapegrad.nn.core import files
         from tapegrad.nn.formats import UnsupportedError
 
-        make, kind = self.source_kind.as_layers, self.target_kind
-        if make is None or kind.name in (files.NATIVE, "weights", self.source_kind.name):
+        kind = self.target_kind
+        if not _is_symbol(module) or kind.name in (files.NATIVE, "weights", "mxnet"):
             return module
+        [make] = [each.as_layers for each in files.formats() if each.name == "mxnet"]
         try:
             return make(module, self.inputs(module))
         except UnsupportedError:
@@ -333,6 +334,13 @@ def _kind_to_write(target: str) -> Any:
     if kind is None:
         raise CommandError(f"{target}: the name must end in one of {_known(shared=False)}")
     return kind
+
+
+def _is_symbol(module: Any) -> bool:
+    """Whether a module is one of MXNet's, which a file of our own format may hold too."""
+    from tapegrad.nn.mxnet import SymbolModule
+
+    return isinstance(module, SymbolModule)
 
 
 def _known(*, shared: bool) -> str:

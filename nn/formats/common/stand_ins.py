@@ -101,9 +101,9 @@ def of_one_window(layer: Any, shape: Shape | None) -> Module | None:
     """A pooling over all of an image of this shape as one with the numbers of its window."""
     if not layer.global_pooling or shape is None or len(shape) < 3:
         return None
-    made = type(layer)(shape[-1], shape[-2], 1, 1)
+    made: Module = type(layer)(shape[-1], shape[-2], 1, 1)
     if isinstance(layer, SpatialAveragePooling) and not layer.divide:
-        made.divide = False
+        vars(made)["divide"] = False
     return made
 
 
