@@ -7,6 +7,7 @@ of `--input-shape`, else as the source states it, else of the first layer where 
 
 import argparse
 import re
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ ONLY_ARRAYS = (
 )
 NOT_WRITTEN = "{target}: such files are read only; files that are written end in one of {known}"
 DEFINITION = "{target}: name the model, .caffemodel: the definition is written beside it"
+DRAWN = "{source} has no weights: drawn ones are written (--weights FILE takes them of a model)"
 NO_FORMAT = "{name}: neither its name nor its content says a format"
 NO_MODULE = "{source} holds a {found} and not a module; in Python, nn.formats.torch7.load reads it"
 _SHAPE = re.compile(r"(\d+(?:[,x]\d+)*)(?::([a-z]+\d+))?")
@@ -100,7 +102,8 @@ def _convert(options: argparse.Namespace) -> int:
     try:
         return _Conversion(options).run()
     except (FormatError, OSError) as error:
-        raise CommandError(str(error)) from error
+        text = str(error).replace("needs weightPath", "needs --weights FILE")
+        raise CommandError(text) from error
 
 
 class _Conversion:
@@ -132,11 +135,14 @@ class _Conversion:
     def read(self) -> Any:
         """The module of the source, or its arrays by name; of Torch7 for Torch7, any object."""
         from tapegrad import nn
+        from tapegrad.nn.core import places
         from tapegrad.nn.formats import torch7
 
         name = self.source_kind.name
         if self.options.weights:
             return self.read_with_weights()
+        if name == "caffe" and places.suffix_of(self.source) == ".prototxt":
+            print(f"tapegrad convert: {DRAWN.format(source=self.source)}", file=sys.stderr)
         if name != "torch7":
             found = nn.load(self.source) if not self.holds_arrays() else self.arrays(self.source)
         elif self.target_kind.name == "torch7" and not self.options.check:

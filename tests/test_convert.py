@@ -144,6 +144,7 @@ def test_weights_lie_in_a_file_of_their_own(mlp, tmp_path, capsys):
     (tmp_path / "c.caffemodel").rename(tmp_path / "d.caffemodel")
     arguments = ("own.safetensors", "b.bigdl", "--weights-out", "b.bin", "--check")
     assert convert(capsys, *[tmp_path / a if "." in a else a for a in arguments])[0] == 0
+    assert "--weights FILE" in convert(capsys, tmp_path / "b.bigdl", tmp_path / "z.t7")[2]
     other = ARCHITECTURES["mlp"]()[0]
     with no_grad():
         other.get(0).weight[...] = 0
@@ -156,6 +157,14 @@ def test_weights_lie_in_a_file_of_their_own(mlp, tmp_path, capsys):
         )
         assert done[0] == 0, done
         assert np.array_equal(round_trips.result_of(nn.load(target), X), expected), source
+
+
+def test_weights_that_are_drawn_are_announced(mlp, tmp_path, capsys):
+    nn.save(mlp, tmp_path / "c.caffemodel", inputs=X)
+    code, _, err = convert(capsys, tmp_path / "c.prototxt", tmp_path / "d.t7")
+    assert code == 0
+    assert "c.prototxt has no weights: drawn ones are written (--weights FILE" in err
+    assert convert(capsys, tmp_path / "c.caffemodel", tmp_path / "d.t7")[2] == ""
 
 
 def test_arrays_become_arrays_and_no_module(mlp, tmp_path, capsys):
