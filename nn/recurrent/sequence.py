@@ -108,6 +108,12 @@ class SeqLSTM(Masked, StepLSTM):
         factors = self.step_factors(x, mask)
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
+        if factors is None and self.weightO is None and x.shape[0]:
+            y, cells, _ = ops.lstm_over_time(x, self.weight, self.bias, h, c)
+            if with_states or self.passes_states():
+                h, c = y[-1], cells[-1]
+                self.keep_states([h, c])
+            return [y, [h, c]] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weight = self.weight[self.inputsize :]
         outputs = []

@@ -24,6 +24,7 @@ from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.onnx import (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,
@@ -51,6 +52,7 @@ __all__ = ["OPSETS", "graph_of"]
 _ = (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,
