@@ -2,13 +2,11 @@
 
 Matrix products are BLAS's: those with the inputs of all steps are one, so are those for the
 cotangents of weights and inputs; only the products with the state are made step by step.
-Float32 only: e to a power is a polynomial of degree 7 with an error of about one unit in the last
-place, by reduction by log 2; tanh near 0 is a polynomial of its own.
+Float32 only, with the functions of `vector_functions.py`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -17,23 +15,14 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.threads import scratch_arrays
-from tapegrad.autograd.kernels.vector_code import (
-    Floats,
-    KernelCode,
-    Whole,
-    address,
-    readable,
-    ready,
-)
+from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, address, readable, ready
+from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
 
 __all__ = ["fits", "lstm", "lstm_gradient"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
-SHIFTER = 1.5 * 2.0**23  # added to a small number, its last bits are that number rounded
-LOW_LOG2 = math.log(2) - 0.693359375  # what the short number lacks
 ROWS = 64  # of a product that is large enough to run at full speed
-LIMIT = 87.0  # e to it is a float32, and so is its inverse
 
 
 def fits(*arrays: Any) -> bool:
@@ -41,73 +30,6 @@ def fits(*arrays: Any) -> bool:
     return machine.is_available() and all(
         type(a) is np.ndarray and a.dtype == FLOAT and a.size for a in arrays
     )
-
-
-# Functions ----------------------------------------------------------------------------------------
-
-
-def _polynomial(function: Callable[[Array], Array], count: int, low: float, high: float) -> Any:
-    """`count` coefficients of the polynomial through a function at Chebyshev's nodes."""
-    nodes = np.cos(np.pi * (2 * np.arange(count) + 1) / (2 * count))
-    nodes = (low + high) / 2 + (high - low) / 2 * nodes
-    return np.linalg.solve(np.vander(nodes, increasing=True), function(nodes))
-
-
-NEAR = 0.6  # where tanh has a polynomial of its own
-EXP = _polynomial(np.exp, 7, -0.35, 0.35)
-TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
-
-
-def _strict(name: str, a: Floats, b: Floats) -> Floats:
-    """A sum, difference or product that LLVM must not reorder."""
-    k = a.kernel
-    return Floats(k, k.let(f"{name} {k.vector(a.width)} {a.name}, {b.name}"), a.width)
-
-
-def _choose(test: str, a: Floats, b: Floats, yes: Floats, no: Floats) -> Floats:
-    """`yes` where the comparison of a with b holds, else `no`."""
-    k, kind = a.kernel, a.kernel.vector(a.width)
-    found = k.let(f"fcmp {test} {kind} {a.name}, {b.name}")
-    text = f"select <{a.width} x i1> {found}, {kind} {yes.name}, {kind} {no.name}"
-    return Floats(k, k.let(text), a.width)
-
-
-def _series(x: Floats, coefficients: Any) -> Floats:
-    k = x.kernel
-    *rest, last = (k.all(float(c), x.width) for c in coefficients)
-    total = last
-    for coefficient in reversed(rest):
-        total = coefficient.plus_product(total, x)
-    return total
-
-
-def _exp(x: Floats) -> Floats:
-    k, width = x.kernel, x.width
-    high, low = k.all(LIMIT, width), k.all(-LIMIT, width)
-    x = _choose("ogt", x, high, high, x)
-    x = _choose("olt", x, low, low, x)
-    shifted = _strict("fadd", x * (1 / math.log(2)), k.all(SHIFTER, width))
-    n = _strict("fsub", shifted, k.all(SHIFTER, width))
-    rest = _strict("fsub", x, _strict("fmul", n, k.all(0.693359375, width)))
-    rest = _strict("fsub", rest, _strict("fmul", n, k.all(LOW_LOG2, width)))
-    bits = k.let(f"bitcast {k.vector(width)} {shifted.name} to <{width} x i32>")
-    moved = k.let(f"shl <{width} x i32> {bits}, <{', '.join(['i32 23'] * width)}>")
-    power = k.let(f"add <{width} x i32> {moved}, <{', '.join([f'i32 {127 << 23}'] * width)}>")
-    scale = Floats(k, k.let(f"bitcast <{width} x i32> {power} to {k.vector(width)}"), width)
-    return _series(rest, EXP) * scale
-
-
-def _sigmoid(x: Floats) -> Floats:
-    one = x.kernel.all(1.0, x.width)
-    return one / (one + _exp(x * -1.0))
-
-
-def _tanh(x: Floats) -> Floats:
-    k, width = x.kernel, x.width
-    one, square = k.all(1.0, width), x * x
-    near = x.plus_product(x * square, _series(square, TANH))
-    far = one - k.all(2.0, width) / (one + _exp(x * 2.0))
-    return _choose("olt", square, k.all(NEAR**2, width), near, far)
 
 
 # Steps --------------------------------------------------------------------------------------------
@@ -136,13 +58,13 @@ def _lstm_step() -> Callable[..., None]:
             column = size * number + j
             at = n * size * 4 + column
             total = k.load(x, at, width) + k.load(h, at, width) + k.load(bias, column, width)
-            values.append(_tanh(total) if number == 3 else _sigmoid(total))
+            values.append(tanh_of(total) if number == 3 else sigmoid_of(total))
             k.store(values[-1], gates, at)
         i, f, o, new = values
         at = n * size + j
         cell = (i * new).plus_product(f, k.load(old, at, width))
         k.store(cell, c, at)
-        k.store(o * _tanh(cell), y, at)
+        k.store(o * tanh_of(cell), y, at)
 
     _all_entries(k, rows, size, entry)
     return ready(k)
@@ -159,7 +81,7 @@ def _lstm_step_back(with_cells: bool) -> Callable[..., None]:
         at, first = n * size + j, n * size * 4 + j
         places = [first + size * number for number in range(4)]
         i, f, o, new = (k.load(gates, place, width) for place in places)
-        one, tanh = k.all(1.0, width), _tanh(k.load(c, at, width))
+        one, tanh = k.all(1.0, width), tanh_of(k.load(c, at, width))
         by_y = k.load(g_y, at, width) + k.load(dy, at, width)
         by_c = k.load(dc, at, width) + by_y * o * (one - tanh * tanh)
         if with_cells:

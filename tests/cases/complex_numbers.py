@@ -26,6 +26,7 @@ REAL = {
     ),
     "`sign` is `phase` of complex numbers": "signum",
     "its gates are between 0 and 1": "lstm_over_time",
+    "scores have an order": "cross_entropy",
     "its rule goes by the sign": (
         "elu gelu gelu_by_tanh hard_shrink hard_tanh huber leaky_relu log_one_plus_exp log_sigmoid "
         "magnitude mish silu "
