@@ -61,6 +61,7 @@ BLOCK = 16384
 
 # Compiling a loop takes a second; below this many entries array code is as fast.
 COMPILED_FROM = 20_000
+COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class StateSlot(NamedTuple):
@@ -139,17 +140,11 @@ def _optimizer_step_compiled(
     options: tuple[tuple[str, Any], ...],
 ) -> None:  # fmt: skip
     """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
-    fits = (
-        x.dtype in (np.float32, np.float64)
-        and x.dtype == gradient.dtype
-        and _all_contiguous(x, gradient, slots)
-    )
-    ways = []
-    if fits and (by_machine := rule.faster.get("machine")) is not None:
-        ways.append(by_machine)
-    if fits and x.size >= COMPILED_FROM and (by_numba := rule.faster.get("numba")) is not None:
-        ways.append(by_numba)
-    for way in ways:
+    way = rule.faster.get("machine")
+    if way is None and x.size >= COMPILED_FROM:
+        way = rule.faster.get("numba")
+    fits = way is not None and x.dtype in COMPILED and x.dtype == gradient.dtype
+    if fits and _all_contiguous(x, gradient, slots):
         state = dict(zip(slot_names, slots, strict=True))
         settings = _settings(rule, state, options, array_names, arrays)
         flat = _flat_state(state, x.shape)
