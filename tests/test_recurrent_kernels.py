@@ -19,14 +19,12 @@ FLOAT = np.dtype(np.float32)
 
 
 def arguments_of(steps, samples, inputs, size, seed=0, dtype=FLOAT):
+    """Numbers of ordinary size, and weights with which rounding does not grow over time."""
     rng = np.random.default_rng(seed)
-    shapes = [
-        (steps, samples, inputs),
-        (inputs + size, 4 * size),
-        (4 * size,),
-        *[(samples, size)] * 2,
-    ]
-    return tuple(rng.normal(size=shape).astype(dtype) for shape in shapes)
+    state = (samples, size)
+    shapes = [(steps, samples, inputs), (inputs + size, 4 * size), (4 * size,), state, state]
+    x, weight, *rest = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+    return x, weight / np.sqrt(inputs + size).astype(dtype), *rest
 
 
 def close(found, expected, limit):
@@ -59,6 +57,38 @@ def test_functions_are_right_to_some_units_in_the_last_place(name):
     numbers[:2] = np.nan, -np.nan
     ready(k)(address(numbers), address(found), len(numbers))
     assert np.isnan(found[:2]).all()
+
+
+def gru_arguments_of(*sizes, dtype=FLOAT):
+    x, weight, bias, h, _ = arguments_of(*sizes, dtype=dtype)
+    three = 3 * h.shape[1]
+    return x, weight[:, :three].copy(), bias[:three].copy(), h
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 20), st.integers(1, 40)),
+    seed=st.integers(0, 9),
+)
+@example(sizes=(9, 40, 3, 33), seed=0)
+def test_a_gru_and_its_gradient_are_those_in_float64(sizes, seed):
+    given = gru_arguments_of(*sizes, seed)
+    assert recurrent.fits(*given)
+    results, pull = tg.vjp(ops.gru_over_time, given)
+    exact, wide_pull = tg.vjp(ops.gru_over_time, tuple(a.astype("d") for a in given))
+    for one, wanted in zip(results, exact, strict=True):
+        assert np.asarray(one).dtype == FLOAT
+        close(one, np.asarray(wanted), 2e-5)
+    by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], given)[1]
+    wide_by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], tuple(a.astype("d") for a in given))[1]
+    rng = np.random.default_rng(seed)
+    g = [rng.normal(size=np.shape(y)).astype("f") for y in results]
+    for found, expected in (
+        (by_y(g[0]), wide_by_y(g[0].astype("d"))),  # by machine code
+        (pull(g), wide_pull([a.astype("d") for a in g])),  # with the gates', by operations
+    ):
+        for one, wanted in zip(found, expected, strict=True):
+            assert one.dtype == FLOAT
+            close(one, np.asarray(wanted), 2e-4)
 
 
 @given(
@@ -103,8 +133,9 @@ def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
     assert np.abs(leaf.grad.numpy()).min() > 0
 
 
-def test_a_layer_gives_what_its_masked_loop_gives():
-    layer = nn.SeqLSTM(3, 17)
+@pytest.mark.parametrize("kind", [nn.SeqLSTM, nn.SeqGRU])
+def test_a_layer_gives_what_its_masked_loop_gives(kind):
+    layer = kind(3, 17)
     x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("f")
 
     def gradients(mask):
@@ -120,14 +151,16 @@ def test_a_layer_gives_what_its_masked_loop_gives():
         close(one, wanted, 1e-5)
 
 
-def test_second_derivatives_and_batches_go_by_operations():
-    given = arguments_of(3, 2, 2, 3)
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_second_derivatives_and_batches_go_by_operations(name):
+    function = {"lstm": ops.lstm_over_time, "gru": ops.gru_over_time}[name]
+    given = {"lstm": arguments_of, "gru": gru_arguments_of}[name](3, 2, 2, 3)
     v = tuple(np.ones_like(a) for a in given)
 
     def loss(*a):
-        return np.sum(ops.lstm_over_time(*a)[0] ** 2)
+        return np.sum(function(*a)[0] ** 2)
 
-    numbers = tuple(range(5))
+    numbers = tuple(range(len(given)))
     exact = tg.vjp(tg.grad(loss, numbers), tuple(a.astype("d") for a in given))[1](
         tuple(a.astype("d") for a in v)
     )
@@ -135,9 +168,9 @@ def test_second_derivatives_and_batches_go_by_operations():
     for one, wanted in zip(found, exact, strict=True):
         close(one, np.asarray(wanted), 1e-4)
     xs = np.stack([given[0], given[0] * 2])
-    mapped = tg.vmap(lambda x: ops.lstm_over_time(x, *given[1:])[0])(xs)
+    mapped = tg.vmap(lambda x: function(x, *given[1:])[0])(xs)
     for one, x in zip(mapped, xs, strict=True):
-        close(one, np.asarray(ops.lstm_over_time(x, *given[1:])[0]), 1e-5)
+        close(one, np.asarray(function(x, *given[1:])[0]), 1e-5)
 
 
 def test_nan_goes_as_far_as_time_does():

@@ -18,7 +18,7 @@ from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, address, readable, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
 
-__all__ = ["fits", "lstm", "lstm_gradient"]
+__all__ = ["FLOAT", "ROWS", "all_entries", "fits", "lstm", "lstm_gradient"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
@@ -35,7 +35,7 @@ def fits(*arrays: Any) -> bool:
 # Steps --------------------------------------------------------------------------------------------
 
 
-def _all_entries(k: KernelCode, rows: Whole, size: Whole, body: Callable[..., None]) -> None:
+def all_entries(k: KernelCode, rows: Whole, size: Whole, body: Callable[..., None]) -> None:
     """Run body(row, entry, width) for all entries of rows of `size`."""
 
     def row(n: Whole) -> None:
@@ -66,7 +66,7 @@ def _lstm_step() -> Callable[..., None]:
         k.store(cell, c, at)
         k.store(o * tanh_of(cell), y, at)
 
-    _all_entries(k, rows, size, entry)
+    all_entries(k, rows, size, entry)
     return ready(k)
 
 
@@ -92,7 +92,7 @@ def _lstm_step_back(with_cells: bool) -> Callable[..., None]:
         k.store(by_c * i * (one - new * new), sums, places[3])
         k.store(by_c * f, dc, at)
 
-    _all_entries(k, rows, size, entry)
+    all_entries(k, rows, size, entry)
     return ready(k)
 
 

@@ -38,3 +38,31 @@ def _lstm(call: Call) -> list[GraphValue]:
         gates = w.op("Concat", openings, new, axis=1)
         found.append([w.unsqueeze(value, [0]) for value in (h, c, gates)])
     return [w.op("Concat", *values, axis=0) for values in zip(*found, strict=True)]
+
+
+@writes("gru_over_time")
+def _gru(call: Call) -> list[GraphValue]:
+    w = call.builder
+    x, weight, bias, h = (call.value(i, call.dtype) for i in range(4))
+    (steps, _, inputs), size = call.shapes[0], call.shapes[3][1]
+    if isinstance(steps, Dim):
+        raise UnsupportedError("a GRU over a number of steps that varies")
+    if not steps:
+        none = w.slice(w.unsqueeze(h, [0]), [0], [0], [0])
+        return [none, w.op("Concat", *[none] * 3, axis=2)]
+    sums = w.op("MatMul", x, w.slice(weight, [0], [inputs], [0])) + bias
+    by_state = w.slice(weight, [inputs], [inputs + size], [0])
+    openings = w.slice(by_state, [0], [2 * size], [1])
+    candidate = w.slice(by_state, [2 * size], [3 * size], [1])
+    found: list[list[GraphValue]] = []
+    for t in range(steps):
+        part = w.squeeze(w.slice(sums, [t], [t + 1], [0]), [0])
+        total = w.slice(part, [0], [2 * size], [1]) + w.op("MatMul", h, openings)
+        opened = w.op("Sigmoid", total)
+        r, u = w.ops("Split", [opened, w.sizes_of([size] * 2)], 2, axis=1)
+        last = w.slice(part, [2 * size], [3 * size], [1])
+        new = w.op("Tanh", last + w.op("MatMul", r * h, candidate))
+        h = new + u * (h - new)
+        gates = w.op("Concat", opened, new, axis=1)
+        found.append([w.unsqueeze(value, [0]) for value in (h, gates)])
+    return [w.op("Concat", *values, axis=0) for values in zip(*found, strict=True)]

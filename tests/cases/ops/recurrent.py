@@ -14,6 +14,15 @@ def lstm_over_time(d):
     return TrialCall([d.array((steps, samples, inputs)), weight, bias, *states])
 
 
+def gru_over_time(d):
+    """As `lstm_over_time`."""
+    steps, samples, inputs = d.shape("T N D")
+    size = d.size("H")
+    weight, bias = d.array((inputs + size, 3 * size)) * 0.5, d.array((3 * size,)) * 0.5
+    return TrialCall([d.array((steps, samples, inputs)), weight, bias, d.array((samples, size))])
+
+
 OPERATIONS = {
+    "gru_over_time": gru_over_time,
     "lstm_over_time": lstm_over_time,
 }
