@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tapegrad as tg
+from tapegrad import nn
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.fast_scattering import add_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
@@ -59,3 +61,65 @@ def test_other_arrays_go_by_numpy():
         assert not add_rows(*other)
     scatter_add(np, y, (index,), x.astype("d"))
     np.testing.assert_array_equal(y, 8)
+
+
+# Gradients of rows ------------------------------------------------------------------------------
+
+
+def dense_gradient(weight, index, g):
+    whole = np.zeros_like(weight)
+    np.add.at(whole, index, g)
+    return whole
+
+
+@pytest.mark.parametrize("index", [[3, 0, 3, 99, 3], [[-1, 5], [99, -1]], [7]])
+def test_rows_are_added_to_a_gradient_as_their_sum_would_be(index):
+    rng = np.random.default_rng(0)
+    table = tg.Parameter(rng.normal(size=(100, 40)).astype("f"))
+    index = np.array(index)
+    g, h = rng.normal(size=(2, *index.shape, 40)).astype("f")
+    whole = np.zeros((100, 40), "f")
+    for cotangent in (g, h, g):
+        table[index].backward(cotangent)
+        whole += dense_gradient(table.numpy(), index, cotangent)
+        np.testing.assert_array_equal(table.grad.numpy(), whole)
+
+
+def test_a_gradient_of_rows_meets_other_gradients():
+    table = tg.Parameter(np.ones((100, 40)))
+    index = np.array([1, 1, 2])
+    loss = np.sum(table[index]) + np.sum(table * 2) + np.sum(table[np.array([5])] * 3)
+    loss = loss + np.sum(table[7]) + np.sum((table * 1)[index])
+    loss.backward()
+    expected = np.full((100, 40), 2.0)
+    expected[1] += 4
+    expected[2] += 2
+    expected[5] += 3
+    expected[7] += 1
+    np.testing.assert_array_equal(table.grad.numpy(), expected)
+    gradient = tg.grad(lambda t: np.sum(t[index] ** 2))(np.ones((100, 40)))
+    assert type(gradient) is np.ndarray
+    np.testing.assert_array_equal(gradient[:3, 0], [0, 4, 2])
+
+
+def test_a_first_gradient_one_that_is_changed_and_one_of_another_kind():
+    layer = nn.LookupTable(100, 40)
+    index = np.array([4, 4])
+    layer.zeroGradParameters()
+    layer.weight.grad = None
+    np.sum(layer(index)).backward()
+    assert layer.weight.grad.numpy()[4, 0] == 2
+    masked = tg.Parameter(np.ones((100, 40)))
+    mask = np.zeros(100, bool)
+    mask[3] = True
+    np.sum(masked[mask]).backward()
+    assert masked.grad.numpy().sum() == 40
+    for run in (tg.replay, tg.compile):
+        table = tg.Parameter(np.ones((100, 40), "f"))
+
+        def step(i, table=table):
+            np.sum(table[i] * 2).backward()
+            return table.grad.detach()[4, 0]
+
+        recorded = run(step)
+        assert [float(recorded(index)) for _ in range(4)] == [4, 8, 12, 16]
