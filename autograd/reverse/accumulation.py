@@ -37,6 +37,10 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
                 return
             g = g.form()
         if leaf.grad is None:
+            if type(g) is np.ndarray and leaf.adjust is None and scale == 1:
+                whole = np.empty(leaf.shape, leaf.dtype)  # one pass in place of two, with its bits
+                leaf.grad = untracked(np.add(g, 0, out=whole, casting="same_kind"))
+                return
             xp = devices.namespace(as_array(g))
             leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
         if leaf.adjust is not None:
