@@ -70,7 +70,7 @@ def _cross_entropy_fast(
                 slopes *= np.float32(1 / count)
                 return np.asarray(np.float32(losses.sum(dtype=np.float64) / count)), slopes
             counted = checked >= 0
-            count = max(np.count_nonzero(counted), 1) if mean else 1
+            count = max(int(np.count_nonzero(counted)), 1) if mean else 1
             slopes *= np.where(counted, np.float32(1 / count), np.float32(0))[:, None]
             slopes[~counted] = 0
             total = losses[counted].sum(dtype=np.float64)
