@@ -61,6 +61,7 @@ BLOCK = 16384
 
 # Compiling a loop takes a second; below this many entries array code is as fast.
 COMPILED_FROM = 20_000
+MACHINE_FROM = 8192  # the same of machine code, which is made in a few hundredths of a second
 COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
@@ -140,7 +141,7 @@ def _optimizer_step_compiled(
     options: tuple[tuple[str, Any], ...],
 ) -> None:  # fmt: skip
     """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
-    way = rule.faster.get("machine")
+    way = rule.faster.get("machine") if x.size >= MACHINE_FROM else None
     if way is None and x.size >= COMPILED_FROM:
         way = rule.faster.get("numba")
     fits = way is not None and x.dtype in COMPILED and x.dtype == gradient.dtype
