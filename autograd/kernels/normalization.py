@@ -149,6 +149,10 @@ def _moments(work: Work, x: Array) -> tuple[Array, Array]:
             )  # fmt: skip
 
         run_pieces(rows, len(pieces))
+        if len(pieces) == 1:
+            near, rest, squares = found[0].astype(np.float64)
+            var = np.maximum(squares / count, 0)
+            return (near + rest).reshape(work.lead), var.reshape(work.lead)
         near, rest, squares = (found[:, part].astype(np.float64) for part in range(3))
         means = near + rest
         mean = (means * (numbers / count)).sum(0)
