@@ -25,6 +25,7 @@ from tapegrad.nn.formats.common.modes import evaluating
 from tapegrad.nn.formats.onnx import (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,
@@ -51,6 +52,7 @@ __all__ = ["OPSETS", "graph_of"]
 _ = (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,
