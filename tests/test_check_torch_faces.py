@@ -239,6 +239,15 @@ def test_the_model_stays_as_it_was():
     assert torch.get_default_dtype() is torch.float32
 
 
+@pytest.mark.parametrize("made", [nn.LazyBatchNorm1d, lambda: nn.BatchNorm1d(3)])
+@pytest.mark.parametrize("training", [None, True])
+def test_a_batch_of_one_row_is_refused_by_a_normalization_in_training(made, training):
+    summary = check_torch(made, "N 3", training=training, law=GRADIENT)
+    [(_, outcome)] = summary.outcomes
+    assert outcome.verdict == "holds"
+    assert training is None or "a batch without a variance is refused" in outcome.reasons
+
+
 def test_frozen_parameters_are_constants():
     class Cut(nn.Linear):
         def forward(self, x):

@@ -31,6 +31,7 @@ LAYOUT = ("memory_layout_does_not_matter",)
 PRECISION = ("float32_agrees_with_float64",)
 NAN = ("nan_stays_nan",)
 WRITES = ("inputs_are_left_alone", "equal_calls_give_equal_results")
+STATE = ("evaluation_mode_leaves_the_state_alone",)
 CALLS = ("results_do_not_depend_on_earlier_calls",)
 
 
@@ -156,6 +157,20 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         "the power iteration's vectors are taken for constants",
         DERIVATIVES,
         modules=("_SpectralNorm", "SpectralNorm"),
+    ),
+    KnownConvention(
+        "observers",
+        "an observer of quantization watches the data in both modes, until it is told not to",
+        STATE,
+        modules=(
+            "MinMaxObserver",
+            "MovingAverageMinMaxObserver",
+            "PerChannelMinMaxObserver",
+            "MovingAveragePerChannelMinMaxObserver",
+            "HistogramObserver",
+            "FakeQuantize",
+            "FusedMovingAvgObsFakeQuantize",
+        ),
     ),
     KnownConvention(
         "straight-through",
@@ -346,8 +361,12 @@ def _is_foreign(subject: Any) -> bool:
 
 
 def _parts_of(subject: Any) -> list[Any]:
-    """The module and its parts, where it has any."""
-    return list(subject.modules()) if callable(getattr(subject, "modules", None)) else []
+    """The module, its parts, and what is hooked to them, where it has any."""
+    if not callable(getattr(subject, "modules", None)):
+        return []
+    parts = list(subject.modules())
+    hooks = [getattr(part, "_forward_pre_hooks", None) or {} for part in parts]
+    return [*parts, *(hook for own in hooks for hook in own.values())]
 
 
 def _names_of(text: str, subject: Any) -> set[str]:

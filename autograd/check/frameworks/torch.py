@@ -232,6 +232,7 @@ class _Case:
             samples=0 if any(whole) else self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
+            moved=None if module is None or mode or not module.buffers else lambda: module.moved,
             proof=lambda: None if any(whole) or self.through else _written(
                 maker, settings, flat, call, module, parts, shown, training=mode
             ),
@@ -320,11 +321,16 @@ class _Module:
             torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
         )
         self.scripted = isinstance(made, torch.jit.ScriptModule)
+        self.moved: list[str] = []  # the buffers that the latest call has changed
 
     def initialize(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-        """Give lazy parameters their shapes by one call, and note what belongs to the state."""
+        """Give lazy parameters their shapes by one call, and note what belongs to the state.
+
+        The call is one in evaluation mode, which takes a batch of one row and moves no statistics.
+        """
         torch, made = self.torch, self.made
         if self.lazy:
+            made.eval()
             self._try(float64=False)
         made.double()
         # functional_call cannot exchange what a scripted module holds: its parameters are constants
@@ -336,7 +342,7 @@ class _Module:
         floating = any(b.is_floating_point() for b in made.buffers())
         self.keeps_statistics = floating and not of_the_batch
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]
-        self._buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
+        self.buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
         # Tensors that are plain attributes, such as weights of classes, are part of the state, too.
         self._plain = [
             (m, key, value)
@@ -398,11 +404,22 @@ class _Module:
                 warnings.simplefilter("ignore")  # the copy asks tensors for gradients they lack
                 again = copy.deepcopy(self.made).to(kind)
             return again(*args, **kwargs)
-        state = {name: _in_kind(self.torch, b, kind) for name, b in self._buffers.items()}
+        state = {name: _in_kind(self.torch, b, kind) for name, b in self.buffers.items()}
         state.update(zip(self.names, tensors[count:], strict=True))
         for module, key, value in self._plain:
             vars(module)[key] = _in_kind(self.torch, value, kind)
-        return self.torch.func.functional_call(self.made, state, tuple(args), kwargs)
+        given = {name: tensor.clone() for name, tensor in state.items() if name in self.buffers}
+        try:
+            return self.torch.func.functional_call(self.made, state, tuple(args), kwargs)
+        finally:  # which has written into the tensors of the state, or put others into their places
+            self.moved = [
+                name for name, tensor in given.items() if not _is_same(state[name], tensor)
+            ]
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Are two tensors equal in shape and entries?  NaN is equal to NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())  # noqa: PLR0124
 
 
 def _in_kind(torch: Any, tensor: Any, kind: Any) -> Any:

@@ -55,6 +55,18 @@ def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
             ) from error  # fmt: skip
 
 
+@LAWS()
+def evaluation_mode_leaves_the_state_alone(trial: FunctionTrial) -> NotCovered | None:
+    """In evaluation mode a call changes no buffer of the module, such as running statistics."""
+    if trial.pair.moved is None:
+        return NotCovered("it is no module with buffers in evaluation mode")
+    trial.results()
+    moved = list(trial.pair.moved())
+    names = ", ".join(moved)
+    must(not moved, f"a call in evaluation mode has changed {names}")
+    return None
+
+
 @LAWS(regimes=("ordinary", "grid"))
 def inputs_are_left_alone(trial: FunctionTrial) -> NotCovered | None:
     """Neither the function nor its gradient writes into an argument or into the cotangent."""
