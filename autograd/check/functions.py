@@ -85,6 +85,7 @@ class Pair:
     paths:      the Python expressions that take the latest results out of what the subject returns
     moved:      the names of the buffers that the latest call has changed, in evaluation mode, which
                 changes none; None where there are none
+    smooth:     whether fn is made of operations that have a derivative everywhere; None: not known
     proof:      writes the example as lines of the user's framework (see proofs.py)
     """
 
@@ -105,6 +106,7 @@ class Pair:
     shown: str = ""
     paths: Callable[[], Sequence[str]] | None = None
     moved: Callable[[], Sequence[str]] | None = None
+    smooth: Callable[[], bool] | None = None
     proof: Callable[[], Written | None] | None = None
 
 
@@ -210,6 +212,10 @@ class FunctionTrial:
         if self._kept is None:
             self.values()
         return list(self._kept or ())
+
+    def is_smooth(self) -> bool:
+        """Is the function known to have a derivative everywhere, so that no gradient is a choice?"""
+        return self.pair.smooth is not None and self.pair.smooth()
 
     def result_path(self, number: int) -> str:
         """The Python expression of one of `values` after a call: "", "[0]", "['loss']"."""

@@ -22,6 +22,7 @@ from tapegrad.autograd.check.frameworks.writing import (
     expression_of,
     variables,
 )
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_jax
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError, UsageError
 from tapegrad.autograd.check.laws import array_types
@@ -88,7 +89,8 @@ def jax_pair(
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True, constants=own, second_all=call.second_all, partial=call.partial,
-            stops=lambda: call.stops(parts), shown=name, subject=function,
+            stops=lambda: call.stops(parts),
+            smooth=lambda: not any(whole) and call.is_smooth(parts), shown=name, subject=function,
             samples=making.batched_among(specs, d) if batchwise else 0, paths=lambda: call.paths,
             proof=lambda: None if any(whole) or through else _written(
                 subject, how, settings, arguments, shown, tracked
@@ -195,6 +197,11 @@ class JaxCall:
             np.array(next(remaining)) if kind == "f" else zero
             for kind, zero in zip(kinds, shapes, strict=True)
         ]
+
+    def is_smooth(self, args: Sequence[np.ndarray]) -> bool:
+        """Is the traced program made of smooth operations alone?"""
+        with self.jax.enable_x64(True):
+            return is_smooth_jax(self.jax, self._flat, args)
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """No floating point result of JAX is without a derivative."""

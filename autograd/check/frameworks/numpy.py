@@ -23,6 +23,7 @@ from tapegrad.autograd.check.frameworks.nests import (
     real_parts_of,
     whole_of,
 )
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_numpy
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
@@ -100,6 +101,7 @@ def numpy_pair(
             made.fn, made.vjp, flat_args, names,
             constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
             samples=making.batched_among(specs, d) if batchwise else 0,
+            smooth=lambda: not any(whole) and is_smooth_numpy(made.fn, flat_args),
             proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, tops, own),
         )  # fmt: skip
 

@@ -232,7 +232,9 @@ class _Case:
             samples=0 if any(whole) else self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
-            moved=None if module is None or mode or not module.buffers else lambda: module.moved,
+            moved=None if module is None or mode or module.scripted or not module.buffers
+            else module.moved,
+            smooth=lambda: not any(whole) and call.is_smooth(parts),
             proof=lambda: None if any(whole) or self.through else _written(
                 maker, settings, flat, call, module, parts, shown, training=mode
             ),
@@ -321,7 +323,7 @@ class _Module:
             torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
         )
         self.scripted = isinstance(made, torch.jit.ScriptModule)
-        self.moved: list[str] = []  # the buffers that the latest call has changed
+        self._latest: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def initialize(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """Give lazy parameters their shapes by one call, and note what belongs to the state.
@@ -408,13 +410,16 @@ class _Module:
         state.update(zip(self.names, tensors[count:], strict=True))
         for module, key, value in self._plain:
             vars(module)[key] = _in_kind(self.torch, value, kind)
-        given = {name: tensor.clone() for name, tensor in state.items() if name in self.buffers}
-        try:
-            return self.torch.func.functional_call(self.made, state, tuple(args), kwargs)
-        finally:  # which has written into the tensors of the state, or put others into their places
-            self.moved = [
-                name for name, tensor in given.items() if not _is_same(state[name], tensor)
-            ]
+        self._latest = ({name: state[name].clone() for name in self.buffers}, state)
+        return self.torch.func.functional_call(self.made, state, tuple(args), kwargs)
+
+    def moved(self) -> list[str]:
+        """The names of the buffers that the latest call has changed.
+
+        It has written into the tensors of the state, or put others into their places.
+        """
+        before, after = self._latest
+        return [name for name, tensor in before.items() if not _is_same(after[name], tensor)]
 
 
 def _is_same(a: Any, b: Any) -> bool:

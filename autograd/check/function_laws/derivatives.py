@@ -34,6 +34,7 @@ def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report | NotCovered:
         trial.point,
         trial.rng,
         names=trial.names,
+        smooth=trial.is_smooth,
     )
     return Report(repr(trial), probes).raise_if_wrong()
 
