@@ -1,4 +1,4 @@
-"""A function of smooth operations alone has one gradient, at 0 too; masks and pieces have choices."""
+"""A function of smooth operations alone has one gradient, at 0 too; a mask may choose."""
 
 from __future__ import annotations
 

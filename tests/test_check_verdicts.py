@@ -5,13 +5,14 @@ Each case is a small function with its gradient; where PyTorch itself is the sub
 """
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from planted.right_at_ties import RIGHT_AT_TIES
 
-from tapegrad.autograd.check import FUNCTION_LAWS, Draws, RecordedDraws, array, check_vjp
-from tapegrad.autograd.check.conventions import CONVENTIONS
+from tapegrad.autograd.check import FUNCTION_LAWS, Draws, LawError, RecordedDraws, array, check_vjp
+from tapegrad.autograd.check.conventions import CONVENTIONS, convention_of
 from tapegrad.autograd.check.draws import REGIMES, SIGNED, WIDE
 from tapegrad.autograd.check.probing import probe
 
@@ -311,6 +312,20 @@ def test_a_convention_hides_no_fault_of_another_kind():
         return first, 1.5 * second
 
     assert verdict(np.hypot, rule, "N C", "N C", profile="ci") == "broken"
+
+
+def test_a_single_kink_inside_is_no_excuse_for_a_wrong_choice_at_ties():
+    def each_gets_all(g, x):
+        return g[..., None] * (x == np.max(x, -1, keepdims=True))
+
+    assert verdict(lambda x: np.max(x, -1), each_gets_all, "N C+2") == "broken"
+    subject = SimpleNamespace(subject=lambda x: np.maximum(x, 0) - np.maximum(-x, 0), copies=False)
+    trial = SimpleNamespace(pair=subject, case=None, name="pieces")
+    law = SimpleNamespace(name=GRADIENT)
+    error = LawError("first order: wrong; analytic 0, numeric 1 ± 1e-9; at the tied point")
+    assert convention_of(law, trial, error).startswith("a kink inside")
+    subject.subject = lambda x: np.maximum(x, 0)
+    assert not convention_of(law, trial, error)
 
 
 def test_what_passes_nan_by_on_purpose_is_a_convention():

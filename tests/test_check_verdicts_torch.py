@@ -206,3 +206,43 @@ def test_a_convention_is_said_and_asked_for_with_strict(name):
     assert found.verdict == "convention"
     assert any(reason.startswith(name.partition(", as")[0]) for reason in found.conventions)
     assert outcomes(*subject, law=law, strict=True)[law].verdict in ("broken", "unchecked")
+
+
+class Tripled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g
+
+
+class WrongBehindEmbedding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(5, 3, padding_idx=1)
+        self.last = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, labels):
+        return self.last(self.rows(labels)) * Tripled.apply(self.scale)
+
+
+def test_a_convention_of_a_part_hides_no_fault_of_another_part():
+    found = outcomes(WrongBehindEmbedding, indices("N+2", below=5), law=GRADIENT, training=False)
+    assert found[GRADIENT].verdict == "broken"
+    assert "scale" in str(found[GRADIENT].error)
+
+
+def test_a_convention_of_an_option_hides_no_fault_of_another_argument():
+    def wrong(labels, rows, scale):
+        return functional.embedding(labels, rows, padding_idx=1) * Tripled.apply(scale)
+
+    def right(labels, rows, scale):
+        return functional.embedding(labels, rows, padding_idx=1) * scale
+
+    labels = indices("N+2", below=5)
+    found = outcomes(wrong, labels, "5 3", "3", law=GRADIENT)[GRADIENT]
+    assert found.verdict == "broken"
+    assert outcomes(right, labels, "5 3", "3", law=GRADIENT)[GRADIENT].verdict == "convention"

@@ -214,7 +214,7 @@ class FunctionTrial:
         return list(self._kept or ())
 
     def is_smooth(self) -> bool:
-        """Is the function known to have a derivative everywhere, so that no gradient is a choice?"""
+        """Is the function known to have a derivative everywhere, and so one gradient?"""
         return self.pair.smooth is not None and self.pair.smooth()
 
     def result_path(self, number: int) -> str:

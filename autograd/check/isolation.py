@@ -3,7 +3,8 @@
 Code in C may end the process that runs it.  Here a forked process checks, and says through a pipe
 which example comes next, before it runs it, and what it has found.  If the process ends, the law is
 broken on the example that was said last, with the signal's name, and a new process goes on with the
-next law; so it is if an example takes longer than the limit.  What had failed before a crash, while a smaller example was looked for, is not lost.
+next law; so it is if an example takes longer than the limit.  What had failed before, while a
+smaller example was looked for, is not lost.
 """
 
 from __future__ import annotations

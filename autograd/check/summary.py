@@ -2,8 +2,8 @@
 
 Each cause is told once: what failed, on which example, how sure that is, what to do, and how to see
 it again.  Laws that are broken at the same argument, or by the same error, are counted apart and
-named in one line, "also breaks"; others that the same subject breaks follow in another.  Conventions, and what was
-not covered, are counted and named apart.
+named in one line, "also breaks"; others that the same subject breaks follow in another.
+Conventions, and what was not covered, are counted and named apart.
 """
 
 from __future__ import annotations

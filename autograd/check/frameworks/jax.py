@@ -16,13 +16,13 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import CallArguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, real_parts_of, whole_of
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_jax
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
     expression_of,
     variables,
 )
-from tapegrad.autograd.check.frameworks.smooth import is_smooth_jax
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError, UsageError
 from tapegrad.autograd.check.laws import array_types

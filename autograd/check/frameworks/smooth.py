@@ -3,9 +3,9 @@
 A gradient of exactly 0 where an entry is exactly 0 is that of a mask, x·(x ≠ 0), or of pieces that
 meet there, relu(x) − relu(−x), and no fault; difference quotients cannot tell it from a fault.  But
 a function that calls nothing but operations with a derivative everywhere that they are finite has
-no mask and no pieces, and one gradient.  What a function calls is seen while it runs: in NumPy by an
-array that notes its operations, in PyTorch below autograd (forward code of autograd.Function too),
-in JAX in the traced program.  An operation that is not in the lists here, a comparison, or an array
+no mask and no pieces, and one gradient.  What a function calls is seen while it runs: in NumPy by
+an array that notes its operations, in PyTorch below autograd (forward code of autograd.Function
+too), in JAX in the traced program.  An operation that is not in the lists here, a comparison, or an array
 whose calls cannot be followed makes the answer "no", so that nothing is accused by mistake.
 """
 
@@ -18,30 +18,31 @@ import numpy as np
 
 __all__ = ["is_smooth_jax", "is_smooth_numpy", "is_smooth_torch"]
 
-# Operations whose derivative exists wherever they and it are finite, and those that move entries.
-_COMMON = frozenset(
-    "add sub subtract mul multiply neg negative exp exp2 expm1 sin cos tan sinh cosh tanh asinh "
-    "arcsinh atan arctan log log2 log10 log1p div divide true_divide reciprocal square erf erfc "
-    "sigmoid logistic expit logaddexp logaddexp2 matmul dot tensordot einsum sum mean prod cumsum "
-    "cumprod reshape transpose squeeze expand_dims concatenate stack zeros_like ones_like "
-    "full_like empty_like positive flip roll moveaxis swapaxes broadcast_to trace".split()
-)
-_NUMPY = _COMMON | frozenset("vecdot outer inner kron vstack hstack take tile repeat split".split())
-_TORCH = _COMMON | frozenset(
-    "rsub sum_dim silu gelu softplus log_softmax _log_softmax _softmax softmax logsumexp mm bmm "
-    "addmm baddbmm addmv addbmm mv ger vdot linear convolution view _unsafe_view t permute "
-    "unsqueeze expand slice select narrow unbind split split_with_sizes cat clone detach alias "
-    "_to_copy lift_fresh zeros ones full empty arange scalar_tensor new_zeros new_empty new_full "
-    "new_ones copy_ fill_ zero_ add_ sub_ mul_ div_ neg_ exp_ addcmul addcdiv lerp rsqrt "
-    "_reshape_alias as_strided diagonal native_layer_norm special_expit mse_loss linalg_vecdot "
-    "empty_strided unfold tril triu repeat special_erfcx special_entr2 erfinv digamma lgamma"
-    .split()
-) - {"special_entr2"}
-_JAX = _COMMON | frozenset(
-    "dot_general reduce_sum reduce_prod convert_element_type broadcast_in_dim slice concatenate "
-    "rsqrt copy iota rev pjit jit closed_call custom_vjp_call custom_jvp_call custom_vjp_call_jaxpr "
-    "conv_general_dilated mul_any lgamma digamma erf_inv stop_gradient_p pad squeeze".split()
-)
+# Operations whose derivative exists wherever they and it are finite, and those that move entries:
+# of all three, and those that one of them has besides.
+_ALL = """
+    add sub subtract mul multiply neg negative exp exp2 expm1 sin cos tan sinh cosh tanh asinh
+    arcsinh atan arctan log log2 log10 log1p div divide true_divide reciprocal square erf erfc
+    sigmoid logistic expit logaddexp logaddexp2 matmul dot tensordot einsum sum mean prod cumsum
+    cumprod reshape transpose squeeze expand_dims concatenate stack zeros_like ones_like full_like
+    empty_like positive flip roll moveaxis swapaxes broadcast_to trace
+"""
+_OF_NUMPY = "vecdot outer inner kron vstack hstack take tile repeat split"
+_OF_TORCH = """
+    rsub silu gelu softplus log_softmax _log_softmax _softmax softmax logsumexp mm bmm addmm baddbmm
+    addmv addbmm mv ger vdot linear convolution view _unsafe_view t permute unsqueeze expand slice
+    select narrow unbind split split_with_sizes cat clone detach alias _to_copy lift_fresh zeros
+    ones full empty arange scalar_tensor new_zeros new_empty new_full new_ones copy_ fill_ zero_
+    add_ sub_ mul_ div_ neg_ exp_ addcmul addcdiv lerp rsqrt _reshape_alias as_strided diagonal
+    native_layer_norm special_expit mse_loss linalg_vecdot empty_strided unfold tril triu repeat
+    special_erfcx erfinv digamma lgamma
+"""
+_OF_JAX = """
+    dot_general reduce_sum reduce_prod convert_element_type broadcast_in_dim slice rsqrt copy iota
+    rev pjit jit closed_call custom_vjp_call custom_jvp_call custom_vjp_call_jaxpr lgamma digamma
+    conv_general_dilated erf_inv pad
+"""
+_NUMPY, _TORCH, _JAX = (frozenset((_ALL + own).split()) for own in (_OF_NUMPY, _OF_TORCH, _OF_JAX))
 
 
 def is_smooth_numpy(function: Callable[..., Any], args: Sequence[np.ndarray]) -> bool:
@@ -140,10 +141,11 @@ class _Watched(np.ndarray):
 
 
 # Methods that look at the values and are no operations that could be noted.
-_OPAQUE = frozenset(
-    "sort argsort argmax argmin partition argpartition nonzero item tolist tobytes searchsorted "
-    "choose data ctypes tofile astype_bool __array_interface__ __array_struct__".split()
-)
+_METHODS = """
+    sort argsort argmax argmin partition argpartition nonzero item tolist tobytes searchsorted
+    choose data ctypes tofile __array_interface__ __array_struct__
+"""
+_OPAQUE = frozenset(_METHODS.split())
 
 
 def is_smooth_torch(torch: Any, run: Callable[..., Any], tensors: Sequence[Any]) -> bool:
@@ -153,7 +155,9 @@ def is_smooth_torch(torch: Any, run: Callable[..., Any], tensors: Sequence[Any])
     doubts: list[str] = []
 
     class Noting(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             name = func.name().removeprefix("aten::").partition(".")[0]
             power = name == "pow" and isinstance(args[1], int) and args[1] > 0
             if name not in _TORCH and not power:
