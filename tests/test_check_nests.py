@@ -107,6 +107,10 @@ def test_a_domain_that_few_data_meet_is_told():
     assert "what to do: the results are NaN or infinite" in str(summary)
 
 
+def powered(x, axis=0, p=1):
+    return x**p
+
+
 WRONG_USES = {
     "an option": (lambda: check_vjp(np.tanh, lambda g, x: g, "N", p=3), "takes no option 'p'"),
     "two inputs": (
@@ -119,6 +123,10 @@ WRONG_USES = {
     "a domain": (
         lambda: check_vjp(divided, lambda g, x, s: (g, None), "N", "N", domains={"s": (0, 1)}),
         "no argument or parameter 's'",
+    ),
+    "keyword arguments by position": (
+        lambda: check_vjp(powered, lambda g, x, axis, p=1: (g, None), "N", {"p": 2}),
+        r"the input \{'p': 2\} would be passed as 'axis': .* by name, p=2",
     ),
     "batchwise": (
         lambda: check_vjp(np.tanh, lambda g, x: g, "N", batchwise="perhaps"),

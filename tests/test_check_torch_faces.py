@@ -198,6 +198,12 @@ WRONG_USES = {
     "what goes through": (
         lambda: check_torch(F.mse_loss, "N", "N", through={"x": torch.exp}), "parameter 'x'",
     ),
+    "keyword arguments by position": (
+        lambda: check_torch(
+            lambda: nn.MultiheadAttention(4, 2), "L N 4", "L N 4", "L N 4", {"need_weights": False}
+        ),
+        r"passed as 'key_padding_mask': .* by name, forward=\{'need_weights': False\}",
+    ),
     "no layer": (lambda: check_torch(3, "N"), "3 is no torch.nn.Module"),
 }  # fmt: skip
 

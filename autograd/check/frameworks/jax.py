@@ -69,6 +69,7 @@ def jax_pair(
         settings = draw_options(kinds, d)
         function, rest = making.made_of(subject, how, settings)
         tops = making.parameter_names(function, len(specs))
+        making.refuse_keywords_by_position(function, specs, tops, "{each}")
         positional = making.draw_positional(specs, tops, d, limits)
         keywords = making.draw_keywords(rest, d, limits)
         arguments = CallArguments(positional, keywords, tops, through or {})

@@ -72,6 +72,7 @@ def numpy_pair(
         count = len(specs) + (function is vjp_fn)
         making.refuse_misfit(function, count, list(options))
     tops = making.parameter_names(fn, len(specs))
+    making.refuse_keywords_by_position(fn, specs, tops, "{each}")
     limits = dict(domains or {})
 
     def draw(d: Draws) -> Pair:

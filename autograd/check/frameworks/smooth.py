@@ -5,8 +5,8 @@ meet there, relu(x) − relu(−x), and no fault; difference quotients cannot te
 a function that calls nothing but operations with a derivative everywhere that they are finite has
 no mask and no pieces, and one gradient.  What a function calls is seen while it runs: in NumPy by
 an array that notes its operations, in PyTorch below autograd (forward code of autograd.Function
-too), in JAX in the traced program.  An operation that is not in the lists here, a comparison, or an array
-whose calls cannot be followed makes the answer "no", so that nothing is accused by mistake.
+too), in JAX in the traced program.  An operation that is not in the lists here, a comparison, or an
+array whose calls cannot be followed makes the answer "no", so that nothing is accused by mistake.
 """
 
 from __future__ import annotations

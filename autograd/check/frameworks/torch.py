@@ -189,6 +189,9 @@ class _Case:
         made, rest = maker.make(settings, d)
         is_module = isinstance(made, torch.nn.Module)
         tops = self._names(made)
+        called = made.forward if is_module else made
+        how = "forward={given!r}" if is_module else "{each}"
+        making.refuse_keywords_by_position(called, maker.inputs, tops, how)
         arguments = making.draw_positional(maker.inputs, tops, d, self.domains)
         keywords = making.draw_keywords({**rest, **forward}, d, self.domains)
         flat = CallArguments(arguments, keywords, tops, self.through)
