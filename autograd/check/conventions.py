@@ -34,7 +34,6 @@ LAYOUT = ("memory_layout_does_not_matter",)
 PRECISION = ("float32_agrees_with_float64",)
 NAN = ("nan_stays_nan",)
 WRITES = ("inputs_are_left_alone", "equal_calls_give_equal_results")
-STATE = ("evaluation_mode_leaves_the_state_alone",)
 CALLS = ("results_do_not_depend_on_earlier_calls",)
 
 
@@ -182,7 +181,7 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
     KnownConvention(
         "observers",
         "an observer of quantization watches the data in both modes, until it is told not to",
-        STATE,
+        CALLS,
         modules=(
             "MinMaxObserver",
             "MovingAverageMinMaxObserver",

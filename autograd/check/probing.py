@@ -24,14 +24,15 @@ from tapegrad.autograd.check.directions import (
 )
 from tapegrad.autograd.check.localise import localise
 from tapegrad.autograd.check.report import Probe
-from tapegrad.autograd.check.slopes import NAN_AT_KINK, REFUSALS, Judgement, Line, judge
+from tapegrad.autograd.check.slopes import NAN_AT_KINK, ONE_SIDED, REFUSALS, Judgement, Line, judge
 from tapegrad.devices import TapegradError
 
-__all__ = ["compare", "probe"]
+__all__ = ["NO_VALUES", "compare", "probe"]
 
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
 
+NO_VALUES = ("value is not finite", ONE_SIDED)
 OFF = "1/64 off the tied point"
 FEW_VALUES = 2  # in the arguments together: such a point is probed as it is more often
 HUGE = 1e6  # a gradient so many times larger than the slope and the values is as good as infinite
@@ -107,9 +108,7 @@ def _probe_at(
             kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note=f"{note}: {error}"
         )
     if not all(np.isfinite(value).all() for value in values):
-        return Probe(
-            kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
-        )
+        return Probe(kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note=NO_VALUES[0])
     cotangents = [gaussian(rng, value.shape) for value in values]
     direction = random_direction(leaves, rng, groups)
     return compare(

@@ -38,13 +38,10 @@ ADVICE = {
         "may not be those that the function takes"
     ),
     "inputs_are_left_alone": "work on a copy, or say inplace=True if that is what it is for",
-    "evaluation_mode_leaves_the_state_alone": (
-        "ask self.training before a buffer is written; a cache that every call writes belongs into "
-        "a plain attribute, or say exceptions={law: reason}"
-    ),
     "gradients_share_no_memory": "return a copy: whoever adds to a gradient changes only that",
     "results_do_not_depend_on_earlier_calls": (
-        "look for a cache or a buffer that a later call overwrites or that holds an old value"
+        "look for a cache or a buffer that a later call overwrites or that holds an old value; "
+        "statistics move in training mode only: ask self.training"
     ),
     "its_gradient_is_the_derivative": (
         "derive the entry above by hand and compare it with the backward; if an input has no "

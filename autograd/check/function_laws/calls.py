@@ -55,18 +55,6 @@ def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
             ) from error  # fmt: skip
 
 
-@LAWS()
-def evaluation_mode_leaves_the_state_alone(trial: FunctionTrial) -> NotCovered | None:
-    """In evaluation mode a call changes no buffer of the module, such as running statistics."""
-    if trial.pair.moved is None:
-        return NotCovered("it is no module with buffers in evaluation mode")
-    trial.results()
-    moved = list(trial.pair.moved())
-    names = ", ".join(moved)
-    must(not moved, f"a call in evaluation mode has changed {names}")
-    return None
-
-
 @LAWS(regimes=("ordinary", "grid"))
 def inputs_are_left_alone(trial: FunctionTrial) -> NotCovered | None:
     """Neither the function nor its gradient writes into an argument or into the cotangent."""
@@ -97,7 +85,14 @@ def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
 
 @LAWS()
 def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
-    """A call on other data changes neither later results nor arrays that were returned before."""
+    """A call on other data changes neither later results nor arrays that were returned before.
+
+    Nor does a call in evaluation mode change a buffer of its module, such as running statistics.
+    """
+    if trial.pair.moved is not None:
+        trial.results()
+        names = ", ".join(trial.pair.moved())
+        must(not names, f"a call in evaluation mode has changed {names}, which later calls read")
     v = trial.cotangents()
     results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]
