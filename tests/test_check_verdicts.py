@@ -270,6 +270,14 @@ def test_some_examples_have_a_long_axis_and_are_drawn_again_as_they_are():
     assert [turn for turn in range(16) if longest[turn] > 5] == [4, 7, 15]
 
 
+def test_among_25_examples_each_of_two_axes_is_long_in_ordinary_data():
+    for seed in range(20):
+        examples = [Draws(seed + turn, regimes=REGIMES, turn=turn) for turn in range(25)]
+        shapes = [d.shape("N C") for d in examples if d.regime == "ordinary"]
+        assert any(n > 64 for n, _ in shapes)
+        assert any(c > 64 for _, c in shapes)
+
+
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_a_fault_beyond_a_size_is_found(size):
     def rule(g, x):
