@@ -337,6 +337,20 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         in_numpy=True,
     ),
     KnownConvention(
+        "float_power",
+        "float_power computes in float64, as its name says",
+        PRECISION,
+        functions=("float_power",),
+        says=r"of float32 arrays is float64",
+    ),
+    KnownConvention(
+        "signs of vectors",
+        "eigenvectors and singular vectors are unique but for their signs, which rounding decides",
+        (*PRECISION, *LAYOUT),
+        functions=("eigh", "eig", "svd", "qr"),
+        says=r"result [1-9]\d* .*entries differ",
+    ),
+    KnownConvention(
         "attention in float32",
         "the softmax of attention is computed in float32 whatever its inputs are",
         (*LINEAR, *DERIVATIVES, *CALLS),

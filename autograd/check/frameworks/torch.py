@@ -94,6 +94,9 @@ class _Maker:
         self.name = making.subject_name(subject)
         self.kinds = {name: as_option(value) for name, value in options.items()}
         self.forward = {name: as_option(value) for name, value in forward.items()}
+        # torch.relu_ and its like, by PyTorch's rule for names
+        own = str(getattr(subject, "__module__", "")).partition(".")[0] == "torch"
+        self.writes = own and self.name.endswith("_") and not self.name.endswith("__")
         self.is_function = inspect.isclass(subject) and issubclass(subject, torch.autograd.Function)
         if self.is_function:
             self.how = "call"
@@ -215,7 +218,12 @@ class _Case:
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]
         own = {i for i, origin in enumerate(spread) if origin in constants}
         run = module.run if module else flat.call_of(made)
-        inplace = self.inplace or rest.get(_IN_PLACE) is True or (module and module.in_place)
+        inplace = (
+            self.inplace
+            or maker.writes
+            or rest.get(_IN_PLACE) is True
+            or (module and module.in_place)
+        )
         call = TorchCall(
             torch, run, maker.name, whole, own, seed=d.seed, inplace=bool(inplace)
         )  # fmt: skip
