@@ -221,6 +221,30 @@ def test_values_that_are_not_finite_are_not_judged():
     assert outcome.reasons["the values are not finite here"] > 10
 
 
+def test_float32_may_differ_by_what_roundings_of_the_arguments_change():
+    law = "float32_agrees_with_float64"
+
+    def spread(x):  # 1/σ of two numbers that are nearly equal
+        return 1 / (x[..., 0] - x[..., 1])
+
+    def rule(g, x):
+        slope = -g / (x[..., 0] - x[..., 1]) ** 2
+        return np.stack([slope, -slope], -1)
+
+    def near(d):
+        first = d.rng.uniform(1, 2, d.shape("N+8"))
+        return np.stack([first, first + 1e-3], -1)
+
+    assert verdict(spread, rule, near, law=law) == "holds"
+
+    def rough(x):
+        return spread(x) * (1 + (0.1 if x.dtype == np.float32 else 0))
+
+    assert verdict(rough, rule, near, law=law) == "broken"
+    calm = lambda x: x * np.float32(1 + (1e-3 if x.dtype == np.float32 else 0))  # noqa: E731
+    assert verdict(calm, lambda g, x: g, "N C", law=law) == "broken"
+
+
 def test_equal_bits_are_asked_for_by_name():
     calls = iter(range(10**6))
 

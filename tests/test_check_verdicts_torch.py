@@ -37,6 +37,7 @@ class Embedded(nn.Module):
 
 RIGHT = {
     "what writes by its name": (functional.elu_, "N? C"),
+    "variances of nearly equal numbers": (lambda x: functional.layer_norm(x, (2,)), "40 2"),
     "zero tensors": (nn.L1Loss, "N C", "N C"),
     "places among the results": (lambda: nn.MaxPool1d(2, return_indices=True), "C H+2"),
     "in place, twice the same": (lambda: nn.ReLU(inplace=True), "N C"),
@@ -194,6 +195,10 @@ KNOWN = {
     "observers": (
         "results_do_not_depend_on_earlier_calls",
         torch.ao.quantization.MovingAverageMinMaxObserver, "N+2 3",
+    ),
+    "eps of the precision": (
+        "float32_agrees_with_float64",
+        lambda x: functional.rms_norm(1e-4 * x, (3,)), "N 3",
     ),
     "float_power": ("float32_agrees_with_float64", torch.float_power, array("N C", 0, 3), "N C"),
     "NaN is passed by": ("nan_stays_nan", torch.fmax, "N C", "N C"),

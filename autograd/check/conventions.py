@@ -80,6 +80,7 @@ def _has(name: str) -> Callable[[Any], bool]:
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _EMBEDDING_FUNCTIONS = ("embedding", "embedding_bag")
+AT_TIES = r": wrong; .*(at the tied point|ties and zeros kept)"
 # What a right composition may be made of whose derivative at a kink is a choice.
 _KINKED = (
     "abs", "absolute", "relu", "sign", "clamp", "clip", "maximum", "minimum", "norm", "hypot",
@@ -97,10 +98,17 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
     KnownConvention(
         "a kink inside",
         "at a kink of its parts, a smooth function has the derivative that the parts choose there",
-        DERIVATIVES,
+        GRADIENT,
         functions=_KINKED,
         uses=2,  # with one kink inside, every choice there is right where the whole is smooth
-        says=r": wrong; .*(at the tied point|ties and zeros kept)",
+        says=AT_TIES,
+    ),
+    KnownConvention(
+        "a kink inside",
+        "at a kink of its parts, a smooth function has the derivative that the parts choose there",
+        SECOND,
+        functions=_KINKED,
+        says=AT_TIES,
     ),
     KnownConvention(
         "singular matrices",
@@ -342,6 +350,14 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         PRECISION,
         functions=("float_power",),
         says=r"of float32 arrays is float64",
+    ),
+    KnownConvention(
+        "eps of the precision",
+        "without an eps, root mean squares get the last place of the precision of their input",
+        PRECISION,
+        modules=("RMSNorm",),
+        functions=("rms_norm",),
+        setting=lambda module: module.eps is None,
     ),
     KnownConvention(
         "signs of vectors",

@@ -48,6 +48,7 @@ torch_* | nn.MultiLabelMarginLoss | nan* | * | real | multilabel_margin_loss_nan
 torch_* | special.laguerre* | nan* | * | real | laguerre_nan
 torch_* | special.legendre* | nan* | * | real | legendre_nan
 torch_* | F.conv_tbc | * | view | real | conv_tbc_strided
+torch_* | torch.kron | * | view | real | kron_transposed
 torch_* | nn.CrossMapLRN2d | * | * | real | cross_map_lrn_gradient
 torch_* | *ixel*huffle* | an_empty* | * | real | pixel_shuffle_empty
 torch_* | *nstance*orm* | an_empty* | select | real | instance_norm_affine_empty
@@ -119,6 +120,7 @@ hips | hips dirichlet* | * | simplex | convention | outside the domain
 * | * | an_empty* | * | convention | nothing is defined for no entries
 * | * | nan* | LawError | convention | the result is defined without that entry
 * | * | its_* | NaN where the function is finite | convention | NaN at a point without a derivative
+* | torch.stft | its_second* | * | convention | the size of a complex number has a kink at 0, inside a square that has none
 * | *fft*power* | its_second* | * | convention | the size of a complex number has a kink at 0, inside a square that has none
 # Wrong accusations
 * | * | * | ZeroTensor | false | a tensor that is known to be zero

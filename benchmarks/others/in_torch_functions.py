@@ -248,7 +248,7 @@ F.batch_norm with statistics | F.batch_norm(a, b, c) | N C L; C; C > 0
 F.prelu | F.prelu(a, b) | N C L; C
 F.rrelu training | F.rrelu(x, training=True) | N? C
 F.{hardtanh_,elu_} | F.$(x) | N? C | inplace=True
-F.silu in place | F.silu(x, inplace=True) | N? C
+F.silu in place | F.silu(x, inplace=True) | N? C | inplace=True
 F.celu | F.celu(x, 0.3) | N? C
 F.{logsigmoid,softsign,mish,hardswish,hardsigmoid,gelu,selu} | F.$(x) | N? C
 F.glu | F.glu(x, -1) | N 2*C
