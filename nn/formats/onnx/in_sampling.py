@@ -52,7 +52,8 @@ class _Axis:
         self.low, self.high = (0.0, n - 1.0) if corners else (-0.5, n - 0.5)
         wide = MODES[mode]
         places = np.rint(places) if wide == 1 else places
-        places = self._inside(places)
+        if wide < 4:  # of a cubic, only the entries are brought back (as in PyTorch)
+            places = self._inside(places)
         first = np.floor(_plain(places))
         self.parts = [(1.0, first)] if wide == 1 else []
         if wide > 1:
