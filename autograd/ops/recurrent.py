@@ -134,7 +134,7 @@ def _lstm_by_steps(
         slopes = s.concatenate([openings * (1 - openings), (1 - n) * (1 + n)], axis=-1)
         sums.insert(0, by_gates * slopes)
         dy, dc = sums[0] @ by_state, dc * f
-    flat = _joined(sums, x, weight)
+    flat = e.widen_half(_joined(sums, x, weight))  # sums over many samples
     states = _states_before(h, ys)
     by_x = (flat @ weight[:inputs].T).reshape(x.shape)
     by_inputs = x.reshape((steps * samples, inputs)).T @ flat
@@ -286,7 +286,7 @@ def _gru_by_steps(
         dy = dy * u + by_left * reset + openings @ open_back
         sums.insert(0, s.concatenate([openings, sum_n], axis=-1))
         lefts.insert(0, reset * old)
-    flat = _joined(sums, x, weight)
+    flat = e.widen_half(_joined(sums, x, weight))  # sums over many samples
     left = s.concatenate(lefts, axis=0) if lefts else h[:0]
     by_x = (flat @ weight[:inputs].T).reshape(x.shape)
     by_states = [
