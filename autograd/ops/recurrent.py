@@ -134,7 +134,7 @@ def _lstm_by_steps(
         slopes = s.concatenate([openings * (1 - openings), (1 - n) * (1 + n)], axis=-1)
         sums.insert(0, by_gates * slopes)
         dy, dc = sums[0] @ by_state, dc * f
-    flat = _joined(sums, (samples, 4 * size), x, weight)
+    flat = e.widen_half(_joined(sums, x, weight))  # sums over many samples
     states = _states_before(h, ys)
     by_x = (flat @ weight[:inputs].T).reshape(x.shape)
     by_inputs = x.reshape((steps * samples, inputs)).T @ flat
@@ -160,7 +160,7 @@ def _lstm_batch(x: Any, weight: Any, bias: Any, h: Any, c: Any) -> list[Any]:
     if not ys:
         empty = h.reshape((samples, 1, *h.shape[1:]))[:, :0]
         return [empty, empty, s.concatenate([empty] * 4, axis=-1)]
-    return [s.stack(part, axis=1) for part in (ys, cs, gates)]
+    return [_along_time(parts) for parts in (ys, cs, gates)]
 
 
 def _parts(a: Any, steps: int) -> list[Any]:
@@ -170,10 +170,16 @@ def _parts(a: Any, steps: int) -> list[Any]:
     return [part.reshape(part.shape[1:]) for part in s.split(a, steps, 0)]
 
 
-def _joined(parts: list[Any], shape: Any, x: Array, weight: Array) -> Any:
+def _along_time(parts: list[Any]) -> Any:
+    """Arrays (B, N, …), one for each step, as one (B, T, N, …)."""
+    wide = [part.reshape((part.shape[0], 1, *part.shape[1:])) for part in parts]
+    return s.concatenate(wide, axis=1)
+
+
+def _joined(parts: list[Any], x: Array, weight: Array) -> Any:
     """The parts of all steps as one matrix, with a row for each sample of each step."""
     if parts:
-        return s.stack(parts).reshape((len(parts) * shape[0], shape[1]))
+        return s.concatenate(parts, axis=0)
     return (x.reshape((0, x.shape[2])) @ weight[: x.shape[2]]) * 0
 
 
@@ -280,8 +286,8 @@ def _gru_by_steps(
         dy = dy * u + by_left * reset + openings @ open_back
         sums.insert(0, s.concatenate([openings, sum_n], axis=-1))
         lefts.insert(0, reset * old)
-    flat = _joined(sums, (samples, 3 * size), x, weight)
-    left = s.stack(lefts).reshape((steps * samples, size)) if lefts else h[:0]
+    flat = e.widen_half(_joined(sums, x, weight))  # sums over many samples
+    left = s.concatenate(lefts, axis=0) if lefts else h[:0]
     by_x = (flat @ weight[:inputs].T).reshape(x.shape)
     by_states = [
         _states_before(h, ys).T @ flat[:, : 2 * size],
@@ -310,4 +316,4 @@ def _gru_batch(x: Any, weight: Any, bias: Any, h: Any) -> list[Any]:
     if not ys:
         empty = h.reshape((samples, 1, *h.shape[1:]))[:, :0]
         return [empty, s.concatenate([empty] * 3, axis=-1)]
-    return [s.stack(part, axis=1) for part in (ys, gates)]
+    return [_along_time(parts) for parts in (ys, gates)]
