@@ -73,6 +73,7 @@ hips | hips diag offset | * | * | real | diag_offset_rectangular
 hips | hips outer* | * | * | real | outer_matrix
 hips | hips repeat* | * | * | real | repeat_counts
 hips | hips tile | * | * | real | tile_matrix
+hips | hips dstack of two | * | * | real | dstack_jacobian
 hips | hips diff twice | * | * | real | diff_short
 hips | hips gradient | * | * | real | gradient_of_two
 hips | hips gradient of an axis | * | * | real | gradient_axis

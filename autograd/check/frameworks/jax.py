@@ -150,6 +150,7 @@ class JaxCall:
         self.paths: list[str] = []  # the expressions of the results
         self._jit = jit
         self._functions: dict[Any, Callable[..., Any]] = {}
+        self._smooth: dict[str, bool] = {}  # by the types of the arguments
         self._kinds_of: dict[str, list[str]] = {}  # of the results, by the types of the arguments
 
     def fn(self, *args: np.ndarray) -> Any:
@@ -201,8 +202,11 @@ class JaxCall:
 
     def is_smooth(self, args: Sequence[np.ndarray]) -> bool:
         """Is the traced program made of smooth operations alone?"""
-        with self.jax.enable_x64(True):
-            return is_smooth_jax(self.jax, self._flat, args)
+        types = array_types(args)
+        if types not in self._smooth:
+            with self.jax.enable_x64(True):
+                self._smooth[types] = is_smooth_jax(self.jax, self._flat, args)
+        return self._smooth[types]
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """No floating point result of JAX is without a derivative."""
