@@ -1,4 +1,4 @@
-"""The commands about model files: `tapegrad convert` and `tapegrad show`.
+"""The commands about model files: `tapegrad show`, and `tapegrad convert` of _convert.py.
 
 `show` reads a file as data and builds nothing, so that it works for files with unknown classes and
 shows what is there rather than what we make of it.
@@ -11,90 +11,35 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tapegrad import _convert
 from tapegrad._errors import CommandError
 
 LARGEST_LIST = 20  # entries of a list that are shown one by one
 
 
 def add_commands(commands: Any) -> None:
-    """Add the two commands to the parser's subcommands."""
+    """Add both commands to the parser's subcommands."""
     show = commands.add_parser(
         "show",
         help="print what is in a model file",
-        description="Prints the tree of modules in a Torch7, safetensors or MXNet file, with "
-        "shapes, parameters and sizes. Nothing of the file is executed, and no module is built.",
+        description="Prints what is in a model file of any format that nn.load reads: its modules, "
+        "layers or nodes, with shapes, parameters and sizes. Nothing of the file is executed, and "
+        "no module is built.",
     )
-    show.add_argument("file", help="a .t7, .safetensors, .params, .pb, .npz or .pt file")
+    show.add_argument("file", help="a model file: .t7, .bigdl, .caffemodel, .pb, .onnx, …")
     show.set_defaults(run=_show)
-
-    convert = commands.add_parser(
-        "convert",
-        help="convert a model between Torch7, MXNet and safetensors",
-        description="Converts a Torch7 file to a safetensors file or back, by the names' endings.",
-    )
-    convert.add_argument("source", help="a .t7, .safetensors, .params or .pb file")
-    convert.add_argument("target", help="the file to write: .safetensors, or .t7 for Torch7")
-    convert.add_argument("--ascii", action="store_true", help="write a Torch7 file as text")
-    convert.set_defaults(run=_convert)
-
-
-def _is_ours(file: str, *, exists: bool = True) -> bool:
-    """Tell whether a file, which exists or is to be written, has our own format."""
-    from tapegrad.nn.core import files
-
-    kind = files.detect_format(file) if exists else files.format_by_suffix(file)
-    return kind is not None and kind.name == files.NATIVE
-
-
-def _convert(options: argparse.Namespace) -> int:
-    from tapegrad import nn
-    from tapegrad.nn.core import files
-    from tapegrad.nn.formats import FormatError, native, torch7
-
-    source, target = options.source, options.target
-    known = [suffix for kind in files.formats() for suffix in (*kind.suffixes, *kind.shared)]
-    for name in (source, target):
-        if files.format_by_suffix(name) is None:
-            raise CommandError(f"{name}: the name must end in one of {', '.join(known)}")
-    try:
-        if _is_ours(source):
-            model = nn.load(source)
-        elif _is_of(source, "mxnet") or _is_of(source, "tensorflow"):
-            model = nn.load(source)
-            if not isinstance(model, nn.Module):
-                raise CommandError(f"{source} holds arrays, and no symbol lies beside it")
-        elif not _is_ours(target, exists=False):
-            model = torch7.objects(source)  # nothing needs to be known to be written again
-        else:
-            model = torch7.load(source, strict=True)
-            if not isinstance(model, nn.Module):
-                raise CommandError(
-                    f"{source} holds a {type(model).__name__} and not a module; in Python, "
-                    "nn.formats.torch7.load reads it"
-                )
-        kind = files.format_by_suffix(target)
-        if _is_ours(target, exists=False):
-            native.save(model, target)
-        elif kind is not None and kind.name == "mxnet":
-            kind.save(model, target)
-        else:
-            torch7.save(model, target, mode="ascii" if options.ascii else "binary")
-    except (FormatError, OSError) as error:
-        raise CommandError(str(error)) from error
-    print(f"{target}: {Path(target).stat().st_size:,} bytes")
-    return 0
+    _convert.add_convert(commands)
 
 
 def _show(options: argparse.Namespace) -> int:
     from tapegrad.nn.formats import FormatError
 
     try:
-        report = list(describe_file(options.file, is_ours=_is_ours(options.file)))
+        report = list(describe_file(options.file))
     except (FormatError, OSError) as error:
         raise CommandError(str(error)) from error
     encoding = sys.stdout.encoding or "utf-8"
@@ -108,30 +53,26 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def describe_file(file: str | bytes, *, is_ours: bool) -> Iterator[str]:
+def describe_file(file: str | bytes, kind: str | None = None) -> Iterator[str]:
     """Make the lines that `tapegrad show` prints of a file, or of the bytes of one.
 
-    is_ours: whether it is a safetensors file, not one of Torch7's.
+    kind: the name of the file's format; by default its content and its name say it, and a file of
+          which neither says anything is shown as one of Torch7's
     Raises FormatError for what is wrong with the content, OSError for the file itself.
     """
-    size = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
-    if is_ours:
-        yield from _describe_safetensors(file, size)
-    elif _is_of(file, "mxnet"):
-        yield from _describe_mxnet(file, size)
-    elif _is_of(file, "tensorflow"):
-        yield from _describe_tensorflow(file, size)
-    elif _is_of(file, "weights"):
-        yield from _describe_weights(file, size)
-    else:
-        yield from _describe_torch7(file, size)
+    from tapegrad.nn.core import files, places
 
-
-def _is_of(file: str | bytes, name: str) -> bool:
-    from tapegrad.nn.core import files
-
-    kind = files.detect_format(file)
-    return kind is not None and kind.name == name
+    if kind is None:
+        found = files.detect_format(file)
+        kind = "torch7" if found is None else found.name
+    size = len(file) if isinstance(file, bytes) else places.size_of(file)
+    if kind in _OWN:
+        yield from _OWN[kind](file, size)
+        return
+    [described] = [each.describe for each in files.formats() if each.name == kind]
+    if described is None:
+        raise CommandError(f"files of {kind} cannot be shown")
+    yield from _described(described(file), size)
 
 
 class _ParameterCount:
@@ -239,26 +180,14 @@ def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{name}[{inner!r:.40}]", part
 
 
-def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
-    from tapegrad.nn.formats.mxnet import files
-
-    return _described(files.describe(file), size)
-
-
-def _describe_tensorflow(file: str | bytes, size: int) -> Iterator[str]:
-    from tapegrad.nn.formats.tensorflow import files
-
-    return _described(files.describe(file), size)
-
-
 def _described(
     lines: Iterable[tuple[int, str, str, dict[str, np.ndarray]]], size: int
 ) -> Iterator[str]:
     count = _ParameterCount()
-    for depth, name, what, arrays in lines:
+    for number, (depth, name, what, arrays) in enumerate(lines):
         texts = []
         for key, array in arrays.items():
-            count.add(key or name, array)
+            count.add((number, key), array)
             texts.append(f"{key} {_describe_array(array)}".strip())
         parts = [part for part in (what, "; ".join(texts)) if part]
         yield "  " * depth + f"{name:.100}: " + ", ".join(parts)
@@ -330,3 +259,10 @@ def _find_references(name: str, value: Any) -> Iterator[tuple[str, str, int]]:
             ((kind, number),) = item.items()
             if kind in {"module", "tensor"} and type(number) is int:
                 yield (name if index is None else f"{name}[{index}]"), kind, number
+
+
+_OWN = {
+    "native": _describe_safetensors,
+    "torch7": _describe_torch7,
+    "weights": _describe_weights,
+}

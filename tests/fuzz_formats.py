@@ -56,6 +56,7 @@ OF_MODULES = {
     "tensorflow": tensorflow_seeds,
 }
 KINDS = ("torch7", "native", *OF_MODULES)
+BEHIND_A_LETTER = ("mxnet", "bigdl", "caffe", "onnx")  # which says what their seeds are
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -301,29 +302,23 @@ def _change_bytes(rng: random.Random, result: bytearray, seeds: list[Seed]) -> N
 
 def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     """What is under test: from bytes to modules, or to the lines of `tapegrad show`."""
-    from tapegrad import _files
     from tapegrad.nn import formats
 
-    if kind == "tensorflow":
-        return tensorflow_seeds.load  # `tapegrad show` does not take bytes for a graph
-    if kind == "weights" and show:
-        return lambda data: list(_files.describe_file(data, is_ours=False))
-    if kind in OF_MODULES:
-        if show and kind == "bigdl":
-            return lambda data: list(bigdl_lines(data[1:]))
-        if show:
-            return lambda data: list(_files.describe_file(data[1:], is_ours=False))
-        return OF_MODULES[kind].load
     if show:
-        return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
+        skipped = int(kind in BEHIND_A_LETTER)
+        return lambda data: shown(data[skipped:], kind)
+    if kind in OF_MODULES:
+        return OF_MODULES[kind].load
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
 
 
-def bigdl_lines(data: bytes) -> Iterator[Any]:
-    """What `tapegrad show` prints of a model of BigDL."""
-    from tapegrad.nn.formats.bigdl import showing
+def shown(data: bytes, kind: str) -> list[str]:
+    """The lines of `tapegrad show`; the format is looked for too, which must not fail either."""
+    from tapegrad import _files
+    from tapegrad.nn.core import files
 
-    return showing.describe(data)
+    files.detect_format(data)
+    return list(_files.describe_file(data, kind))
 
 
 def confine(extra: int) -> None:
@@ -396,6 +391,15 @@ def run(
     }
 
 
+def until(mutants: Iterator[bytes], seconds: float) -> Iterator[bytes]:
+    """The mutants that are asked for in this time, from the first one on; 100 at least."""
+    end = time.perf_counter() + seconds
+    for number, data in enumerate(mutants):
+        if number >= 100 and time.perf_counter() > end:
+            return
+        yield data
+
+
 def truncations(seeds: list[Seed], *, everywhere: bool) -> Iterator[bytes]:
     """Each seed cut at every byte; a long one, unless `everywhere`, at the ends of its fields."""
     for data, fields, _ in seeds:
@@ -407,14 +411,22 @@ def truncations(seeds: list[Seed], *, everywhere: bool) -> Iterator[bytes]:
             yield data[:k]
 
 
-def everything(*, count: int, processes: int, seed: int) -> int:
+def everything(*, count: int, processes: int, seed: int, minutes: float = 0) -> int:
     """All of it, in `processes` processes at a time; prints a line for each part.
 
-    count:  mutants of each format
+    count:   mutants of each format
+    minutes: if not 0, no cuts, and of the mutants as many as the processes load in this time,
+             which the formats share
     Returns how many parts failed.
     """
     parts = []
     for kind in KINDS:
+        if minutes:
+            share = minutes * 60 * processes / len(KINDS)
+            for more, part in (([], 0.8), (["--show"], 0.2)):
+                limits = ["--count", str(count), "--seconds", str(share * part)]
+                parts.append([kind, *more, *limits, "--seed", str(seed)])
+            continue
         parts += [[kind, "--truncate", "all", "--part", f"{i}/{PARTS}"] for i in range(PARTS)]
         seeds = [str(PARTS * seed + i) for i in range(PARTS)]
         parts += [[kind, "--count", str(count // PARTS), "--seed", own] for own in seeds]
@@ -438,6 +450,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("format", choices=KINDS)
     parser.add_argument("--count", type=int, default=0, help="how many mutants")
+    parser.add_argument("--seconds", type=float, help="load no more mutants after this time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truncate", choices=("fields", "all"), help="cut files instead")
     parser.add_argument("--part", default="0/1", help="i/n: cuts number i, i + n, i + 2n, …")
@@ -456,6 +469,8 @@ def main() -> int:
         seeds += made_seeds(options.format)
         rng = random.Random(options.seed)
         mutants = (mutant(rng, seeds) for _ in range(options.count))
+        if options.seconds is not None:
+            mutants = until(mutants, options.seconds)
     started = time.perf_counter()
     load = loader(options.format, show=options.show)
     report = run(load, mutants, [data for data, _, _ in seeds], options.keep)

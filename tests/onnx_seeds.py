@@ -33,9 +33,10 @@ def made() -> Iterator[Seed]:
     """What our own writer makes of layers and networks, and files with everything else."""
     from architectures import ARCHITECTURES
     from cases import MODULES
-    from onnx_tools import WITHOUT_ONNX, examples
+    from onnx_tools import examples
 
     from tapegrad.nn.formats import FormatError, onnx
+    from tapegrad.nn.formats.onnx.reasons import WITHOUT_ONNX
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seed.onnx"

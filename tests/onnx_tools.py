@@ -20,26 +20,6 @@ from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxModel, OnnxNode, Value
 
 EXAMPLES = 4  # of each layer
 
-BOXES = "boxes are chosen by their scores, and how many there are depends on them"
-SPARSE = "sparse arrays are read as values"
-DRAWN = "it draws random numbers in evaluation mode too"
-# Layers that ONNX cannot say.
-WITHOUT_ONNX = {
-    "BoxHead": BOXES,
-    "DenseToSparse": SPARSE,
-    "DetectionOutputFrcnn": BOXES,
-    "DetectionOutputSSD": BOXES,
-    "GaussianSampler": DRAWN,
-    "LookupTableSparse": SPARSE,
-    "MaskHead": BOXES,
-    "Pooler": "which level of a pyramid a region is taken from depends on its size",
-    "Proposal": BOXES,
-    "RegionProposal": BOXES,
-    "SequenceBeamSearch": "how many steps it takes depends on the scores",
-    "SparseJoinTable": SPARSE,
-    "SpectralNorm": "ONNX has no singular values",
-}
-
 
 def as_single(nest: Any) -> Any:
     """A nest of arrays, in single precision where they are floating point numbers."""

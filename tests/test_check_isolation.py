@@ -90,3 +90,35 @@ def test_a_wrong_use_is_one_in_the_other_process_too():
 
     with pytest.raises(UsageError, match="asked for wrongly"):
         check_vjp(maker, lambda g, x: g, "N", isolate=True)
+
+
+def test_an_example_that_never_ends_is_a_broken_law_with_the_example():
+    def endless(x):
+        while x.size > 2:
+            pass
+        return 2 * x
+
+    asked = {"law": GRADIENT, "raise_error": False}
+    summary = check_vjp(endless, lambda g, x: 2 * g, "N+2", isolate=0.2, **asked)
+    [(_, outcome)] = summary.outcomes
+    assert outcome.verdict == "broken"
+    assert "did not end within 0.2 seconds" in str(outcome.error)
+    assert "endless(float64(" in outcome.example
+
+
+def test_a_smaller_example_that_never_ends_hides_no_fault():
+    def endless_on_one(x):
+        while x.size == 1:
+            pass
+        return 2 * x
+
+    with pytest.raises(LawError) as caught:
+        check_vjp(endless_on_one, lambda g, x: 3 * g, "N", isolate=0.5, law=GRADIENT, seed=3)
+    text = str(caught.value)
+    assert "analytic is 1.5 times numeric everywhere" in text
+    assert "a smaller example took over 0.5 seconds" in text
+
+
+def test_a_limit_of_no_seconds_is_refused():
+    with pytest.raises(UsageError, match="more than 0"):
+        check_vjp(np.sin, lambda g, x: g * np.cos(x), "N", isolate=0)

@@ -301,3 +301,32 @@ def test_unresolved_examples_are_unchecked_unless_the_case_says_kinks():
         run_law(law, subject.trial)
     outcome = examine(law, subject.trial, kinks=True)
     assert outcome.verdict == "unchecked", "noise is not a kink"
+
+
+class Shift(nn.Module):
+    def __init__(self, n):
+        self.bias = Parameter(np.zeros(n))
+
+    def updateOutput(self, input):
+        return input + self.bias
+
+
+class LearnsAlthoughFrozen(Shift):
+    """Its gradInput is right, and its parameter's gradient is added to by hand, always."""
+
+    def updateGradInput(self, input, gradOutput):
+        self.bias.grad = Tensor(np.ones(self.bias.shape))
+        return super().updateGradInput(input, gradOutput)
+
+
+class FreezesNothing(Shift):
+    def freeze(self, *names):
+        return self
+
+
+@pytest.mark.parametrize("made", [LearnsAlthoughFrozen, FreezesNothing])
+def test_a_parameter_that_learns_although_it_is_frozen_is_found(made):
+    law = "freezing_stops_the_parameters_and_nothing_else"
+    with pytest.raises(LawError, match="frozen"):
+        check_module(made, input="N n", n=ints(1, 4), law=law)
+    assert check_module(Shift, input="N n", n=ints(1, 4), law=law).ok

@@ -107,6 +107,20 @@ def test_a_domain_that_few_data_meet_is_told():
     assert "what to do: the results are NaN or infinite" in str(summary)
 
 
+def test_neighbours_of_data_at_the_border_of_the_domain_leave_nothing_unchecked():
+    def rule(g, x):
+        return 1.5 * g * np.sqrt(x)
+
+    for seed in range(1, 6):
+        summary = check_vjp(lambda x: x**1.5, rule, "N+1 C+3", law=GRADIENT, seed=seed)
+        [(_, outcome)] = summary.outcomes
+        assert outcome.verdict in ("holds", "not covered")
+
+
+def powered(x, axis=0, p=1):
+    return x**p
+
+
 WRONG_USES = {
     "an option": (lambda: check_vjp(np.tanh, lambda g, x: g, "N", p=3), "takes no option 'p'"),
     "two inputs": (
@@ -119,6 +133,10 @@ WRONG_USES = {
     "a domain": (
         lambda: check_vjp(divided, lambda g, x, s: (g, None), "N", "N", domains={"s": (0, 1)}),
         "no argument or parameter 's'",
+    ),
+    "keyword arguments by position": (
+        lambda: check_vjp(powered, lambda g, x, axis, p=1: (g, None), "N", {"p": 2}),
+        r"the input \{'p': 2\} would be passed as 'axis': .* by name, p=2",
     ),
     "batchwise": (
         lambda: check_vjp(np.tanh, lambda g, x: g, "N", batchwise="perhaps"),

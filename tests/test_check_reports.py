@@ -25,11 +25,36 @@ def crashes(g, x):
 def test_one_fault_is_one_report_and_the_other_laws_are_one_line():
     summary = check_vjp(np.sin, crashes, "N", raise_error=False)
     text = str(summary)
-    assert summary.counts()["broken"] > 3
+    assert summary.counts()["broken"] == 1
+    assert summary.counts()["also broken"] > 3
     assert text.count("BROKEN:") == 1
     assert text.count("reproduce it:") == 1
-    [line] = re.findall(r"^ *perhaps by the same cause.*$", text, re.MULTILINE)
-    assert line.count("(no such kernel)") == summary.counts()["broken"] - 1
+    [line] = re.findall(r"^ *also breaks, by the same cause: (.*)$", text, re.MULTILINE)
+    assert len(line.split("; ")) == summary.counts()["also broken"]
+    assert "perhaps" not in text
+
+
+def test_laws_that_fail_at_the_same_argument_are_folded_into_the_cause():
+    def squared(g, x, y):
+        return g * g * y, g * x
+
+    summary = check_vjp(lambda x, y: x * y, squared, "N", "N", raise_error=False)
+    [(_, cause, others)] = summary.causes()
+    assert cause.law.name == GRADIENT
+    assert [other.law.name for other in others] == ["its_gradient_is_linear_in_the_cotangent"]
+    assert summary.counts()["broken"] == summary.counts()["also broken"] == 1
+    assert "also breaks, by the same cause: its gradient is linear in the cotangent" in str(summary)
+
+
+def test_laws_that_fail_elsewhere_are_counted_and_told_by_themselves():
+    def not_zero(g, x, y):
+        return 2 * g * y, g * x + (0 if g.any() else 1)
+
+    summary = check_vjp(lambda x, y: x * y, not_zero, "N+1", "N+1", raise_error=False)
+    assert summary.counts()["broken"] == 2
+    assert "also broken" not in summary.counts()
+    [line] = re.findall(r"^ *perhaps by the same cause.*$", str(summary), re.MULTILINE)
+    assert "(the gradient of y for the cotangent 0 is not 0)" in line
 
 
 def test_an_alias_is_not_told_for_the_cause_of_a_wrong_gradient():

@@ -198,6 +198,12 @@ WRONG_USES = {
     "what goes through": (
         lambda: check_torch(F.mse_loss, "N", "N", through={"x": torch.exp}), "parameter 'x'",
     ),
+    "keyword arguments by position": (
+        lambda: check_torch(
+            lambda: nn.MultiheadAttention(4, 2), "L N 4", "L N 4", "L N 4", {"need_weights": False}
+        ),
+        r"passed as 'key_padding_mask': .* by name, forward=\{'need_weights': False\}",
+    ),
     "no layer": (lambda: check_torch(3, "N"), "3 is no torch.nn.Module"),
 }  # fmt: skip
 
@@ -237,6 +243,15 @@ def test_the_model_stays_as_it_was():
     assert states[1] == random.getstate()
     assert (states[2] == np.random.get_state()[1]).all()  # noqa: NPY002
     assert torch.get_default_dtype() is torch.float32
+
+
+@pytest.mark.parametrize("made", [nn.LazyBatchNorm1d, lambda: nn.BatchNorm1d(3)])
+@pytest.mark.parametrize("training", [None, True])
+def test_a_batch_of_one_row_is_refused_by_a_normalization_in_training(made, training):
+    summary = check_torch(made, "N 3", training=training, law=GRADIENT)
+    [(_, outcome)] = summary.outcomes
+    assert outcome.verdict == "holds"
+    assert training is None or "a batch without a variance is refused" in outcome.reasons
 
 
 def test_frozen_parameters_are_constants():

@@ -5,13 +5,14 @@ Each case is a small function with its gradient; where PyTorch itself is the sub
 """
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from planted.right_at_ties import RIGHT_AT_TIES
 
-from tapegrad.autograd.check import FUNCTION_LAWS, Draws, RecordedDraws, array, check_vjp
-from tapegrad.autograd.check.conventions import CONVENTIONS
+from tapegrad.autograd.check import FUNCTION_LAWS, Draws, LawError, RecordedDraws, array, check_vjp
+from tapegrad.autograd.check.conventions import CONVENTIONS, convention_of
 from tapegrad.autograd.check.draws import REGIMES, SIGNED, WIDE
 from tapegrad.autograd.check.probing import probe
 
@@ -220,6 +221,30 @@ def test_values_that_are_not_finite_are_not_judged():
     assert outcome.reasons["the values are not finite here"] > 10
 
 
+def test_float32_may_differ_by_what_roundings_of_the_arguments_change():
+    law = "float32_agrees_with_float64"
+
+    def spread(x):  # 1/σ of two numbers that are nearly equal
+        return 1 / (x[..., 0] - x[..., 1])
+
+    def rule(g, x):
+        slope = -g / (x[..., 0] - x[..., 1]) ** 2
+        return np.stack([slope, -slope], -1)
+
+    def near(d):
+        first = d.rng.uniform(1, 2, d.shape("N+8"))
+        return np.stack([first, first + 1e-3], -1)
+
+    assert verdict(spread, rule, near, law=law) == "holds"
+
+    def rough(x):
+        return spread(x) * (1 + (0.1 if x.dtype == np.float32 else 0))
+
+    assert verdict(rough, rule, near, law=law) == "broken"
+    calm = lambda x: x * np.float32(1 + (1e-3 if x.dtype == np.float32 else 0))  # noqa: E731
+    assert verdict(calm, lambda g, x: g, "N C", law=law) == "broken"
+
+
 def test_equal_bits_are_asked_for_by_name():
     calls = iter(range(10**6))
 
@@ -269,6 +294,14 @@ def test_some_examples_have_a_long_axis_and_are_drawn_again_as_they_are():
     assert [turn for turn in range(16) if longest[turn] > 5] == [4, 7, 15]
 
 
+def test_among_25_examples_each_of_two_axes_is_long_in_ordinary_data():
+    for seed in range(20):
+        examples = [Draws(seed + turn, regimes=REGIMES, turn=turn) for turn in range(25)]
+        shapes = [d.shape("N C") for d in examples if d.regime == "ordinary"]
+        assert any(n > 64 for n, _ in shapes)
+        assert any(c > 64 for _, c in shapes)
+
+
 @pytest.mark.parametrize("size", [8, 16, 64])
 def test_a_fault_beyond_a_size_is_found(size):
     def rule(g, x):
@@ -311,6 +344,20 @@ def test_a_convention_hides_no_fault_of_another_kind():
         return first, 1.5 * second
 
     assert verdict(np.hypot, rule, "N C", "N C", profile="ci") == "broken"
+
+
+def test_a_single_kink_inside_is_no_excuse_for_a_wrong_choice_at_ties():
+    def each_gets_all(g, x):
+        return g[..., None] * (x == np.max(x, -1, keepdims=True))
+
+    assert verdict(lambda x: np.max(x, -1), each_gets_all, "N C+2") == "broken"
+    subject = SimpleNamespace(subject=lambda x: np.maximum(x, 0) - np.maximum(-x, 0), copies=False)
+    trial = SimpleNamespace(pair=subject, case=None, name="pieces")
+    law = SimpleNamespace(name=GRADIENT)
+    error = LawError("first order: wrong; analytic 0, numeric 1 ± 1e-9; at the tied point")
+    assert convention_of(law, trial, error).startswith("a kink inside")
+    subject.subject = lambda x: np.maximum(x, 0)
+    assert not convention_of(law, trial, error)
 
 
 def test_what_passes_nan_by_on_purpose_is_a_convention():

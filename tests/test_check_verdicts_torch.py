@@ -36,6 +36,8 @@ class Embedded(nn.Module):
 
 
 RIGHT = {
+    "what writes by its name": (functional.elu_, "N? C"),
+    "variances of nearly equal numbers": (lambda x: functional.layer_norm(x, (2,)), "40 2"),
     "zero tensors": (nn.L1Loss, "N C", "N C"),
     "places among the results": (lambda: nn.MaxPool1d(2, return_indices=True), "C H+2"),
     "in place, twice the same": (lambda: nn.ReLU(inplace=True), "N C"),
@@ -140,6 +142,36 @@ def test_samples_that_meet_where_statistics_are_kept_are_found():
     assert outcomes(lambda: nn.Softmax(0), "N 3", law=law)[law].verdict == "not covered"
 
 
+class MovesInEvaluation(nn.BatchNorm1d):
+    """Batch normalization whose running mean moves in both modes."""
+
+    def forward(self, x):
+        mean, variance = self.running_mean, self.running_var
+        y = functional.batch_norm(x, mean.clone(), variance, self.weight, self.bias, self.training)
+        mean.mul_(0.9).add_(0.1 * x.detach().mean(0))
+        return y
+
+
+class PutsInEvaluation(nn.BatchNorm1d):
+    """The same by another tensor in the buffer's place."""
+
+    def forward(self, x):
+        mean = self.running_mean
+        y = functional.batch_norm(x, mean, self.running_var, self.weight, self.bias, self.training)
+        self.running_mean = 0.9 * mean + 0.1 * x.detach().mean(0)
+        return y
+
+
+@pytest.mark.parametrize("moves", [MovesInEvaluation, PutsInEvaluation])
+def test_statistics_that_move_in_evaluation_mode_are_found(moves):
+    law = "results_do_not_depend_on_earlier_calls"
+    found = outcomes(lambda: moves(3), "N+2 3", law=law)[law]
+    assert found.verdict == "broken"
+    assert "a call in evaluation mode has changed running_mean" in str(found.error)
+    assert outcomes(lambda: moves(3), "N+2 3", law=law, training=True)[law].ok
+    assert outcomes(lambda: nn.BatchNorm1d(3), "N+2 3", law=law)[law].verdict == "holds"
+
+
 # Conventions --------------------------------------------------------------------------------------
 
 KNOWN = {
@@ -157,6 +189,18 @@ KNOWN = {
     "spectral norm in training": (
         GRADIENT, lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)), "N 3",
     ),
+    "spectral norm in training, as a hook": (
+        GRADIENT, lambda: nn.utils.spectral_norm(nn.Linear(3, 2)), "N 3",
+    ),
+    "observers": (
+        "results_do_not_depend_on_earlier_calls",
+        torch.ao.quantization.MovingAverageMinMaxObserver, "N+2 3",
+    ),
+    "eps of the precision": (
+        "float32_agrees_with_float64",
+        lambda x: functional.rms_norm(1e-4 * x, (3,)), "N 3",
+    ),
+    "float_power": ("float32_agrees_with_float64", torch.float_power, array("N C", 0, 3), "N C"),
     "NaN is passed by": ("nan_stays_nan", torch.fmax, "N C", "N C"),
 }  # fmt: skip
 
@@ -166,5 +210,45 @@ def test_a_convention_is_said_and_asked_for_with_strict(name):
     law, *subject = KNOWN[name]
     found = outcomes(*subject, law=law)[law]
     assert found.verdict == "convention"
-    assert any(reason.startswith(name) for reason in found.conventions)
+    assert any(reason.startswith(name.partition(", as")[0]) for reason in found.conventions)
     assert outcomes(*subject, law=law, strict=True)[law].verdict in ("broken", "unchecked")
+
+
+class Tripled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g
+
+
+class WrongBehindEmbedding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(5, 3, padding_idx=1)
+        self.last = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, labels):
+        return self.last(self.rows(labels)) * Tripled.apply(self.scale)
+
+
+def test_a_convention_of_a_part_hides_no_fault_of_another_part():
+    found = outcomes(WrongBehindEmbedding, indices("N+2", below=5), law=GRADIENT, training=False)
+    assert found[GRADIENT].verdict == "broken"
+    assert "scale" in str(found[GRADIENT].error)
+
+
+def test_a_convention_of_an_option_hides_no_fault_of_another_argument():
+    def wrong(labels, rows, scale):
+        return functional.embedding(labels, rows, padding_idx=1) * Tripled.apply(scale)
+
+    def right(labels, rows, scale):
+        return functional.embedding(labels, rows, padding_idx=1) * scale
+
+    labels = indices("N+2", below=5)
+    found = outcomes(wrong, labels, "5 3", "3", law=GRADIENT)[GRADIENT]
+    assert found.verdict == "broken"
+    assert outcomes(right, labels, "5 3", "3", law=GRADIENT)[GRADIENT].verdict == "convention"

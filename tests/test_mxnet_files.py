@@ -227,7 +227,9 @@ class TestCommands:
         capsys.readouterr()
         assert cli.main(["show", str(tmp_path / "g.params")]) == 0
         assert "[0]: float32 2x3" in capsys.readouterr().out
-        assert cli.main(["convert", str(tmp_path / "g.params"), target]) == 1
+        assert cli.main(["convert", str(tmp_path / "g.params"), target]) == 0
+        assert list(nn.load_weights(target)) == ["0"]
+        assert cli.main(["convert", str(tmp_path / "g.params"), str(tmp_path / "g.t7")]) == 1
         assert "no symbol lies beside it" in capsys.readouterr().err
 
 
@@ -293,6 +295,11 @@ def header(count=1):
     return struct.pack("<QQQ", 0x112, 0, count)
 
 
+UPSAMPLING = b"""{"nodes": [{"op": "null", "name": "data", "inputs": []}, {"op": "UpSampling",
+"name": "up", "attrs": {"num_args": "65536", "sample_type": "nearest", "scale": "2"},
+"inputs": [[0, 0, 0]]}], "arg_nodes": [0], "heads": [[1, 0, 0]]}"""
+
+
 DEVICE = struct.pack("<iii", 1, 0, 0)
 V2 = struct.pack("<Ii", 0xF993FAC9, 0)
 BOMB = header() + V2 + struct.pack("<iqq", 2, 1 << 20, 1 << 20) + DEVICE
@@ -327,6 +334,7 @@ ATTACKS = {
     "an unknown version": (b"p" + header() + struct.pack("<I", 0xF993FACB), FormatError),
     "bytes behind the end": (b"p" + header(0) + struct.pack("<Q", 0) + b"x", FormatError),
     "deep lists": (b"j" + b"[" * 100_000, LimitError),
+    "inputs that are not there": (b"j" + UPSAMPLING, LimitError),
     "a file of brackets": (b"j" + b"[" + b"[]," * 300_000 + b"0]", LimitError),
     "an unknown operator": (
         b'j{"nodes":[{"op":"Evil","name":"x","inputs":[]}],"heads":[[0,0]]}', UnsupportedError,

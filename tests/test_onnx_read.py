@@ -13,6 +13,7 @@ import pytest
 from onnx_tools import arrays_of, expect_close, file_of, outputs
 
 from tapegrad import nn, optim
+from tapegrad.autograd import grad
 from tapegrad.nn.formats import FormatError, UnsupportedError, onnx
 from tapegrad.nn.formats.onnx.graph import NodeGraph, OnnxNode, ValueInfo
 from tapegrad.nn.formats.onnx.operators import OPERATORS
@@ -244,6 +245,24 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     ("QuantizeLinear", [ROWS, np.array(0.1, np.float32), np.array(3, np.uint8)], {}, (10, 13)),
     ("DequantizeLinear", [np.arange(6, dtype=np.uint8).reshape(2, 3), np.abs(single(3)),
                           np.array([1, 2, 3], np.uint8)], {"axis": 1}, (13,)),
+    ("QLinearMatMul", [
+        (X[0, 0] * 20).astype(np.int8), np.array(0.1, np.float32), np.array(2, np.int8),
+        (ROWS.T[:5] * 20).astype(np.int8), np.array(0.2, np.float32), np.array(-1, np.int8),
+        np.array(3.1, np.float32), np.array(4, np.int8),
+    ], {}, (10, 21)),
+    ("QLinearConv", [(np.abs(X) * 20).astype(np.uint8), np.array(0.1, np.float32),
+                     np.array(2, np.uint8), (single(3, 4, 2, 2) * 20).astype(np.int8),
+                     np.array([0.1, 0.2, 0.3], np.float32), np.zeros(3, np.int8),
+                     np.array(9.1, np.float32), np.array(100, np.uint8),
+                     np.array([1, 200, -300], np.int32)], {"pads": [1, 0, 0, 1]}, (10,)),
+    ("ConvInteger", [(np.abs(X) * 20).astype(np.uint8),
+                     (np.abs(single(3, 4, 2, 2)) * 20).astype(np.uint8),
+                     np.array(7, np.uint8)], {"strides": [2, 1]}, (10,)),
+    ("GridSample", [X, single(2, 3, 5, 2)], {"padding_mode": "reflection"}, (16,)),
+    ("GridSample", [X, single(2, 3, 5, 2)], {"mode": "bicubic", "padding_mode": "border"}, (16,)),
+    ("GridSample", [X, single(2, 3, 5, 2)], {"mode": "bicubic", "padding_mode": "reflection"},
+     (16,)),
+    ("GridSample", [X, single(2, 3, 5, 2)], {"align_corners": 1}, (16,)),
     ("LSTM", [single(5, 2, 3), single(2, 16, 3), single(2, 16, 4), single(2, 32),
               np.array([5, 3], np.int32), single(2, 2, 4), single(2, 2, 4), single(2, 12)],
      {"hidden_size": 4, "direction": "bidirectional"}, (7, 14)),
@@ -293,6 +312,31 @@ def test_an_operator_gives_what_onnxruntime_gives(number: int) -> None:
         expected = session.run(None, dict(zip(names, given, strict=True)))
         found = outputs(onnx.load(data), given if len(given) > 1 else given[0])
         expect_close(found, expected, 2e-5)
+
+
+def test_samples_of_a_grid_have_gradients() -> None:
+    """A slope of images and of places, against differences; between entries, where there is one."""
+    data = file_of(
+        [OnnxNode("GridSample", ["x", "grid"], ["y"], {"mode": "bilinear"})],
+        {"x": (1, 2, 4, 5), "grid": (1, 3, 2, 2)}, ["y"],
+    )  # fmt: skip
+    net, image = onnx.load(data), single(1, 2, 4, 5).astype(np.float64)
+    grid = np.linspace(-0.83, 0.78, 12).reshape(1, 3, 2, 2)
+
+    def total(x: Any, places: Any) -> Any:
+        return np.sum(net([x, places]) ** 2)
+
+    slopes = grad(total, argnums=(0, 1))(image, grid)
+    random, step = np.random.default_rng(2), 1e-6
+    for k, slope in enumerate(slopes):
+        direction = random.normal(size=slope.shape)
+        ends = []
+        for sign in (1, -1):
+            given = [image, grid]
+            given[k] = given[k] + sign * step * direction
+            ends.append(float(np.asarray(outputs(net, given)[0] ** 2).sum()))
+        expected = (ends[0] - ends[1]) / (2 * step)
+        assert np.sum(np.asarray(slope) * direction) == pytest.approx(expected, rel=1e-5)
 
 
 # What ONNX's own cases of operators ask that is not done, by a part of their names.

@@ -15,7 +15,6 @@ import pytest
 from architectures import ARCHITECTURES
 from cases import MODULES, OPERATIONS
 from onnx_tools import (
-    WITHOUT_ONNX,
     arrays_of,
     as_single,
     examples,
@@ -31,6 +30,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.formats import FormatError, UnsupportedError, onnx
 from tapegrad.nn.formats.onnx.calls import EXPORTERS, REASONS
 from tapegrad.nn.formats.onnx.dims import Dim
+from tapegrad.nn.formats.onnx.reasons import WITHOUT_ONNX
 from tapegrad.nn.formats.onnx.tables import doc_tables
 
 DOC = Path(__file__).parents[1] / "docs" / "formats_onnx.md"

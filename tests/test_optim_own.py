@@ -184,7 +184,7 @@ def test_what_is_forgotten_or_misspelled_is_named():
         type("Wrong", (optim.Optimizer,), {"rule": heavy_ball, "fixed": {"mu": 0.5}})
     with pytest.raises(TypeError, match="two options of the rule are called 'lr'"):
         type("Wrong", (optim.Optimizer,), {"rule": heavy_ball, "keywords": {"momentum": "lr"}})
-    with pytest.raises(ValueError, match="'numpy' or 'numba', not 'cupy'"):
+    with pytest.raises(ValueError, match="'numba' or 'machine', not 'cupy'"):
         heavy_ball.on("cupy")
 
 

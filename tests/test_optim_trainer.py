@@ -14,6 +14,7 @@ import pytest
 
 from tapegrad import devices, nn, optim
 from tapegrad.autograd import Tensor
+from tapegrad.optim.training.data import not_finite_in
 
 STEPS = 50
 
@@ -304,6 +305,35 @@ def test_batches_may_come_from_a_function_an_iterable_or_arrays():
     _, trainer = small()
     with pytest.raises(ValueError, match="a generator can be used once"):
         trainer.fit(iter(batches), epochs=2)
+
+
+def test_a_nan_in_the_data_is_said_to_be_there():
+    data, trainer = small()
+    x = data[0].copy()
+    x[1, 0] = np.nan
+    places = r"1 of \d+ numbers of the input, in the batch's rows \d+\. Leave these samples out"
+    with pytest.raises(FloatingPointError, match=f"The data hold NaN .*{places}"):
+        trainer.fit((x, data[1]), epochs=1)
+
+
+def test_infinite_numbers_of_any_array_of_a_batch_are_counted_by_rows():
+    x, y = np.ones((6, 2)), np.ones(6)
+    assert not_finite_in(([x, {"more": x}], y)) == ""
+    bad = x.copy()
+    bad[1:, 0] = np.inf
+    found = not_finite_in(([x, {"more": bad}], np.full(6, np.inf)))
+    assert found == (
+        "5 of 12 numbers of the input, in the batch's rows 1, 2, 3, 4, …; 6 of 6 numbers of array "
+        "1 of the batch"
+    )
+
+
+def test_a_loss_that_is_not_finite_on_finite_data_asks_for_a_smaller_rate():
+    data, trainer = small()
+    trainer.model.get(0).weight.detach()[...] = np.nan
+    with pytest.raises(FloatingPointError, match="A smaller rate") as caught:
+        trainer.fit(data, epochs=1)
+    assert "The data hold" not in str(caught.value)
 
 
 def test_a_nan_changes_no_parameter_and_no_checkpoint(tmp_path):

@@ -105,7 +105,8 @@ def check_vjp(
     more:     keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes.  And
               for the check profile, law, choices, seed, raise_error, as in `check_module`; kinks,
               exceptions, inplace, deterministic, strict, as in `Case`; isolate=True for a process
-              of its own, in which a crash is a finding
+              of its own, in which a crash is a finding, and so is an example of over 60 seconds
+              (isolate=5 makes it 5)
     options:  keyword arguments of both whose names are among these
     With the gradient as its first argument, `@check_vjp(tanh_vjp, "N? C")`, it is a decorator: the
     function gets its case, for `pytest --laws` and `tapegrad check`, and stays as it is.
@@ -259,7 +260,7 @@ def _hold_laws(
     choices: Sequence[int] | None = None,
     seed: int | None = None,
     raise_error: bool = True,
-    isolate: bool = False,
+    isolate: bool | float = False,
 ) -> Summary:
     subject = Subject(making.subject_name(make), kind, make, case, path=False)
     if choices is not None:

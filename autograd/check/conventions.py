@@ -9,9 +9,11 @@ primitives have no conventions; their cases say `exceptions=`.
 
 from __future__ import annotations
 
+import dis
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from tapegrad.autograd.check.slopes import COARSE, NAN_AT_KINK
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
+    from tapegrad.autograd.check.report import Report, ReportEntry
 
 __all__ = ["CONVENTIONS", "KnownConvention", "convention_of"]
 
@@ -48,6 +51,10 @@ class KnownConvention:
     unlike:    a regular expression that it must not match
     in_numpy:  whether it is about NumPy functions only
     text:      a regular expression that the subject's name must match, of a lambda its source
+    beside:    names of functions one of which is used, too
+    uses:      how many uses of `functions` there must be in the subject's own code
+    own:       whether what is wrong must be the gradients of that module's own parameters
+    zero:      whether every wrong entry of a gradient must be 0
     """
 
     name: str
@@ -60,6 +67,10 @@ class KnownConvention:
     unlike: str = ""
     in_numpy: bool = False
     text: str = ""
+    beside: tuple[str, ...] = ()
+    uses: int = 1
+    own: bool = False
+    zero: bool = False
 
 
 def _has(name: str) -> Callable[[Any], bool]:
@@ -68,6 +79,8 @@ def _has(name: str) -> Callable[[Any], bool]:
 
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
+_EMBEDDING_FUNCTIONS = ("embedding", "embedding_bag")
+AT_TIES = r": wrong; .*(at the tied point|ties and zeros kept)"
 # What a right composition may be made of whose derivative at a kink is a choice.
 _KINKED = (
     "abs", "absolute", "relu", "sign", "clamp", "clip", "maximum", "minimum", "norm", "hypot",
@@ -85,9 +98,17 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
     KnownConvention(
         "a kink inside",
         "at a kink of its parts, a smooth function has the derivative that the parts choose there",
-        DERIVATIVES,
+        GRADIENT,
         functions=_KINKED,
-        says=r": wrong; .*(at the tied point|ties and zeros kept)",
+        uses=2,  # with one kink inside, every choice there is right where the whole is smooth
+        says=AT_TIES,
+    ),
+    KnownConvention(
+        "a kink inside",
+        "at a kink of its parts, a smooth function has the derivative that the parts choose there",
+        SECOND,
+        functions=_KINKED,
+        says=AT_TIES,
     ),
     KnownConvention(
         "singular matrices",
@@ -117,12 +138,16 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         DERIVATIVES,
         modules=_EMBEDDINGS,
         setting=_has("padding_idx"),
+        own=True,
+        zero=True,
     ),
     KnownConvention(
         "padding_idx",
         "the row of padding_idx gets no gradient, so that training leaves it alone",
         DERIVATIVES,
         functions=("padding_idx",),
+        beside=_EMBEDDING_FUNCTIONS,
+        zero=True,
     ),
     KnownConvention(
         "scale_grad_by_freq",
@@ -130,6 +155,7 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         DERIVATIVES,
         modules=_EMBEDDINGS,
         setting=_has("scale_grad_by_freq"),
+        own=True,
     ),
     KnownConvention(
         "max_norm",
@@ -137,12 +163,14 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         (*DERIVATIVES, *WRITES, *CALLS, *LAYOUT, *PRECISION, *LINEAR),
         modules=_EMBEDDINGS,
         setting=_has("max_norm"),
+        own=True,
     ),
     KnownConvention(
         "max_norm",
         "rows that are too long are shortened in place before they are read",
         (*DERIVATIVES, *WRITES, *CALLS, *LAYOUT, *PRECISION, *LINEAR),
         functions=("max_norm",),
+        beside=_EMBEDDING_FUNCTIONS,
     ),
     KnownConvention(
         "CTC of log-probabilities",
@@ -156,6 +184,21 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         "the power iteration's vectors are taken for constants",
         DERIVATIVES,
         modules=("_SpectralNorm", "SpectralNorm"),
+        own=True,
+    ),
+    KnownConvention(
+        "observers",
+        "an observer of quantization watches the data in both modes, until it is told not to",
+        CALLS,
+        modules=(
+            "MinMaxObserver",
+            "MovingAverageMinMaxObserver",
+            "PerChannelMinMaxObserver",
+            "MovingAveragePerChannelMinMaxObserver",
+            "HistogramObserver",
+            "FakeQuantize",
+            "FusedMovingAvgObsFakeQuantize",
+        ),
     ),
     KnownConvention(
         "straight-through",
@@ -302,6 +345,28 @@ CONVENTIONS: tuple[KnownConvention, ...] = (
         in_numpy=True,
     ),
     KnownConvention(
+        "float_power",
+        "float_power computes in float64, as its name says",
+        PRECISION,
+        functions=("float_power",),
+        says=r"of float32 arrays is float64",
+    ),
+    KnownConvention(
+        "eps of the precision",
+        "without an eps, root mean squares get the last place of the precision of their input",
+        PRECISION,
+        modules=("RMSNorm",),
+        functions=("rms_norm",),
+        setting=lambda module: module.eps is None,
+    ),
+    KnownConvention(
+        "signs of vectors",
+        "eigenvectors and singular vectors are unique but for their signs, which rounding decides",
+        (*PRECISION, *LAYOUT),
+        functions=("eigh", "eig", "svd", "qr"),
+        says=r"result [1-9]\d* .*entries differ",
+    ),
+    KnownConvention(
         "attention in float32",
         "the softmax of attention is computed in float32 whatever its inputs are",
         (*LINEAR, *DERIVATIVES, *CALLS),
@@ -317,15 +382,23 @@ def convention_of(law: Law, trial: Any, error: BaseException) -> str:
         return ""
     text = str(error)
     for entry in CONVENTIONS:
-        if law.name in entry.laws and _is_meant(entry, trial, text):
+        if law.name in entry.laws and _is_meant(entry, trial, text, _wrong_entries(error)):
             return f"{entry.name}: {entry.reason}"
     return ""
 
 
-def _is_meant(entry: KnownConvention, trial: Any, text: str) -> bool:
+def _wrong_entries(error: BaseException) -> list[ReportEntry]:
+    """The wrong entries of gradients that an error reports."""
+    report: Report | None = getattr(error, "report", None)
+    return [] if report is None else [e for probe in report.wrong for e in probe.entries]
+
+
+def _is_meant(entry: KnownConvention, trial: Any, text: str, wrong: Sequence[ReportEntry]) -> bool:
     if entry.says and not re.search(entry.says, text):
         return False
     if entry.unlike and re.search(entry.unlike, text):
+        return False
+    if entry.zero and any(e.analytic != 0 for e in wrong):
         return False
     subject = trial.pair.subject
     if entry.in_numpy and (trial.pair.copies or _is_foreign(subject)):
@@ -334,10 +407,19 @@ def _is_meant(entry: KnownConvention, trial: Any, text: str) -> bool:
         return False
     if not entry.modules and not entry.functions:
         return True
-    parts = [p for p in _parts_of(subject) if type(p).__name__ in entry.modules]
+    parts = [
+        (path, part)
+        for path, part in _parts_of(subject)
+        if type(part).__name__ in entry.modules and (not entry.setting or entry.setting(part))
+    ]
+    if parts and entry.own:
+        return all(any(e.argument.startswith(path) for path, _ in parts) for e in wrong)
     if parts:
-        return entry.setting is None or any(map(entry.setting, parts))
-    return not set(entry.functions).isdisjoint(_names_of(trial.name, subject))
+        return True
+    names = _names_of(trial.name, subject)
+    if entry.beside and names.keys().isdisjoint(entry.beside):
+        return False
+    return sum(names[name] for name in entry.functions) >= entry.uses
 
 
 def _is_foreign(subject: Any) -> bool:
@@ -345,28 +427,50 @@ def _is_foreign(subject: Any) -> bool:
     return str(module).partition(".")[0] in ("torch", "jax")
 
 
-def _parts_of(subject: Any) -> list[Any]:
-    """The module and its parts, where it has any."""
-    return list(subject.modules()) if callable(getattr(subject, "modules", None)) else []
+def _parts_of(subject: Any) -> list[tuple[str, Any]]:
+    """The module, its parts and their hooks, with the beginning of their parameters' names.
+
+    The parameter of a parametrization is not in it but beside it.
+    """
+    if not callable(getattr(subject, "named_modules", None)):
+        return []
+    found: list[tuple[str, Any]] = []
+    for name, part in subject.named_modules():
+        path = f"{name}." if name else ""
+        hooks = (getattr(part, "_forward_pre_hooks", None) or {}).values()
+        inside = re.fullmatch(r"(.*parametrizations\.\w+\.)\d+\.", path)
+        found += [(inside[1] if inside else path, part), *((path, hook) for hook in hooks)]
+    return found
 
 
-def _names_of(text: str, subject: Any) -> set[str]:
-    """The names that a function's own text and code use."""
-    names = set(re.findall(r"[A-Za-z_]\w*", text))
+def _names_of(text: str, subject: Any) -> Counter[str]:
+    """How often a function's own code uses names; the words of its text where it has no code.
+
+    What a loop or a function inside uses counts twice.
+    """
+    names: Counter[str] = Counter()
     while isinstance(subject, functools.partial):
-        names |= set(subject.keywords)
+        names.update(subject.keywords)
         subject = subject.func
-    names.add(getattr(subject, "__name__", ""))
     code = getattr(subject, "__code__", None)
     if isinstance(code, CodeType):
-        names |= set(_names_in(code))
+        names.update(_names_in(code))
+    else:
+        names.update(re.findall(r"[A-Za-z_]\w*", text))
+    for own in {getattr(subject, "__name__", ""), text}:
+        names[own] = max(names[own], 1)
     return names
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+def _names_in(code: CodeType, times: int = 1) -> Iterator[str]:
+    steps = list(dis.get_instructions(code))
+    if any(step.opname.startswith("JUMP_BACKWARD") for step in steps):
+        times = 2
+    for step in steps:
+        if isinstance(step.argval, str) and step.opname.startswith("LOAD_"):
+            yield from [step.argval] * times
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+            yield from _names_in(constant, 2)
         elif isinstance(constant, tuple):  # the keywords of calls
             yield from (name for name in constant if isinstance(name, str))

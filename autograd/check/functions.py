@@ -54,6 +54,9 @@ NOT_IMPLEMENTED = re.compile(
     r"not defined with respect to|[Jj]acobian.* not implemented|not yet implemented",
 )
 
+# What normalizations say to a batch in training that has no variance.
+TOO_FEW_ROWS = re.compile(r"Expected more than 1 (value per channel|spatial element) when training")
+
 
 @dataclass
 class Pair:
@@ -80,6 +83,9 @@ class Pair:
     inplace:    whether the function writes into its arguments on purpose; it is given copies
     shown:      the subject of this example in words, where its name alone says too little
     paths:      the Python expressions that take the latest results out of what the subject returns
+    moved:      the names of the buffers that the latest call has changed, in evaluation mode, which
+                changes none; None where there are none
+    smooth:     whether fn is made of operations that have a derivative everywhere; None: not known
     proof:      writes the example as lines of the user's framework (see proofs.py)
     """
 
@@ -99,6 +105,8 @@ class Pair:
     inplace: bool = False
     shown: str = ""
     paths: Callable[[], Sequence[str]] | None = None
+    moved: Callable[[], Sequence[str]] | None = None
+    smooth: Callable[[], bool] | None = None
     proof: Callable[[], Written | None] | None = None
 
 
@@ -205,6 +213,10 @@ class FunctionTrial:
             self.values()
         return list(self._kept or ())
 
+    def is_smooth(self) -> bool:
+        """Is the function known to have a derivative everywhere, and so one gradient?"""
+        return self.pair.smooth is not None and self.pair.smooth()
+
     def result_path(self, number: int) -> str:
         """The Python expression of one of `values` after a call: "", "[0]", "['loss']"."""
         position = self.kept[number]
@@ -309,6 +321,8 @@ class FunctionTrial:
         except Exception as error:
             if says_not_implemented(error, forward=function is self.pair.fn):
                 raise Uncovered(_first_line(error)) from error
+            if TOO_FEW_ROWS.search(str(error)):
+                raise RefusedError("a batch without a variance is refused") from error
             if self._is_refusal(error, forward=function is self.pair.fn):
                 raise RefusedError(f"{self.draws.regime} data are refused") from error
             shown = array_types([a for a in arguments if isinstance(a, np.ndarray)])

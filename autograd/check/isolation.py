@@ -3,7 +3,8 @@
 Code in C may end the process that runs it.  Here a forked process checks, and says through a pipe
 which example comes next, before it runs it, and what it has found.  If the process ends, the law is
 broken on the example that was said last, with the signal's name, and a new process goes on with the
-next law.  What had failed before a crash, while a smaller example was looked for, is not lost.
+next law; so it is if an example takes longer than the limit.  What had failed before, while a
+smaller example was looked for, is not lost.
 """
 
 from __future__ import annotations
@@ -14,22 +15,31 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.gradients import UsageError
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.check.running import Failure, Outcome, Watch
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from tapegrad.autograd.check.laws import Law
 
-__all__ = ["apart"]
+__all__ = ["LIMIT", "apart"]
+
+LIMIT = 60.0  # seconds that one example may take
 
 Examine = Callable[["Law", Watch], Outcome]
 
 CRASHED = (
     "the process that checked it was ended by {how}. A crash in compiled code is a fault of that "
     "code, whatever the arguments are"
+)
+TOO_LONG = (
+    "this example did not end within {limit:g} seconds: a loop that does not end, or a lock that "
+    "is never released? isolate=SECONDS allows longer"
 )
 NO_FORK = "isolate=True needs os.fork, which this system has not: say isolate=False"
 _WORDS = {
@@ -42,17 +52,21 @@ _WORDS = {
 }
 
 
-def apart(laws: Sequence[Law], examine: Examine) -> Iterator[Outcome]:
-    """The outcomes of laws, each from a process that may crash.
+def apart(laws: Sequence[Law], examine: Examine, *, limit: float = LIMIT) -> Iterator[Outcome]:
+    """The outcomes of laws, each from a process that may crash, or never end.
 
     examine: (law, watch) -> the outcome; it tells `watch` each example before it is run
-    Raises UsageError where a process raises it, or where there is no fork.
+    limit:   the seconds that one example may take; a longer one is a broken law
+    Raises UsageError where a process raises it, where there is no fork, and for a limit that is not
+    above 0.
     """
+    if not limit > 0:
+        raise UsageError(f"isolate={limit:g}: the seconds of an example are more than 0")
     if not hasattr(os, "fork"):
         raise UsageError(NO_FORK)
     remaining = list(laws)
     while remaining:
-        for outcome in _in_one_process(remaining, examine):
+        for outcome in _in_one_process(remaining, examine, limit):
             yield outcome
             remaining = remaining[remaining.index(outcome.law) + 1 :]
 
@@ -60,12 +74,11 @@ def apart(laws: Sequence[Law], examine: Examine) -> Iterator[Outcome]:
 class _Teller:
     """Tells the parent process what comes next and what was found."""
 
-    def __init__(self, pipe: BinaryIO) -> None:
+    def __init__(self, pipe: Connection[Any, Any]) -> None:
         self._pipe = pipe
 
     def __call__(self, kind: str, value: Any) -> None:
-        pickle.dump((kind, value), self._pipe)
-        self._pipe.flush()
+        self._pipe.send((kind, value))
 
     def example(self, choices: Sequence[int], text: str) -> None:
         """Say the example that is run next."""
@@ -76,29 +89,33 @@ class _Teller:
         self("failure", replace(failure, error=_portable(failure.error)))
 
 
-def _in_one_process(laws: Sequence[Law], examine: Examine) -> Iterator[Outcome]:
+def _in_one_process(laws: Sequence[Law], examine: Examine, limit: float) -> Iterator[Outcome]:
     """The outcomes of laws until the process ends."""
     by_name = {law.name: law for law in laws}
     sys.stdout.flush()
     sys.stderr.flush()
-    reading, writing = os.pipe()
+    reading, writing = Pipe(duplex=False)
     child = os.fork()
     if not child:
-        os.close(reading)
-        with os.fdopen(writing, "wb") as pipe:
-            _child(laws, examine, _Teller(pipe))
+        reading.close()
+        with writing:
+            _child(laws, examine, _Teller(writing))
         os._exit(0)
-    os.close(writing)
+    writing.close()
     last: tuple[tuple[int, ...], str] = ((), "before the first example")
     law = laws[0]
     failure: Failure | None = None
     usage: UsageError | None = None
-    done = False
+    done = late = False
     try:
-        with os.fdopen(reading, "rb") as pipe:
+        with reading:
             while not done and usage is None:
+                if not reading.poll(limit):
+                    late = True
+                    os.kill(child, signal.SIGKILL)
+                    break
                 try:
-                    kind, value = pickle.load(pipe)  # noqa: S301  # of our own child process
+                    kind, value = reading.recv()
                 except (EOFError, pickle.UnpicklingError):
                     break
                 if kind == "law":
@@ -122,7 +139,7 @@ def _in_one_process(laws: Sequence[Law], examine: Examine) -> Iterator[Outcome]:
     if usage is not None:
         raise usage
     if not done:
-        yield _crash(law, status, last, failure)
+        yield _crash(law, status, last, failure, limit if late else None)
 
 
 def _child(laws: Sequence[Law], examine: Examine, tell: _Teller) -> None:
@@ -156,9 +173,13 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _crash(
-    law: Law, status: int, last: tuple[tuple[int, ...], str], failure: Failure | None
+    law: Law,
+    status: int,
+    last: tuple[tuple[int, ...], str],
+    failure: Failure | None,
+    limit: float | None,
 ) -> Outcome:
-    """The outcome of a law in which the process ended."""
+    """The outcome of a law in which the process ended, or had to be ended after so many seconds."""
     code = os.waitstatus_to_exitcode(status)
     how = f"exit({code})"
     if code < 0:
@@ -166,10 +187,12 @@ def _crash(
         how = _WORDS.get(name, name)
     choices, example = last
     if failure is not None:
-        failure.error.add_note(f"a smaller example ended the process by {how}: {example}")
+        did = f"ended the process by {how}" if limit is None else f"took over {limit:g} seconds"
+        failure.error.add_note(f"a smaller example {did}: {example}")
         error, choices, example = failure.error, failure.choices, failure.example
     else:
-        error = LawError(CRASHED.format(how=how))
+        text = CRASHED.format(how=how) if limit is None else TOO_LONG.format(limit=limit)
+        error = LawError(text)
     error.add_note(f"law:     {law.sentence}")
     error.add_note(f"example: {example}")
     return Outcome(law, error=error, choices=choices, example=example)

@@ -24,14 +24,15 @@ from tapegrad.autograd.check.directions import (
 )
 from tapegrad.autograd.check.localise import localise
 from tapegrad.autograd.check.report import Probe
-from tapegrad.autograd.check.slopes import NAN_AT_KINK, REFUSALS, Judgement, Line, judge
+from tapegrad.autograd.check.slopes import NAN_AT_KINK, ONE_SIDED, REFUSALS, Judgement, Line, judge
 from tapegrad.devices import TapegradError
 
-__all__ = ["compare", "probe"]
+__all__ = ["NO_VALUES", "compare", "probe"]
 
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
 
+NO_VALUES = ("value is not finite", ONE_SIDED)
 OFF = "1/64 off the tied point"
 FEW_VALUES = 2  # in the arguments together: such a point is probed as it is more often
 HUGE = 1e6  # a gradient so many times larger than the slope and the values is as good as infinite
@@ -45,6 +46,7 @@ def probe(
     *,
     kind: str = "first order",
     names: Sequence[str] | None = None,
+    smooth: Callable[[], bool] | None = None,
 ) -> tuple[Probe, ...]:
     """Check `pull` against differences of `evaluate` at `leaves`; one probe, more on tied data.
 
@@ -53,6 +55,9 @@ def probe(
     of zeros, such as a new bias, is checked too.  Now and then, and more often where there are few
     distinct values, a third is an ordinary one at the tied point itself; it accuses only where the
     function is differentiable there, which one direction alone does not show.
+
+    smooth: whether the function is known to have a derivative everywhere; then a gradient of 0 at 0
+            is not taken for that of a mask, and tied points are always probed
     """
     leaves = [np.asarray(leaf) for leaf in leaves]
     names = names or [f"argument {i}" for i in range(len(leaves))]
@@ -69,12 +74,15 @@ def probe(
     ]
     probes.append(_probe_at(evaluate, pull, moved, None, rng, kind, names, OFF))
     one_of = 2 if np.unique(groups).size <= FEW_VALUES else 6
-    if rng.integers(one_of) == 0:
+    chosen = rng.integers(one_of) == 0
+    has_one = smooth is not None and smooth()
+    if chosen or has_one:
         probes.append(
             _probe_at(
-                evaluate, pull, leaves, None, rng, kind, names, "at the tied point", tied=True
+                evaluate, pull, leaves, None, rng, kind, names, "at the tied point", tied=True,
+                smooth=has_one,
             )
-        )
+        )  # fmt: skip
     return tuple(probes)
 
 
@@ -89,6 +97,7 @@ def _probe_at(
     note: str,
     *,
     tied: bool = False,
+    smooth: bool = False,
 ) -> Probe:
     try:
         values = [np.asarray(value) for value in evaluate(leaves)]
@@ -99,14 +108,13 @@ def _probe_at(
             kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note=f"{note}: {error}"
         )
     if not all(np.isfinite(value).all() for value in values):
-        return Probe(
-            kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
-        )
+        return Probe(kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note=NO_VALUES[0])
     cotangents = [gaussian(rng, value.shape) for value in values]
     direction = random_direction(leaves, rng, groups)
     return compare(
         evaluate, pull, leaves, direction, cotangents, values,
         kind=kind, names=names, groups=groups, note=note, tied=tied,
+        smooth=smooth,
     )  # fmt: skip
 
 
@@ -123,12 +131,14 @@ def compare(
     groups: np.ndarray | None = None,
     note: str = "",
     tied: bool = False,
+    smooth: bool = False,
 ) -> Probe:
     """A Probe that compares ⟨pull(cotangents), direction⟩ with the numeric slope.
 
     values: those of `evaluate` at `leaves`
     groups: those that `direction` keeps together
     tied:   whether `leaves` have ties or zeros that `direction` does not keep
+    smooth: whether the function is known to have a derivative everywhere
     """
     gradients = [np.asarray(gradient, np.float64) for gradient in pull(leaves, cotangents)]
     for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
@@ -152,7 +162,7 @@ def compare(
     if judgement.verdict == "wrong" and crossing and math.isfinite(analytic):
         judgement = _reconsider(line, direction, judgement)
     if judgement.verdict == "wrong" and not _has_one_gradient(
-        line, judgement, analytic, magnitude, groups, tied=tied
+        line, judgement, analytic, magnitude, groups, tied=tied, smooth=smooth
     ):
         judgement = replace(judgement, verdict="kink", note="not differentiable at this point")
     result = Probe(
@@ -176,6 +186,7 @@ def _has_one_gradient(
     groups: np.ndarray | None,
     *,
     tied: bool,
+    smooth: bool,
 ) -> bool:
     """Is there no doubt that the function has a derivative here, where an accusation needs it?
 
@@ -187,7 +198,8 @@ def _has_one_gradient(
     rng = np.random.default_rng(0)
     if judgement.note == NAN_AT_KINK:
         return True  # which is accused as such
-    if tied and math.isfinite(analytic) and not _is_wrong_off_zeros(line):
+    finite = math.isfinite(analytic)
+    if tied and not smooth and finite and not _is_wrong_off_zeros(line):
         return False
     if not tied and groups is not None and _is_doubtful(line, judgement, analytic, magnitude):
         ordinary = line.along(random_direction(line.leaves, rng))

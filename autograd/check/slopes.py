@@ -25,6 +25,7 @@ from tapegrad.devices import TapegradError
 
 __all__ = [
     "NAN_AT_KINK",
+    "ONE_SIDED",
     "REFUSALS",
     "Judgement",
     "Line",
@@ -59,6 +60,7 @@ _NOISE_SPACING = 2.0**-20
 RIGHT_RATE, CLOSE = 1.95, 4.0
 
 NAN_AT_KINK = "NaN where the function is finite, at a kink"
+ONE_SIDED = "no finite values on both sides"
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
@@ -235,7 +237,7 @@ def judge(
     if best is None:
         slope = accused or Slope(math.nan, math.inf, 0.0, 2.0 ** _SHORTER[-1])
         if math.isnan(slope.value):
-            return Judgement("noisy", slope, margin, None, "no finite values on both sides")
+            return Judgement("noisy", slope, margin, None, ONE_SIDED)
         verdict = "kink" if jumps(line, abs(analytic - slope.value)) else "noisy"
         return Judgement(verdict, slope, margin, None, "no two steps give one slope")
     blunt = _BLUNT if line.epsilon < 1e-12 else _BLUNT_SINGLE
@@ -316,7 +318,7 @@ def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
     finite = [s for s in slopes if math.isfinite(s.value)]
     if len(finite) < 2:
         slope = slopes[-1]
-        return Judgement("noisy", slope, margin, None, "no finite values on both sides")
+        return Judgement("noisy", slope, margin, None, ONE_SIDED)
     first, second = finite[-2:]
     sides = [abs(line(sign * second.step)) / second.step for sign in (1, -1)]
     if math.isnan(analytic):

@@ -23,7 +23,7 @@ from tapegrad.autograd.check.frameworks.named import FRAMEWORKS, framework_of, n
 from tapegrad.autograd.check.function_laws import FUNCTION_LAWS
 from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.gradients import CheckError
-from tapegrad.autograd.check.isolation import apart
+from tapegrad.autograd.check.isolation import LIMIT, apart
 from tapegrad.autograd.check.laws import Uncovered
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
@@ -172,7 +172,12 @@ class Subject:
         return outcome
 
     def examine_law(
-        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None, isolate: bool
+        self,
+        law: Law,
+        profile: LawProfile | str = "pr",
+        *,
+        seed: int | None,
+        isolate: bool | float,
     ) -> Outcome:
         """`examine`, in a process of its own where `isolate` says so."""
         [outcome] = _outcomes(self, [law], profile, seed, isolate=isolate)
@@ -224,14 +229,15 @@ def check(
     laws: Callable[[Law], bool] | None = None,
     seed: int | None = None,
     progress: Callable[[Subject, Outcome], None] | None = None,
-    isolate: bool = False,
+    isolate: bool | float = False,
 ) -> Summary:
     """Check every law on every subject.
 
     laws:     selects laws, all when omitted
     seed:     the seed of the examples, instead of one made from the names
     progress: called after each law
-    isolate:  whether each subject runs in a process of its own, where a crash is a broken law
+    isolate:  whether each subject runs in a process of its own, where a crash is a broken law, and
+              so is an example of over 60 seconds; or the seconds that an example may take
     If the calls of a subject fail, or differ when they should not, its other laws are not checked.
     """
     summary = Summary()
@@ -257,13 +263,13 @@ def _outcomes(
     profile: LawProfile | str,
     seed: int | None,
     *,
-    isolate: bool,
+    isolate: bool | float,
 ) -> Iterator[Outcome]:
     def examine(law: Law, watch: Watch | None = None) -> Outcome:
         return subject.examine(law, profile, seed=seed, watch=watch)
 
-    if isolate:
-        yield from apart(laws, examine)
+    if isolate is not False:
+        yield from apart(laws, examine, limit=LIMIT if isolate is True else isolate)
     else:
         yield from map(examine, laws)
 

@@ -1,18 +1,21 @@
 """Summary: the outcomes of laws, and the report that a stranger understands.
 
 Each cause is told once: what failed, on which example, how sure that is, what to do, and how to see
-it again.  Other laws that the same subject breaks follow in one line.  Conventions, and what was
-not covered, are counted and named apart.
+it again.  Laws that are broken at the same argument, or by the same error, are counted apart and
+named in one line, "also breaks"; others that the same subject breaks follow in another.
+Conventions, and what was not covered, are counted and named apart.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.check.report import LawError
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.check.report import Report
     from tapegrad.autograd.check.running import Outcome
     from tapegrad.autograd.check.subjects import Subject
 
@@ -24,7 +27,8 @@ NO_CASE = (
     "tapegrad.autograd.check.register_case"
 )
 VERDICTS = (
-    "holds", "broken", "unchecked", "obsolete exception", "convention", "excepted", "not covered",
+    "holds", "broken", "also broken", "unchecked", "obsolete exception", "convention", "excepted",
+    "not covered",
 )  # fmt: skip
 
 # Law -> what whoever wrote the function does about it; a test compares the names.
@@ -36,7 +40,8 @@ ADVICE = {
     "inputs_are_left_alone": "work on a copy, or say inplace=True if that is what it is for",
     "gradients_share_no_memory": "return a copy: whoever adds to a gradient changes only that",
     "results_do_not_depend_on_earlier_calls": (
-        "look for a cache or a buffer that a later call overwrites or that holds an old value"
+        "look for a cache or a buffer that a later call overwrites or that holds an old value; "
+        "statistics move in training mode only: ask self.training"
     ),
     "its_gradient_is_the_derivative": (
         "derive the entry above by hand and compare it with the backward; if an input has no "
@@ -93,10 +98,17 @@ class Summary:
         return not self.unchecked and all(outcome.ok for _, outcome in self.outcomes)
 
     def counts(self) -> dict[str, int]:
-        """The numbers of laws with each verdict, of examples, and of gradients proved or not."""
+        """The numbers of laws with each verdict, of examples, and of gradients proved or not.
+
+        Broken laws that only repeat another one's cause are counted as "also broken".
+        """
         counted: dict[str, int] = dict.fromkeys(VERDICTS, 0)
+        repeats = {
+            id(other) for _, cause, others in self.causes() for other in others
+            if _is_repeat(cause, other)
+        }  # fmt: skip
         for _, outcome in self.outcomes:
-            counted[outcome.verdict] += 1
+            counted["also broken" if id(outcome) in repeats else outcome.verdict] += 1
         counted = {verdict: count for verdict, count in counted.items() if count}
         if self.unchecked:
             counted["subjects without a case"] = len(self.unchecked)
@@ -137,8 +149,13 @@ class Summary:
         for subject, outcome, others in self.causes():
             lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
             lines += ["    " + line for line in _describe_error(outcome).splitlines()]
-            if others:
-                named = "; ".join(f"{o.law.sentence} ({_first_words(o)})" for o in others)
+            repeats = [other for other in others if _is_repeat(outcome, other)]
+            rest = [other for other in others if other not in repeats]
+            if repeats:
+                named = "; ".join(other.law.sentence for other in repeats)
+                lines.append(f"    also breaks, by the same cause: {named}")
+            if rest:
+                named = "; ".join(f"{o.law.sentence} ({_first_words(o)})" for o in rest)
                 lines.append(f"    perhaps by the same cause, each alone with law=: {named}")
         lines += self._unproved()
         for word, reasons_of in _WORDS.items():
@@ -194,6 +211,30 @@ def _broken_first(
     causes = [outcome for outcome in broken if outcome.law.name not in _CONSEQUENCES]
     cause = next(iter([*causes, *broken]), first)
     return subject, cause, [outcome for outcome in every if outcome is not cause]
+
+
+def _is_repeat(cause: Outcome, other: Outcome) -> bool:
+    """Does a broken law only repeat the cause: the same error, or the same argument's gradient?"""
+    if other.verdict != "broken" or cause.verdict != "broken":
+        return False
+    if not isinstance(cause.error, LawError):
+        return _kind_of_error(cause) == _kind_of_error(other)
+    return cause.law.name == GRADIENT and bool(_accused(cause) & _accused(other))
+
+
+def _kind_of_error(outcome: Outcome) -> tuple[type, str]:
+    """The class of an error and its first line without numbers, which differ between examples."""
+    return type(outcome.error), re.sub(r"\d+", "0", _first_words(outcome))
+
+
+def _accused(outcome: Outcome) -> set[str]:
+    """The names of the arguments whose gradients are wrong."""
+    report: Report | None = getattr(outcome.error, "report", None)
+    if report is not None:
+        return {entry.argument for probe in report.wrong for entry in probe.entries}
+    return set(
+        re.findall(r"gradient of (.+?)(?:,? (?:in|for|of|tracked|has)\b|:|,)", str(outcome.error))
+    )
 
 
 def _first_words(outcome: Outcome) -> str:

@@ -279,9 +279,13 @@ class Primitive:
 
 
 class VjpRule:
-    """The rule of one argument, or a joint rule of several, and the names of its saved values."""
+    """The rule of one argument, or a joint rule of several, and the names of its saved values.
 
-    __slots__ = ("arguments", "function", "names")
+    A joint rule that ends in a parameter `wanted` is told which of its arguments are tracked, and
+    may return None for the others.
+    """
+
+    __slots__ = ("arguments", "function", "is_told", "names")
 
     def __init__(
         self, owner: Primitive, arguments: tuple[str, ...], function: Callable[..., Any]
@@ -291,7 +295,8 @@ class VjpRule:
         names = tuple(inspect.signature(function).parameters)
         if not names or names[0] != "g":
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
-        self.names = names[1:]
+        self.is_told = len(arguments) > 1 and names[-1] == "wanted"
+        self.names = names[1 : len(names) - self.is_told]
         known = {"y", *owner.arguments, *owner.settings, *owner.aux}
         known.update(f"{name}_{what}" for name in owner.arguments for what in ASPECTS)
         unknown = [name for name in self.names if name not in known]
@@ -360,7 +365,10 @@ def _join_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...
     results = []
     for i, rule in enumerate(dict.fromkeys(rules)):
         scope[f"rule_{i}"] = rule.function
-        lines.append(f"    c{i} = rule_{i}({', '.join(('g', *rule.names))})")
+        parts = ["g", *rule.names]
+        if rule.is_told:
+            parts.append(f"wanted={tuple(name in tracked for name in rule.arguments)}")
+        lines.append(f"    c{i} = rule_{i}({', '.join(parts)})")
     order = list(dict.fromkeys(rules))
     for name, rule in zip(tracked, rules, strict=True):
         value = f"c{order.index(rule)}"

@@ -76,7 +76,11 @@ def _signature_parameters(primitive: Primitive) -> list[inspect.Parameter]:
 
 
 def _with_aux(primitive: Primitive, function: Any) -> Callable[..., Any]:
+    count, names = len(primitive.arguments), frozenset(primitive.settings)
+
     def with_aux(*args: Any, **settings: Any) -> Any:
+        if len(args) == count and settings.keys() == names:  # without what binding costs
+            return apply(primitive, args, settings, aux=True)
         bound = function.__signature__.bind(*args, **settings)
         bound.apply_defaults()
         values = bound.arguments

@@ -98,6 +98,16 @@ class Floats:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, other: Floats) -> Floats:
+        return self._with("fdiv", other)
+
+    def sqrt(self) -> Floats:
+        """The square root of each entry."""
+        k, kind = self.kernel, self.kernel.vector(self.width)
+        function = f"@llvm.sqrt.{k.suffix(self.width)}"
+        k.declare(f"declare {kind} {function}({kind})")
+        return Floats(k, k.let(f"call {kind} {function}({kind} {self.name})"), self.width)
+
     def _with(self, operation: str, other: Floats | float) -> Floats:
         k = self.kernel
         name = other.name if isinstance(other, Floats) else k.constant(other, self.width)
@@ -122,6 +132,10 @@ class Floats:
             f"shufflevector {kind} {self.name}, {kind} {other.name}, <{len(lanes)} x i32> <{mask}>"
         )
         return Floats(k, k.let(text), len(lanes))
+
+    def repeated(self, width: int) -> Floats:
+        """A vector of one, as a vector of equal numbers."""
+        return self if width == 1 else self.shuffled(self, [0] * width)
 
     def total(self) -> Floats:
         """The sum of the entries, by halves, as a vector of one."""
@@ -268,8 +282,7 @@ class KernelCode:
     def load_all(self, base: Whole, at: Int = 0, width: int | None = None) -> Floats:
         """One number of memory, as a vector of equal numbers."""
         width = self.lanes if width is None else width
-        one = self.load(base, at, 1)
-        return one if width == 1 else one.shuffled(one, [0] * width)
+        return self.load(base, at, 1).repeated(width)
 
     def store(self, value: Floats | Ints, base: Whole, at: Int = 0) -> None:
         """Neighbours in memory, from number `at` on."""
@@ -376,6 +389,40 @@ class KernelCode:
         self._lines.append(f"{label}.end:")
         self._block = f"{label}.end"
         return values
+
+    def sums(
+        self,
+        count: Whole,
+        terms: Callable[[Whole, int], list[Floats]],
+        number: int,
+        registers: int = 4,
+    ) -> list[Floats]:
+        """The sums of terms(i, width), which are `number` vectors, over `count` entries.
+
+        Each entry takes part once, in vectors of four registers (or `registers`), then of one, then
+        alone.  Totals start again every 16 vectors, so that few numbers are added to a large one.
+        """
+        wide, block = registers * self.lanes, 16 * registers * self.lanes
+
+        def add(width: int) -> Callable[..., list[Floats]]:
+            return lambda i, *totals: [
+                total + term for total, term in zip(totals, terms(i, width), strict=True)
+            ]
+
+        def none(width: int) -> list[Floats]:
+            return [self.all(0.0, width)] * number
+
+        even, whole = count // wide * wide, count // self.lanes * self.lanes
+
+        def blocks(first: Whole, *totals: Floats) -> list[Floats]:
+            stop = (first + block).minimum(even)
+            inner = self.loop(stop, add(wide), none(wide), start=first, step=wide)
+            return [total + part for total, part in zip(totals, inner, strict=True)]
+
+        wides = self.loop(even, blocks, none(wide), step=block)
+        narrow = self.loop(whole, add(self.lanes), none(self.lanes), start=even, step=self.lanes)
+        alone = self.loop(count, add(1), none(1), start=whole)
+        return [a.total() + b.total() + c for a, b, c in zip(wides, narrow, alone, strict=True)]
 
     def _kind(self, value: Value) -> str:
         if isinstance(value, Whole):

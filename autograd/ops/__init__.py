@@ -34,6 +34,7 @@ from tapegrad.autograd.ops import (
     quantization,
     random,
     rearranging,
+    recurrent,
     reduction,
     repetition,
     shape,
@@ -73,6 +74,7 @@ from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.quantization import *
 from tapegrad.autograd.ops.random import *
 from tapegrad.autograd.ops.rearranging import *
+from tapegrad.autograd.ops.recurrent import *
 from tapegrad.autograd.ops.reduction import *
 from tapegrad.autograd.ops.repetition import *
 from tapegrad.autograd.ops.shape import *
@@ -114,6 +116,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *quantization.__all__,
         *random.__all__,
         *rearranging.__all__,
+        *recurrent.__all__,
         *reduction.__all__,
         *repetition.__all__,
         *shape.__all__,

@@ -30,9 +30,22 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import PrimitiveFunction
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["LEAST", "fuse", "fuse_rule", "fused_at_any_size", "fused_primitives"]
+__all__ = [
+    "LEAST",
+    "fuse",
+    "fuse_rule",
+    "fused_at_any_size",
+    "fused_primitives",
+    "is_large",
+    "is_plain",
+]
 
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
+
+
+def is_large(x: Array, least: int = LEAST[0]) -> bool:
+    """Whether an array has so many entries that machine code is worth its call."""
+    return bool(x.size >= min(LEAST[0], least))
 
 
 @contextmanager
@@ -81,7 +94,7 @@ def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -
     def run(g: Array, *saved: Any) -> Any:
         if g.size < LEAST[0] or gradient.body_for(np) is gradient.body:
             return taped(g, *saved)
-        if type(g) is not np.ndarray and not _is_plain(g, saved):
+        if type(g) is not np.ndarray and not is_plain(g, saved):
             return taped(g, *saved)
         options = dict(zip(settings, saved[count:], strict=True))
         return apply(gradient, (g, *saved[:count]), options)
@@ -89,7 +102,7 @@ def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -
     rule.function = run
 
 
-def _is_plain(g: Any, saved: tuple[Any, ...]) -> bool:
+def is_plain(g: Any, saved: tuple[Any, ...]) -> bool:
     """Whether no derivative of the rule is recorded or batched; an observer may look on."""
     if interpreter() is not None or type(as_array(g)) is not np.ndarray:
         return False

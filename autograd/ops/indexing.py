@@ -27,7 +27,7 @@ from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 from tapegrad.autograd.ops.index_template import HOLE, fill_index, split_index
-from tapegrad.autograd.ops.pending import FEW, PartOf, WithoutEntries, is_small_part
+from tapegrad.autograd.ops.pending import FEW, PartOf, WithoutEntries, is_small_part, rows_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
@@ -105,9 +105,12 @@ def index_add(
     return y
 
 
-take_index.vjp(
-    x=lambda g, indices, template, x_shape: index_add(g, indices, template, x_shape), indices=None
-)
+def _take_rule(g: Array, indices: list[Array], template: tuple[Any, ...], x_shape: Shape) -> Any:
+    rows = rows_of(g, indices, template, x_shape)
+    return index_add(g, indices, template, x_shape) if rows is None else rows
+
+
+take_index.vjp(x=_take_rule, indices=None)
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
 
 

@@ -1,8 +1,9 @@
-"""Standardization: the one step that batch, layer and group normalization share.
+"""Standardization and normalization: what batch, layer and group normalization share.
 
-As a composition it takes about fifteen passes over the array, forward and reverse; as a primitive
-six.  Mean and variance are results of their own, so that running statistics can use them and
-second derivatives reach through them.
+As a composition a normalization takes about twenty passes over the array, forward and reverse.
+`normalize` is one primitive, by machine code three or four.  Where its derivatives are recorded,
+batched or pushed forward, its rule is that of the composition.  Of `standardize` mean and variance
+are results of their own, which second derivatives reach through.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.autograd.core.call import apply
+from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.kernels import normalization as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.batch_rules import axis_in_batch
+from tapegrad.autograd.ops.batch_rules import align_samples, axis_in_batch
+from tapegrad.autograd.ops.fused_bodies import is_large, is_plain
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["standardize"]
+__all__ = ["normalize", "standardize"]
+
+FEW = 256  # entries for which machine code is worth its call
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @primitive(several=True)
@@ -44,7 +52,7 @@ def standardize(
     return [y.astype(dtype) if dtype == np.float16 else y, mean, var]
 
 
-def _standardize_rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
+def _standardize_rule(g: Any, y: Any, axes: tuple[int, ...], eps: float) -> Array:
     y, _, var = y
     g_y, g_mean, g_var = g
     y = e.widen_half(y)
@@ -64,3 +72,109 @@ def _standardize_rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> 
 
 standardize.vjp(x=_standardize_rule)
 standardize.batch(lambda x, axes, eps: standardize(x, axis_in_batch(axes, x.ndim - 1), eps))
+
+
+@primitive(aux=("mean", "var"))
+def normalize(
+    xp: Namespace,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axes: tuple[int, ...],
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]:
+    """(x - mean) / √(var + eps) · weight + bias, mean and variance taken over `axes`.
+
+    x: any shape -> x's shape;  weight, bias: shapes that broadcast with x's, 1 and 0 when None.
+    `with_aux` gives mean and var as well, as `standardize` does, without derivatives.
+    Source: as `standardize`.
+    """
+    y, mean, var = standardize.primitive.body(xp, x, axes=axes, eps=eps)
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mean, var
+
+
+@normalize.on("numba")
+def _normalize_fast(
+    xp: Namespace,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axes: tuple[int, ...],
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]:
+    work = kernels.shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
+    if work is None:
+        plain: tuple[Array, Array, Array] = normalize.primitive.body(
+            xp, x, weight, bias, axes=axes, eps=eps
+        )
+        return plain
+    return kernels.normalize(work, x, weight, bias, axes, eps)
+
+
+def normalize_gradient(
+    xp: Namespace,
+    cotangent: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axes: tuple[int, ...],
+    eps: float,
+) -> list[Array]:
+    """The cotangents of those arguments of `normalize` that are not None, before broadcasting."""
+    work = kernels.shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
+    if work is not None:
+        given = bias if weight is None else weight
+        own = None if given is None else given.shape
+        found = kernels.normalize_gradient(work, cotangent, x, weight, mean, var, eps, own)
+        return [c for c, a in zip(found, (x, weight, bias), strict=True) if a is not None]
+    deviation = xp.sqrt(var + eps)
+    y = (x - mean) / deviation
+    scaled = cotangent if weight is None else cotangent * weight
+    average, slope = (xp.mean(a, axis=axes, keepdims=True) for a in (scaled, scaled * y))
+    cotangents = [(scaled - average - y * slope) / deviation]
+    if weight is not None:
+        cotangents.append(cotangent * y)
+    return cotangents if bias is None else [*cotangents, cotangent]
+
+
+_GRADIENT = Primitive(normalize_gradient, differentiable=False, several=True)
+
+
+@normalize.joint_vjp("x", "weight", "bias")
+def _normalize_rule(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    var: Array,
+    axes: tuple[int, ...],
+    eps: float,
+) -> tuple[Array | None, ...]:
+    given = (x, *(a for a in (weight, bias) if a is not None))
+    if is_plain(g, given) and all(np.dtype(a.dtype) == g.dtype in FLOATS for a in given):
+        settings = {"axes": axes, "eps": eps}
+        found = iter(apply(_GRADIENT, (g, x, mean, var, weight, bias), settings))
+        return tuple(None if a is None else next(found) for a in (x, weight, bias))
+    y, _, var = standardize(x, axes, eps)
+    scaled = g if weight is None else g * weight
+    by_x = _standardize_rule([scaled, None, None], [y, None, var], axes, eps)
+    return by_x, (None if weight is None else g * y), (None if bias is None else g)
+
+
+@normalize.batch
+def _normalize_batch(
+    x: Array, weight: Array | None, bias: Array | None, axes: tuple[int, ...], eps: float
+) -> tuple[Array, Array, Array]:
+    ndim = x.ndim - 1
+    y, mean, var = standardize(x, axis_in_batch(axes, ndim), eps)
+    if weight is not None:
+        y = y * align_samples(weight, ndim)
+    return (y if bias is None else y + align_samples(bias, ndim)), mean, var

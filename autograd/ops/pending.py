@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.autograd.core.node import Leaf
+from tapegrad.autograd.kernels.scattering import scatter_add
+from tapegrad.autograd.ops.index_template import HOLE
+
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.node import Node
     from tapegrad.autograd.core.types import Array, Shape
     from tapegrad.autograd.core.views import ViewStep
 
-__all__ = ["FEW", "PartOf", "Pending", "WithoutEntries", "is_small_part"]
+__all__ = ["FEW", "PartOf", "Pending", "RowsOf", "WithoutEntries", "is_small_part", "rows_of"]
 
 # A part is small if the whole has at least this many times its entries, and more than a few.
 TIMES, FEW = 4, 256
@@ -38,7 +43,7 @@ class PartOf(Pending):
     """Zeros with `part` at an index of ints, slices, None and Ellipsis.
 
     Of index arrays there is none: they may name an entry twice, and adding one by one rounds
-    differently from adding a sum.
+    differently from adding a sum; see `RowsOf`.
     """
 
     __slots__ = ("index", "part")
@@ -46,6 +51,50 @@ class PartOf(Pending):
     def __init__(self, part: Array, index: tuple[Any, ...]) -> None:
         self.part = part
         self.index = index
+
+
+class RowsOf(Pending):
+    """Zeros of a shape, to which `values` are added at the rows that an array of integers names.
+
+    It is formed unless it goes to the gradient of a leaf, where `sums` are added to a few rows.
+    """
+
+    __slots__ = ("index", "values", "whole_shape")
+
+    def __init__(self, values: Array, index: Array, shape: Shape) -> None:
+        self.values = values
+        self.index = index
+        self.whole_shape = shape
+
+    def form(self) -> Array:
+        """The array that it stands for."""
+        whole = np.zeros(self.whole_shape, self.values.dtype)
+        scatter_add(np, whole, (self.index,), self.values)
+        return whole
+
+    def fits(self, node: Node) -> bool:
+        """Whether it may go to the gradient of `node` as it is."""
+        return isinstance(node, Leaf) and node.dtype == self.values.dtype
+
+    def __add__(self, other: Array) -> Any:
+        return self.form() + other
+
+    def sums(self) -> tuple[Array, Array]:
+        """The rows that are named, each once, and the sums of what is added to them."""
+        rows, places = np.unique(self.index % self.whole_shape[0], return_inverse=True)
+        sums = np.zeros((len(rows), *self.whole_shape[1:]), self.values.dtype)
+        scatter_add(np, sums, (places.reshape(self.index.shape),), self.values)
+        return rows, sums
+
+
+def rows_of(g: Any, indices: list[Array], template: tuple[Any, ...], shape: Shape) -> RowsOf | None:
+    """The cotangent of an array of which rows were taken; None where it is formed at once."""
+    if template != (HOLE,) or not is_small_part(g, shape):
+        return None
+    [index] = indices
+    if type(index) is not np.ndarray or index.dtype.kind not in "iu" or not index.size:
+        return None
+    return RowsOf(g, index, shape) if g.shape == index.shape + shape[1:] else None
 
 
 class WithoutEntries(Pending):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.ops.indexing import write_into_array
-from tapegrad.autograd.ops.pending import PartOf, Pending, WithoutEntries
+from tapegrad.autograd.ops.pending import PartOf, Pending, RowsOf, WithoutEntries
 from tapegrad.autograd.reverse.ownership import BY_COUNT, strategy
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def form_cotangent(pending: Pending, node: Node) -> np.ndarray[Any, Any]:
         whole = np.zeros(node.shape, dtype=node.dtype)
         _add_part(whole, pending)
         return whole
+    if isinstance(pending, RowsOf):
+        return pending.form()
     assert isinstance(pending, WithoutEntries)
     whole = _own(pending.held)
     write_into_array(np, whole, 0, pending.indices, pending.template, pending.path)

@@ -33,6 +33,7 @@ from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.ops.pending import RowsOf
 from tapegrad.autograd.reverse.accumulation import add_to_grad
 from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
@@ -76,6 +77,7 @@ def sweep(
     watched: Container[Node] = frozenset(),
     needed: set[Node] | None = None,
     taped: bool = False,
+    rows: bool = False,
 ) -> dict[Node, Any]:
     """Propagate cotangents from `seeds` to older nodes.
 
@@ -85,6 +87,7 @@ def sweep(
              propagated)
     needed:  when given, only nodes of this set get cotangents
     taped:   run the rules on Tensors, so that the sweep itself is recorded
+    rows:    a leaf's cotangent may be a `RowsOf`
     Returns the cotangents of the leaves that were reached and of the watched nodes.
     Raises InPlaceError when a saved array has been written since it was saved.
     """
@@ -133,6 +136,9 @@ def sweep(
                             continue
                         if parent in collected:
                             collected[parent] = gather(g, parent, [collected.pop(parent)])
+                            continue
+                        if rows and type(g) is RowsOf and g.fits(parent):
+                            collected[parent] = g
                             continue
                     g = fit_cotangent(g, parent)
                 serial = parent.serial
@@ -450,12 +456,14 @@ def unrecorded_sweep(
     watched: Container[Node] = frozenset(),
     targets: set[Node] | None = None,
     followed: bool = False,
+    rows: bool = False,
 ) -> dict[Node, Any]:
     """Run a sweep that is not recorded for a further derivative; an observer may follow it.
 
     seeds:   pairs (node, cotangent), a Tensor or a bare array
     targets: when given, only calls on a path to these are visited
     followed: whether `sweep_follower` runs this sweep
+    rows:    as in `sweep`
     """
     follow = sweep_follower[0]
     if follow is not None and not followed:
@@ -468,7 +476,7 @@ def unrecorded_sweep(
             seeds = [(node, g) for node, g in seeds if node in needed]
     if not is_followed():
         bare = [(node, as_array(g)) for node, g in seeds]
-        return sweep(bare, floor=floor, watched=watched, needed=needed)
+        return sweep(bare, floor=floor, watched=watched, needed=needed, rows=rows)
     # An observer sees calls on Tensors, so the rules run on untracked Tensors.
     tensors = [(node, g if isinstance(g, Tensor) else untracked(g)) for node, g in seeds]
     with no_grad():
@@ -483,7 +491,7 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
     """
     if output._node is None:
         raise ValueError(NOT_TRACKED)
-    collected = unrecorded_sweep([(output._node, seed_for(output, gradient))])
+    collected = unrecorded_sweep([(output._node, seed_for(output, gradient))], rows=True)
     for leaf, g in collected.items():
         if isinstance(leaf, Leaf):
             add_to_grad(leaf, g)

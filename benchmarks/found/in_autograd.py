@@ -12,7 +12,7 @@ import scipy.stats as sps
 from _proofs import numeric_gradient, proof, run
 from autograd.scipy import signal, stats
 
-from autograd import grad
+from autograd import grad, jacobian
 
 SINCE = "1.9.1"
 LIBRARY = "HIPS autograd"
@@ -189,6 +189,12 @@ def select_empty():
         return summed(lambda a: anp.select([a > 1, a > 0], [a, 2 * a], 0.0 * a))(x).shape
 
     return (0, 2), found
+
+
+@proof(LIBRARY, source="each entry is moved once: rows with a single 1", since=SINCE)
+def dstack_jacobian():
+    """`dstack`: its Jacobian is 0, for all arguments."""
+    return [[1.0], [1.0]], lambda: jacobian(lambda x: anp.dstack([x, x]))(np.ones(1)).reshape(2, 1)
 
 
 if __name__ == "__main__":

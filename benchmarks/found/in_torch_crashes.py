@@ -68,6 +68,16 @@ def vander_backward():
     return numeric_gradient(lambda x: np.vander(x, 3), [1.0, 2]), found
 
 
+@proof(
+    "PyTorch", source="the same values in contiguous memory", since=SINCE,
+    known="pytorch/pytorch#54135",
+)  # fmt: skip
+def kron_transposed():
+    """`torch.kron` of a transposed matrix, which is not contiguous, raises a view error."""
+    a, b = torch.arange(6, dtype=D).view(3, 2).t(), torch.ones(2, 2, dtype=D)
+    return torch.kron(a.contiguous(), b), lambda: torch.kron(a, b)
+
+
 @proof("PyTorch", source="the same values in contiguous memory", since=SINCE)
 def conv_tbc_strided():
     """`torch.conv_tbc` of an input that is not contiguous: backward raises a view error."""

@@ -80,5 +80,19 @@ def prelu_mixed():
     return numeric_gradient(gradient, [0.25]), found
 
 
+@proof("PyTorch", source="∂²(x^y)/∂x∂y = x^(y−1) (1 + y log x): 1/x at y = 0", since=SINCE)
+def pow_mixed():
+    """`torch.pow`, `torch.float_power` of two tensors: at exponent 0 the derivative of the base's
+    gradient by the exponent is 0 (in the other order it is right).
+    """
+
+    def found():
+        x, y = tracked(2.0), tracked(0.0)
+        [g] = grad(torch.pow(x, y), x, create_graph=True)
+        return grad(g, y)[0]
+
+    return 0.5, found
+
+
 if __name__ == "__main__":
     sys.exit(run())

@@ -32,6 +32,7 @@ torch_* | *Hardsigmoid* | *derivative* | * | real | hardsigmoid_slope
 torch_* | *hardsigmoid* | *derivative* | * | real | hardsigmoid_slope
 torch_* | *[cC][eE][lL][uU]* | *derivative* | * | real | celu_slope
 torch_* | *sinc* | its_second* | * | real | sinc_second
+torch_* | torch.*pow* of two | its_second* | * | real | pow_mixed
 torch_* | torch.logit* | its_second* | * | real | logit_eps_second
 torch_* | torch.segment_reduce* | * | * | real | segment_max_ties
 torch_* | torch.cdist p=math.inf | nan* | * | real | cdist_inf_nan
@@ -47,6 +48,7 @@ torch_* | nn.MultiLabelMarginLoss | nan* | * | real | multilabel_margin_loss_nan
 torch_* | special.laguerre* | nan* | * | real | laguerre_nan
 torch_* | special.legendre* | nan* | * | real | legendre_nan
 torch_* | F.conv_tbc | * | view | real | conv_tbc_strided
+torch_* | torch.kron | * | view | real | kron_transposed
 torch_* | nn.CrossMapLRN2d | * | * | real | cross_map_lrn_gradient
 torch_* | *ixel*huffle* | an_empty* | * | real | pixel_shuffle_empty
 torch_* | *nstance*orm* | an_empty* | select | real | instance_norm_affine_empty
@@ -71,6 +73,7 @@ hips | hips diag offset | * | * | real | diag_offset_rectangular
 hips | hips outer* | * | * | real | outer_matrix
 hips | hips repeat* | * | * | real | repeat_counts
 hips | hips tile | * | * | real | tile_matrix
+hips | hips dstack of two | * | * | real | dstack_jacobian
 hips | hips diff twice | * | * | real | diff_short
 hips | hips gradient | * | * | real | gradient_of_two
 hips | hips gradient of an axis | * | * | real | gradient_axis
@@ -109,6 +112,7 @@ torch_* | nn.*ropout* | memory* | * | convention | a mask is drawn in the order 
 torch_* | F.*dropout* | memory* | * | convention | a mask is drawn in the order of memory
 torch_* | *BatchNorm* | * | more than 1 value per channel | convention | statistics of a batch need two rows
 torch_* | nn.LPPool* | * | * | convention | a root of a negative sum is NaN
+torch_* | linalg.householder_product | its_* | * | convention | derivatives are ill-defined where τ is near 1/‖v‖², as documented
 torch_* | linalg.{lu,lu_factor,qr,svd,eigh} | its_* | * | convention | not unique at such matrices, as documented
 jax | jax random.gamma | its_* | * | convention | the derivative of the sample at a fixed probability; the sampler itself jumps
 jax | jax nn.dot_product_attention | * | * | convention | softmax in float32 also for float64, by intention
@@ -117,6 +121,7 @@ hips | hips dirichlet* | * | simplex | convention | outside the domain
 * | * | an_empty* | * | convention | nothing is defined for no entries
 * | * | nan* | LawError | convention | the result is defined without that entry
 * | * | its_* | NaN where the function is finite | convention | NaN at a point without a derivative
+* | torch.stft | its_second* | * | convention | the size of a complex number has a kink at 0, inside a square that has none
 * | *fft*power* | its_second* | * | convention | the size of a complex number has a kink at 0, inside a square that has none
 # Wrong accusations
 * | * | * | ZeroTensor | false | a tensor that is known to be zero

@@ -195,7 +195,8 @@ torch.lerp by a number | torch.lerp(a, b, 0.3) | N C; N C
 """
 
 FUNCTIONAL = """
-F.{mse_loss,l1_loss,smooth_l1_loss,huber_loss,soft_margin_loss,poisson_nll_loss} | F.$(a, b.detach() if "$" == "soft_margin_loss" else b) | N C; N C in 0.1 3
+F.{mse_loss,l1_loss,smooth_l1_loss,huber_loss,poisson_nll_loss} | F.$(a, b) | N C; N C in 0.1 3
+F.soft_margin_loss | F.soft_margin_loss(a, b) | N C; N C in 0.1 3 | constant="b"
 F.{relu,relu6,elu,leaky_relu,silu,softplus,tanhshrink,softshrink,hardshrink,hardtanh,logsigmoid,softmin,softmax} plain | F.$(x, **({"dim": -1} if "$".startswith("softm") else {})) | N? C
 F.kl_div | F.kl_div(a, b, reduction="sum") | N C; N C in 0 1
 F.binary_cross_entropy_with_logits | F.binary_cross_entropy_with_logits(a, b) | N C; N C
@@ -246,8 +247,8 @@ F.batch_norm training | F.batch_norm(a, None, None, b, c, True) | N+1 C L; C; C
 F.batch_norm with statistics | F.batch_norm(a, b, c) | N C L; C; C > 0
 F.prelu | F.prelu(a, b) | N C L; C
 F.rrelu training | F.rrelu(x, training=True) | N? C
-F.{hardtanh_,elu_} | F.$(x) | N? C
-F.silu in place | F.silu(x, inplace=True) | N? C
+F.{hardtanh_,elu_} | F.$(x) | N? C | inplace=True
+F.silu in place | F.silu(x, inplace=True) | N? C | inplace=True
 F.celu | F.celu(x, 0.3) | N? C
 F.{logsigmoid,softsign,mish,hardswish,hardsigmoid,gelu,selu} | F.$(x) | N? C
 F.glu | F.glu(x, -1) | N 2*C

@@ -9,17 +9,21 @@ formats are imported when a format is first asked for, by a function that the fr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
+import numpy as np
+
 from tapegrad.nn.core.part import Part
-from tapegrad.nn.core.places import opened, suffix_of
+from tapegrad.nn.core.places import mapped, opened, suffix_of
 
 __all__ = [
     "NATIVE",
     "FileFormat",
+    "InputType",
+    "Line",
     "add_importer",
     "detect_format",
     "format_by_suffix",
@@ -37,6 +41,10 @@ NOT_A_MODULE = (
 )
 
 
+Line = tuple[int, str, str, dict[str, np.ndarray[Any, Any]]]
+InputType = tuple[tuple[int, ...], str]
+
+
 @dataclass(frozen=True)
 class FileFormat:
     """A file format: its names, and how such files are read and written.
@@ -51,6 +59,17 @@ class FileFormat:
     write_arrays: (arrays by name, path), for `save_weights`; None likewise
     recognises: whether a file begins with the given bytes; None where no file of another format
                 could be told apart so
+    matches:    whether all of a file, bytes or a map of it, looks like one of the format; it is
+                asked where neither first bytes nor the name say anything
+    save_from:  (module, inputs, path): as `save`, for a format whose files say the shapes of the
+                inputs, or which has other layers for an input of this shape; inputs: an example, an
+                array or a list of several
+    input_types: (path or bytes, limits) -> (shape, dtype) of each input, as a file states them; an
+                empty list where it does not, or not all of them
+    describe:   (path or bytes, limits) -> (depth, name, what it is, arrays by name) of each line
+                that shows a file; nothing is built
+    as_layers:  (module, inputs or None) -> the same in layers of nn, where `load` gives modules
+                that no other format holds
     """
 
     name: str
@@ -61,6 +80,11 @@ class FileFormat:
     shared: tuple[str, ...] = ()
     read_arrays: Callable[..., Any] | None = None
     write_arrays: Callable[..., None] | None = None
+    matches: Callable[[Any], bool] | None = None
+    save_from: Callable[..., None] | None = None
+    input_types: Callable[..., list[InputType]] | None = None
+    describe: Callable[..., Iterator[Line]] | None = None
+    as_layers: Callable[..., Any] | None = None
 
 
 _formats: dict[str, FileFormat] = {}
@@ -115,10 +139,10 @@ def format_by_suffix(path: str | os.PathLike[str], *, shared: bool = True) -> Fi
 
 
 def detect_format(path: str | os.PathLike[str] | bytes) -> FileFormat | None:
-    """Return the format of an existing file, by its first bytes and else by its name.
+    """Return the format of an existing file: by its first bytes, else its name, else its content.
 
     path: the file's path, or its bytes
-    None where neither says anything.  Raises OSError for the file itself.
+    None where none of them says anything.  Raises OSError for the file itself.
     """
     if isinstance(path, bytes):
         first, by_suffix = path[:_FIRST_BYTES], None
@@ -129,14 +153,25 @@ def detect_format(path: str | os.PathLike[str] | bytes) -> FileFormat | None:
     for kind in _all_formats().values():
         if kind.recognises and kind.recognises(first):
             return kind
-    return by_suffix
+    return by_suffix or _format_by_content(path)
 
 
-def save(module: Any, path: str | os.PathLike[str]) -> None:
+def _format_by_content(path: str | os.PathLike[str] | bytes) -> FileFormat | None:
+    data, _ = mapped(path)
+    for kind in _all_formats().values():
+        if kind.matches and kind.matches(data):
+            return kind
+    return None
+
+
+def save(module: Any, path: str | os.PathLike[str], *, inputs: Any = None) -> None:
     """Write a module to a file, which `load` reads; `module.save(path)` does the same.
 
-    The name's ending says the format: Torch7's for ".t7" and ".t7b", our own for any other.  The
-    file appears complete or not at all.
+    inputs: an example of the module's input, an array or a list of several: ".onnx", ".pb",
+            ".caffemodel" and ".params" say its shape, and ".t7" and ".bigdl" then have other layers
+            that do the same in the place of those that they lack
+    The name's ending says the format: Torch7's for ".t7" and ".t7b", …, our own for any that no
+    format has.  The file appears complete or not at all.
     Raises UnsupportedError for what the format cannot hold, OSError for the file itself, TypeError
     for what is no Module or no path.
     """
@@ -144,7 +179,11 @@ def save(module: Any, path: str | os.PathLike[str]) -> None:
         raise TypeError(f"save(module, path) takes a path, not a {type(path).__name__}")
     if not isinstance(module, Part):
         raise TypeError(NOT_A_MODULE.format(found=type(module).__name__))
-    (format_by_suffix(path, shared=False) or _all_formats()[NATIVE]).save(module, path)
+    kind = format_by_suffix(path, shared=False) or _all_formats()[NATIVE]
+    if inputs is not None and kind.save_from is not None:
+        kind.save_from(module, inputs, path)
+    else:
+        kind.save(module, path)
 
 
 def load(
@@ -156,7 +195,8 @@ def load(
     """Return what is in a model file: the module that `save` wrote, or another system's.
 
     path:    the file's path, or its bytes.  The first bytes say the format, or else the name's
-             ending; a file of which neither says anything is read as one of our own format
+             ending, or else what the content looks like; a file of which nothing says anything is
+             read as one of our own format
     classes: your own Module classes that the file may have; or a mapping to them from the names
              that the file has for them, {"nn.Mine": Mine}
     limits:  how much of a file is accepted, nn.formats.Limits

@@ -20,8 +20,10 @@ from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.cross_entropy import cross_entropy
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import (
+    check_reduction,
     in_shape,
     is_mean,
     longer_axes,
@@ -240,7 +242,10 @@ class CrossEntropyCriterion(Criterion):
             raise ShapeError("the input is one number, it must be scores (C,) or (N, C, …)")
         axis = axis_of(min(1, x.ndim - 1) if self.axis is None else self.axis, x.ndim)
         last = x if axis == x.ndim - 1 else ops.moveaxis(x, axis, -1)
-        rows = self.lsm.updateOutput(in_shape(last, (math.prod(last.shape[:-1]), last.shape[-1])))
+        scores = in_shape(last, (math.prod(last.shape[:-1]), last.shape[-1]))
+        if target.shape == scores.shape[:1] and self._is_simple():
+            return cross_entropy(scores, target, ignored=self.nll.ignoreIndex, mean=is_mean(self))
+        rows = self.lsm.updateOutput(scores)
         self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
         if target.shape == x.shape:
             shares = ops.cast(ops.moveaxis(target, axis, -1).reshape(rows.shape), dtype=rows.dtype)
@@ -257,6 +262,12 @@ class CrossEntropyCriterion(Criterion):
         return self.nll.loss_of_rows(
             rows, in_shape(target, rows.shape[:1]), last.shape[:-1], smoothing=self.label_smoothing
         )
+
+    def _is_simple(self) -> bool:
+        """Whether `cross_entropy` computes this loss of labels."""
+        if self.reduction is not None:
+            check_reduction(self, self.reduction)
+        return self.nll.weights is None and not self.label_smoothing and self.reduction != "none"
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
         """Return the weights of the labels; for shares of the classes, the number of samples."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace, Shape
 
 __all__ = [
+    "check_reduction",
     "in_shape",
     "is_mean",
     "longer_axes",

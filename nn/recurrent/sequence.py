@@ -108,6 +108,12 @@ class SeqLSTM(Masked, StepLSTM):
         factors = self.step_factors(x, mask)
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
+        if factors is None and self.weightO is None and x.shape[0]:
+            y, cells, _ = ops.lstm_over_time(x, self.weight, self.bias, h, c)
+            if with_states or self.passes_states():
+                h, c = y[-1], cells[-1]
+                self.keep_states([h, c])
+            return [y, [h, c]] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weight = self.weight[self.inputsize :]
         outputs = []
@@ -144,6 +150,12 @@ class SeqGRU(Masked, StepGRU):
         check_step_input(x, self.inputsize, (3,))
         factors = self.step_factors(x, mask)
         h = self.first_states(given, zeros_beside(x, x.shape[1], self.outputsize))
+        if factors is None and x.shape[0]:
+            y, _ = ops.gru_over_time(x, self.weight, self.bias, h)
+            if with_states or self.passes_states():
+                h = y[-1]
+                self.keep_states(h)
+            return [y, h] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         outputs = []

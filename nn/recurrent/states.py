@@ -205,6 +205,10 @@ class Remembering(Module):
             undo_attribute(self, "_kept")
             self._kept = map_leaves(lambda t: t.detach(), states)
 
+    def passes_states(self) -> bool:
+        """Whether `keep_states` keeps them."""
+        return PASSED.get() is not None or self._remembers()
+
     def _remembers(self) -> bool:
         if self._remember not in {"both", "train" if self.train else "eval"}:
             return False

@@ -47,8 +47,8 @@ State: TypeAlias = MutableMapping[str, Any]
 # What a rule returns: the new x, and the slots that change by name.
 Update: TypeAlias = tuple[Array, dict[str, Array]]
 
-# A faster way to run a rule: (x, gradient, state, options) -> None.
-InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], None]
+# A faster way to run a rule: (x, gradient, state, options) -> None, or False if it did nothing.
+InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], bool | None]
 
 GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 NO_DEFAULT = "the rule {name} must give its option {option!r} a default: {option}=option(…)"
@@ -61,6 +61,8 @@ BLOCK = 16384
 
 # Compiling a loop takes a second; below this many entries array code is as fast.
 COMPILED_FROM = 20_000
+MACHINE_FROM = 8192  # the same of machine code, which is made in a few hundredths of a second
+COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class StateSlot(NamedTuple):
@@ -139,24 +141,21 @@ def _optimizer_step_compiled(
     options: tuple[tuple[str, Any], ...],
 ) -> None:  # fmt: skip
     """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
-    compiled = rule.faster.get("numba")
-    if (
-        compiled is None
-        or x.dtype != gradient.dtype
-        or x.dtype.kind != "f"
-        or x.dtype.itemsize < 4
-        or x.size < COMPILED_FROM
-        or not _all_contiguous(x, gradient, slots)
-    ):
-        optimizer_step.primitive.body(
-            xp, x, gradient, slots, arrays, rule=rule, slot_names=slot_names,
-            array_names=array_names, options=options,
-        )  # fmt: skip
-        return
-    state = dict(zip(slot_names, slots, strict=True))
-    settings = _settings(rule, state, options, array_names, arrays)
-    compiled(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
-    _count_step(rule, state)
+    way = rule.faster.get("machine") if x.size >= MACHINE_FROM else None
+    if way is None and x.size >= COMPILED_FROM:
+        way = rule.faster.get("numba")
+    fits = way is not None and x.dtype in COMPILED and x.dtype == gradient.dtype
+    if fits and _all_contiguous(x, gradient, slots):
+        state = dict(zip(slot_names, slots, strict=True))
+        settings = _settings(rule, state, options, array_names, arrays)
+        flat = _flat_state(state, x.shape)
+        if way(x.reshape(-1), gradient.reshape(-1), flat, settings) is not False:
+            _count_step(rule, state)
+            return
+    optimizer_step.primitive.body(
+        xp, x, gradient, slots, arrays, rule=rule, slot_names=slot_names,
+        array_names=array_names, options=options,
+    )  # fmt: skip
 
 
 def _settings(
@@ -275,13 +274,16 @@ class UpdateRule:
     def on(self, library: str) -> Callable[[InPlace], InPlace]:
         """Declare a faster way to run the rule, as a decorator: `@adam.on("numpy")`.
 
-        library: "numpy", or "numba" for a compiled loop
+        library: "numpy", "numba" for a compiled loop, or "machine" for machine code
         The decorated function is called as (x, gradient, state, options) on flat NumPy arrays of
-        one dtype.  It overwrites x and the slots, and must give the bits of the rule.
+        one dtype.  It overwrites x and the slots, and must give the bits of the rule; or it returns
+        False and leaves them as they are.
         Raises ValueError for another library.
         """
-        if library not in {"numpy", "numba"}:
-            raise ValueError(f"a rule runs faster on 'numpy' or 'numba', not {library!r}")
+        if library not in {"numpy", "numba", "machine"}:
+            raise ValueError(
+                f"a rule runs faster on 'numpy', 'numba' or 'machine', not {library!r}"
+            )
 
         def declare(function: InPlace) -> InPlace:
             self.faster[library] = function

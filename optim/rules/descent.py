@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from tapegrad.autograd.kernels.descending import descend
+from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
 from tapegrad.optim.core.rule import (
@@ -15,6 +19,8 @@ from tapegrad.optim.core.rule import (
     scalar_shape,
     update_rule,
 )
+
+NUMBERS = (int, float)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +87,28 @@ def sgd(
     if learningRates is not None:
         g = learningRates * g
     return x - cast_like(xp, decayed_rate(learningRate, learningRateDecay, count), x) * g, new
+
+
+@sgd.on("machine")
+def _sgd_by_machine(
+    x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
+) -> bool | None:
+    """The ordinary forms: no dampening, and the same numbers for all entries."""
+    decay, momentum = options["weightDecay"], options["momentum"]
+    damping = momentum if options["dampening"] is None else options["dampening"]
+    if type(decay) not in NUMBERS or type(momentum) not in NUMBERS or (momentum and damping):
+        return False
+    if (not decay and options["weightDecays"] is not None) or options["learningRates"] is not None:
+        return False
+    if not is_available() or not isinstance(x, np.ndarray):
+        return False
+    rate = decayed_rate(options["learningRate"], options["learningRateDecay"], state["evalCounter"])
+    speed = state["dfdx"] if momentum else None
+    if np.ndim(rate) or (speed is not None and speed.dtype != x.dtype):
+        return False
+    rate = float(cast_like(np, rate, x))
+    descend(x, g, speed, rate, decay, momentum, bool(options["nesterov"]))
+    return None
 
 
 class SGD(Optimizer):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from tapegrad.autograd.core.former import renamed_argument
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.optim.training.labels import nest_to_numpy
 
 if TYPE_CHECKING:
@@ -285,3 +286,28 @@ def _describe(value: Any) -> str:
 
 def _describe_all(values: Iterable[Any]) -> str:
     return ", ".join(_describe(value) for value in values)
+
+
+def not_finite_in(batch: Batch) -> str:
+    """Which arrays of a batch have NaN or infinite entries, and in which rows; "" if none has.
+
+    A text such as "12 of 64 numbers of the input, in the batch's rows 0, 5".
+    """
+    found = []
+    for position, nest in enumerate(batch):
+        name = "the input" if position == 0 else f"array {position} of the batch"
+        for leaf in leaves(nest_to_numpy(nest)):
+            array = np.asarray(leaf)
+            if array.dtype.kind not in "fc":
+                continue
+            bad = ~np.isfinite(array)
+            if not bad.any():
+                continue
+            text = f"{np.count_nonzero(bad)} of {array.size} numbers of {name}"
+            if array.ndim > 1:
+                rows = bad.reshape(len(array), -1).any(axis=1)
+                shown = ", ".join(map(str, np.flatnonzero(rows)[:4]))
+                more = ", …" if np.count_nonzero(rows) > 4 else ""
+                text += f", in the batch's rows {shown}{more}"
+            found.append(text)
+    return "; ".join(found)

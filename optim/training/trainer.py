@@ -20,7 +20,15 @@ from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
 from tapegrad.optim.training.compiled_gradients import compile_gradients
-from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, SampleStream, as_batches
+from tapegrad.optim.training.data import (
+    Batch,
+    Batches,
+    Data,
+    HasEpochs,
+    SampleStream,
+    as_batches,
+    not_finite_in,
+)
 from tapegrad.optim.training.evaluation import NO_BATCHES, Evaluator, Model, to_tensors
 from tapegrad.optim.training.losses import MeanLoss, batch_weights, sample_factors
 from tapegrad.optim.training.metrics import MetricSource, make_metrics, samples_in
@@ -37,8 +45,10 @@ __all__ = ["Trainer"]
 
 NOT_FINITE = (
     "step {step}: the loss is {loss}; no parameter was updated and no checkpoint written.{last} "
-    "A smaller rate, or clip_grad_norm= of the optimizer, may help."
+    "{advice}"
 )
+SMALLER_RATE = "A smaller rate, or clip_grad_norm= of the optimizer, may help."
+BAD_DATA = "The data hold NaN or infinite numbers: {found}. Leave these samples out, or mend them."
 A_CLASS = "Trainer: the {what} is the class {name}: give an instance, {name}(…)"
 NO_CALL = "Trainer: the criterion is {kind}, which cannot be called with (output, target)"
 ONE_ARGUMENT = "Trainer.fit takes the data as one argument: fit((x, target), epochs=…)"
@@ -308,7 +318,11 @@ class Trainer(Evaluator):
                 buffer.assign(untracked(array))
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
             last = f" The last good one is {paths[-1]}." if paths else ""
-            raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
+            found = not_finite_in(batch)
+            advice = BAD_DATA.format(found=found) if found else SMALLER_RATE
+            raise FloatingPointError(
+                NOT_FINITE.format(step=self.step_count, loss=value, last=last, advice=advice)
+            )
         if not self.compile:
             self._differentiate(loss)
         with defer_interrupt():

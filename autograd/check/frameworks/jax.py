@@ -16,6 +16,7 @@ from tapegrad.autograd.check.cases import as_option, draw_options, parse_spec
 from tapegrad.autograd.check.frameworks import making
 from tapegrad.autograd.check.frameworks.arguments import CallArguments
 from tapegrad.autograd.check.frameworks.nests import is_matched, real_parts_of, whole_of
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_jax
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
@@ -68,6 +69,7 @@ def jax_pair(
         settings = draw_options(kinds, d)
         function, rest = making.made_of(subject, how, settings)
         tops = making.parameter_names(function, len(specs))
+        making.refuse_keywords_by_position(function, specs, tops, "{each}")
         positional = making.draw_positional(specs, tops, d, limits)
         keywords = making.draw_keywords(rest, d, limits)
         arguments = CallArguments(positional, keywords, tops, through or {})
@@ -88,7 +90,8 @@ def jax_pair(
         return Pair(
             call.fn, call.vjp, parts, shown, call.second,
             copies=True, constants=own, second_all=call.second_all, partial=call.partial,
-            stops=lambda: call.stops(parts), shown=name, subject=function,
+            stops=lambda: call.stops(parts),
+            smooth=lambda: not any(whole) and call.is_smooth(parts), shown=name, subject=function,
             samples=making.batched_among(specs, d) if batchwise else 0, paths=lambda: call.paths,
             proof=lambda: None if any(whole) or through else _written(
                 subject, how, settings, arguments, shown, tracked
@@ -147,6 +150,7 @@ class JaxCall:
         self.paths: list[str] = []  # the expressions of the results
         self._jit = jit
         self._functions: dict[Any, Callable[..., Any]] = {}
+        self._smooth: dict[str, bool] = {}  # by the types of the arguments
         self._kinds_of: dict[str, list[str]] = {}  # of the results, by the types of the arguments
 
     def fn(self, *args: np.ndarray) -> Any:
@@ -195,6 +199,14 @@ class JaxCall:
             np.array(next(remaining)) if kind == "f" else zero
             for kind, zero in zip(kinds, shapes, strict=True)
         ]
+
+    def is_smooth(self, args: Sequence[np.ndarray]) -> bool:
+        """Is the traced program made of smooth operations alone?"""
+        types = array_types(args)
+        if types not in self._smooth:
+            with self.jax.enable_x64(True):
+                self._smooth[types] = is_smooth_jax(self.jax, self._flat, args)
+        return self._smooth[types]
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """No floating point result of JAX is without a derivative."""

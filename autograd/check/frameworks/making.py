@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad.autograd.check.cases import CaseArray, draw_arrays
-from tapegrad.autograd.check.frameworks.nests import is_matched
+from tapegrad.autograd.check.frameworks.nests import flat_nest, is_matched
 from tapegrad.autograd.check.gradients import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "parameter_names",
     "refuse_batchwise",
     "refuse_idle_names",
+    "refuse_keywords_by_position",
     "refuse_misfit",
 ]
 
@@ -241,6 +244,36 @@ def _within(spec: Any, name: str, domains: Domains) -> Any:
 
 
 BATCHWISE = (None, "split", "evaluate")
+
+
+def refuse_keywords_by_position(
+    function: Any, specs: Sequence[Any], names: Sequence[str], how: str
+) -> None:
+    """Raise UsageError for an input that is a dict of other arguments of the function by name.
+
+    how: what to say instead, ``forward={given!r}``
+    """
+    signature = known_signature(function)
+    for spec, own in zip(specs, names, strict=True):
+        if signature is None or not isinstance(spec, Mapping) or not spec or _has_arrays(spec):
+            continue
+        if set(map(str, spec)) <= set(signature.parameters) - {own}:
+            raise UsageError(
+                f"the input {dict(spec)!r} would be passed as {own!r}: keyword arguments are said "
+                f"by name, {how.format(given=dict(spec), each=_as_keywords(spec))}"
+            )
+
+
+def _has_arrays(spec: Any) -> bool:
+    """Is a shape, an array, or a function that draws one, anywhere in the nest of an input?"""
+    return any(
+        isinstance(leaf, (CaseArray, np.ndarray)) or callable(leaf)
+        for leaf in flat_nest(spec).leaves
+    )
+
+
+def _as_keywords(spec: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in spec.items())
 
 
 def batched_among(specs: Sequence[Any], d: Draws) -> int:

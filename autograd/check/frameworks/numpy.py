@@ -23,6 +23,7 @@ from tapegrad.autograd.check.frameworks.nests import (
     real_parts_of,
     whole_of,
 )
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_numpy
 from tapegrad.autograd.check.frameworks.writing import (
     Written,
     arguments_in_words,
@@ -71,6 +72,7 @@ def numpy_pair(
         count = len(specs) + (function is vjp_fn)
         making.refuse_misfit(function, count, list(options))
     tops = making.parameter_names(fn, len(specs))
+    making.refuse_keywords_by_position(fn, specs, tops, "{each}")
     limits = dict(domains or {})
 
     def draw(d: Draws) -> Pair:
@@ -100,6 +102,7 @@ def numpy_pair(
             made.fn, made.vjp, flat_args, names,
             constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
             samples=making.batched_among(specs, d) if batchwise else 0,
+            smooth=lambda: not any(whole) and is_smooth_numpy(made.fn, flat_args),
             proof=lambda: None if any(whole) else _written(fn, vjp_fn, arguments, tops, own),
         )  # fmt: skip
 

@@ -94,6 +94,9 @@ class _Maker:
         self.name = making.subject_name(subject)
         self.kinds = {name: as_option(value) for name, value in options.items()}
         self.forward = {name: as_option(value) for name, value in forward.items()}
+        # torch.relu_ and its like, by PyTorch's rule for names
+        own = str(getattr(subject, "__module__", "")).partition(".")[0] == "torch"
+        self.writes = own and self.name.endswith("_") and not self.name.endswith("__")
         self.is_function = inspect.isclass(subject) and issubclass(subject, torch.autograd.Function)
         if self.is_function:
             self.how = "call"
@@ -189,6 +192,9 @@ class _Case:
         made, rest = maker.make(settings, d)
         is_module = isinstance(made, torch.nn.Module)
         tops = self._names(made)
+        called = made.forward if is_module else made
+        how = "forward={given!r}" if is_module else "{each}"
+        making.refuse_keywords_by_position(called, maker.inputs, tops, how)
         arguments = making.draw_positional(maker.inputs, tops, d, self.domains)
         keywords = making.draw_keywords({**rest, **forward}, d, self.domains)
         flat = CallArguments(arguments, keywords, tops, self.through)
@@ -212,7 +218,12 @@ class _Case:
         spread = [i for i, both in enumerate(whole) for _ in range(1 + both)]
         own = {i for i, origin in enumerate(spread) if origin in constants}
         run = module.run if module else flat.call_of(made)
-        inplace = self.inplace or rest.get(_IN_PLACE) is True or (module and module.in_place)
+        inplace = (
+            self.inplace
+            or maker.writes
+            or rest.get(_IN_PLACE) is True
+            or (module and module.in_place)
+        )
         call = TorchCall(
             torch, run, maker.name, whole, own, seed=d.seed, inplace=bool(inplace)
         )  # fmt: skip
@@ -232,6 +243,9 @@ class _Case:
             samples=0 if any(whole) else self._samples(module, d, training=mode),
             shown=f"{words} in training mode " if mode else words,
             paths=lambda: call.paths,
+            moved=None if module is None or mode or module.scripted or not module.buffers
+            else module.moved,
+            smooth=lambda: not any(whole) and call.is_smooth(parts),
             proof=lambda: None if any(whole) or self.through else _written(
                 maker, settings, flat, call, module, parts, shown, training=mode
             ),
@@ -320,11 +334,16 @@ class _Module:
             torch.nn.parameter.is_lazy(p) for p in [*made.parameters(), *made.buffers()]
         )
         self.scripted = isinstance(made, torch.jit.ScriptModule)
+        self._latest: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def initialize(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-        """Give lazy parameters their shapes by one call, and note what belongs to the state."""
+        """Give lazy parameters their shapes by one call, and note what belongs to the state.
+
+        The call is one in evaluation mode, which takes a batch of one row and moves no statistics.
+        """
         torch, made = self.torch, self.made
         if self.lazy:
+            made.eval()
             self._try(float64=False)
         made.double()
         # functional_call cannot exchange what a scripted module holds: its parameters are constants
@@ -336,7 +355,7 @@ class _Module:
         floating = any(b.is_floating_point() for b in made.buffers())
         self.keeps_statistics = floating and not of_the_batch
         self._shapes = [(tuple(p.shape), p.is_complex()) for _, p in named]
-        self._buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
+        self.buffers = {name: b.detach().clone() for name, b in made.named_buffers()}
         # Tensors that are plain attributes, such as weights of classes, are part of the state, too.
         self._plain = [
             (m, key, value)
@@ -398,11 +417,25 @@ class _Module:
                 warnings.simplefilter("ignore")  # the copy asks tensors for gradients they lack
                 again = copy.deepcopy(self.made).to(kind)
             return again(*args, **kwargs)
-        state = {name: _in_kind(self.torch, b, kind) for name, b in self._buffers.items()}
+        state = {name: _in_kind(self.torch, b, kind) for name, b in self.buffers.items()}
         state.update(zip(self.names, tensors[count:], strict=True))
         for module, key, value in self._plain:
             vars(module)[key] = _in_kind(self.torch, value, kind)
+        self._latest = ({name: state[name].clone() for name in self.buffers}, state)
         return self.torch.func.functional_call(self.made, state, tuple(args), kwargs)
+
+    def moved(self) -> list[str]:
+        """The names of the buffers that the latest call has changed.
+
+        It has written into the tensors of the state, or put others into their places.
+        """
+        before, after = self._latest
+        return [name for name, tensor in before.items() if not _is_same(after[name], tensor)]
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Are two tensors equal in shape and entries?  NaN is equal to NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())  # noqa: PLR0124
 
 
 def _in_kind(torch: Any, tensor: Any, kind: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.check.frameworks.nests import flat_nest, whole_of
+from tapegrad.autograd.check.frameworks.smooth import is_smooth_torch
 from tapegrad.autograd.check.gradients import CheckError
 
 __all__ = ["TorchCall", "preserved"]
@@ -143,7 +144,7 @@ class TorchCall:
         ]
         found: Sequence[Any] = [None] * (len(leaves) + len(cotangents))
         if pairs:
-            with torch.enable_grad(), self._guarded(tensors):
+            with torch.enable_grad(), self._guarded(tensors, backward=True):
                 found = torch.autograd.grad(
                     [g for g, _ in pairs], [*leaves, *cotangents], [c for _, c in pairs],
                     allow_unused=True,
@@ -156,14 +157,18 @@ class TorchCall:
         return self._arrays(zeroed[: len(leaves)], tensors), of_v
 
     @contextmanager
-    def _guarded(self, tensors: Sequence[Any]) -> Iterator[None]:
-        """What each call runs in; after a first call that draws no random numbers, it is cheap."""
+    def _guarded(self, tensors: Sequence[Any], *, backward: bool = False) -> Iterator[None]:
+        """What each call runs in; after a first call that draws no random numbers, it is cheap.
+
+        backward: whether it is one of the gradient, whose random numbers are others than those of
+                  the function: a mask that is drawn again is another one
+        """
         torch, dtype = self.torch, self._dtype(tensors)
         if self._draws is False:
             with _default_dtype(torch, dtype):
                 yield
             return
-        with preserved(torch, self.seed, dtype):
+        with preserved(torch, self.seed + backward, dtype):
             before = _states(torch) if self._draws is None else None
             yield
             if before is not None:
@@ -190,6 +195,12 @@ class TorchCall:
             before = torch.get_rng_state()
             self.run(*whole)
             return not torch.equal(before, torch.get_rng_state())
+
+    def is_smooth(self, args: Sequence[np.ndarray]) -> bool:
+        """Is a call made of smooth operations alone?"""
+        tensors = [self._tensor(np.array(a)) for a in args]
+        with preserved(self.torch, self.seed, self._dtype(tensors)):
+            return is_smooth_torch(self.torch, self.run, tensors)
 
     def stops(self, args: Sequence[np.ndarray]) -> set[int]:
         """The positions of floating point results that require no gradient."""
@@ -274,7 +285,7 @@ class TorchCall:
             ]
             if not pairs or not leaves:
                 return [torch.zeros_like(t) for t in leaves]
-            with self._guarded(tensors):
+            with self._guarded(tensors, backward=True):
                 gradients = torch.autograd.grad(
                     [y for y, _ in pairs], leaves, [c for _, c in pairs],
                     create_graph=graph, allow_unused=True,

@@ -85,7 +85,14 @@ def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
 
 @LAWS()
 def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
-    """A call on other data changes neither later results nor arrays that were returned before."""
+    """A call on other data changes neither later results nor arrays that were returned before.
+
+    Nor does a call in evaluation mode change a buffer of its module, such as running statistics.
+    """
+    if trial.pair.moved is not None:
+        trial.results()
+        names = ", ".join(trial.pair.moved())
+        must(not names, f"a call in evaluation mode has changed {names}, which later calls read")
     v = trial.cotangents()
     results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
-from tapegrad.autograd.check.probing import probe
+from tapegrad.autograd.check.probing import NO_VALUES, probe
 from tapegrad.autograd.check.report import Report
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report | NotCovered:
         trial.point,
         trial.rng,
         names=trial.names,
+        smooth=trial.is_smooth,
     )
+    if all(any(note in p.note for note in NO_VALUES) and not p.resolved for p in probes):
+        return NotCovered(NOT_FINITE)  # at the border of the domain, or around it
     return Report(repr(trial), probes).raise_if_wrong()
 
 

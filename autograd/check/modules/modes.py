@@ -1,4 +1,4 @@
-"""Laws of training and evaluation mode, and of random numbers."""
+"""Laws of training and evaluation mode, of freezing, and of random numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_all_be_equal, must_be_equal
+from tapegrad.autograd.check.laws import (
+    Laws,
+    NotCovered,
+    must,
+    must_all_be_equal,
+    must_be_close,
+    must_be_equal,
+)
 from tapegrad.autograd.core.tree import leaves
 
 if TYPE_CHECKING:
@@ -71,3 +78,36 @@ def training_and_evaluate_reach_every_module(trial: ModuleTrial) -> None:
         getattr(module, method)()
         for part in module.listModules():
             must(part.train == mode, f"{type(part).__name__}.train is {part.train} after {method}")
+
+
+@LAWS()
+def freezing_stops_the_parameters_and_nothing_else(trial: ModuleTrial) -> NotCovered | None:
+    """A frozen module gives equal outputs and gradInput, adds to no gradient, and thaws whole."""
+    module, x, v = trial.after_forward()
+    held = trial.parameters(module)
+    if not held:
+        return NotCovered("it has no parameters")
+    if not (hasattr(module, "freeze") and hasattr(module, "unfreeze")):
+        return NotCovered("it has no freeze")
+    grad_input, gradients = trial.backward(module, x, v), trial.gradients(module)
+    outputs = trial.forward(trial.copy(), x)
+    frozen = trial.with_zero_gradients(trial.copy())
+    held = trial.parameters(frozen)
+    frozen.freeze()
+    must_all_be_equal(trial.forward(frozen, x), outputs, "output of the frozen module")
+    found = trial.backward(frozen, x, v)
+    for i, (f, e) in enumerate(zip(found, grad_input, strict=True)):
+        must_be_close(f, e, f"gradInput {i} of the frozen module", relative=1e-11, scale=1.0)
+    for i, parameter in enumerate(held):
+        grad = parameter.grad
+        must(grad is None or not np.any(grad.numpy()), f"frozen parameter {i} got a gradient")
+    must(not trial.parameters(frozen), "parameters() of the frozen module are not empty")
+    frozen.unfreeze()
+    again = trial.with_zero_gradients(frozen)
+    must(len(trial.parameters(again)) == len(held), "parameters are lost by unfreeze")
+    trial.set_mode(again)
+    trial.forward(again, x)
+    trial.backward(again, x, v)
+    for i, (f, e) in enumerate(zip(trial.gradients(again), gradients, strict=True)):
+        must_be_close(f, e, f"gradient of parameter {i} after unfreeze", relative=1e-11, scale=1.0)
+    return None

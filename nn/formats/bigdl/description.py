@@ -37,10 +37,19 @@ def array_in(tensor: Any) -> np.ndarray[Any, Any]:
 
 
 class Describer:
-    """Makes the records of one file.  entries: by our classes."""
+    """Makes the records of one file.
 
-    def __init__(self, entries: Mapping[type, Entry], names: Mapping[type, str]) -> None:
-        self.entries, self.names = entries, names
+    entries: by our classes
+    instead: id of a module -> the one to describe in its place
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[type, Entry],
+        names: Mapping[type, str],
+        instead: Mapping[int, Any] | None = None,
+    ) -> None:
+        self.entries, self.names, self.instead = entries, names, instead or {}
         self.tensors = TensorWriter()
         self.depth = 0
 
@@ -49,6 +58,7 @@ class Describer:
 
         Raises UnsupportedError, with the place, for what BigDL does not have.
         """
+        module = self.instead.get(id(module), module)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise UnsupportedError(f"modules in modules, at most {MAX_DEPTH} deep", path=path)

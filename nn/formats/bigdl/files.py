@@ -23,22 +23,36 @@ from tapegrad.nn.formats.bigdl.description import Describer
 from tapegrad.nn.formats.bigdl.fields import DATA_TYPE, SCHEMA
 from tapegrad.nn.formats.bigdl.layer_entries import LAYERS
 from tapegrad.nn.formats.bigdl.recurrent_entries import RECURRENT
+from tapegrad.nn.formats.bigdl.showing import describe
 from tapegrad.nn.formats.bigdl.tensors import GLOBAL, LISTS, TensorReader
 from tapegrad.nn.formats.bigdl.weight_file import read_storages, write_storages
 from tapegrad.nn.formats.common.errors import FormatError, Limits
 from tapegrad.nn.formats.common.names import names_of_classes
+from tapegrad.nn.formats.common.peeking import seen_fields
+from tapegrad.nn.formats.common.stand_ins import Rules, joined_axes, stand_ins
 from tapegrad.nn.formats.common.text_writing import write_text
+from tapegrad.nn.layers.shape import Flatten
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.bigdl.entry import Entry
     from tapegrad.nn.formats.common.protobuf import Record
     from tapegrad.nn.module import Module
 
-__all__ = ["entries", "load", "load_definition", "records", "save", "save_definition"]
+__all__ = [
+    "entries",
+    "load",
+    "load_definition",
+    "records",
+    "save",
+    "save_definition",
+    "written_classes",
+]
 
 Path = str | os.PathLike[str]
 ROOT = "BigDLModule"
 _LISTS = {DATA_TYPE[name]: field for name, (field, _) in LISTS.items()}
+_MODULE_TYPE = 7  # the number of this field
+_PACKAGE = b"com.intel.analytics.bigdl."
 NOT_BIGDL = "a model of BigDL, whose module has a type"
 
 
@@ -56,6 +70,11 @@ def _by_class() -> dict[type, Entry]:
         if entry.name == "StaticGraph"
         for cls in (entry.cls, *entry.cls.__bases__)
     }
+
+
+def written_classes() -> set[type]:
+    """The classes that `save` writes as classes of BigDL."""
+    return set(_by_class())
 
 
 def records(path: Path | bytes, limits: Limits | None = None) -> Record:
@@ -123,9 +142,14 @@ def load_definition(
     return _built(root, tensors, classes, file, False)
 
 
-def _described(module: Module, classes: Any) -> tuple[Record, list[Any]]:
+RULES: Rules = {Flatten: joined_axes}
+
+
+def _described(
+    module: Module, classes: Any, instead: Mapping[int, Module] | None = None
+) -> tuple[Record, list[Any]]:
     own = {cls: name for name, cls in names_of_classes(classes).items()}
-    describer = Describer(_by_class(), own)
+    describer = Describer(_by_class(), own, instead)
     root = describer.describe(module, "root")
     return root, describer.tensors.finish()
 
@@ -144,7 +168,15 @@ def save(
     Raises UnsupportedError, with the place, for what BigDL does not have, before anything is
     written; OSError for a file itself.
     """
-    root, storages = _described(module, classes)
+    _write(*_described(module, classes), path, weightPath)
+
+
+def _save_from(module: Module, inputs: Any, path: Path, weightPath: Path | None = None) -> None:
+    """Write a module, with stand-ins for what BigDL has not, as the input's shape says."""
+    _write(*_described(module, (), stand_ins(module, RULES, inputs)), path, weightPath)
+
+
+def _write(root: Record, storages: list[Any], path: Path, weightPath: Path | None) -> None:
     if weightPath is not None:
         with replaced(weightPath) as stream:
             write_storages(stream, [(tensor.storage.id, a) for tensor, a in storages])
@@ -176,7 +208,27 @@ def save_definition(module: Module, path: Path) -> None:
         write_text(root, stream)
 
 
-files.register_format(files.FileFormat("bigdl", (".bigdl",), load, save))
+def _looks_like(data: Any) -> bool:
+    """Whether a file is a message whose seventh field is the name of a class of BigDL's."""
+    for field in seen_fields(data):
+        if field is None:
+            return False
+        if field.number == _MODULE_TYPE and field.wire == 2:
+            return bytes(data[field.start : field.end]).startswith(_PACKAGE)
+    return False
+
+
+files.register_format(
+    files.FileFormat(
+        "bigdl",
+        (".bigdl",),
+        load,
+        save,
+        matches=_looks_like,
+        save_from=_save_from,
+        describe=describe,
+    )
+)
 
 
 @register_service("save_module")

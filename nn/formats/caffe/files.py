@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.containers.graph import gModule
-from tapegrad.nn.core import files, places
+from tapegrad.nn.core import places
 from tapegrad.nn.core.part import named_fields
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.caffe.building import network_of_layers
@@ -25,17 +25,27 @@ from tapegrad.nn.formats.caffe.reading import Session
 from tapegrad.nn.formats.caffe.saving import net_of, refuse_empty, without_blobs
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.network import Network, module_of
+from tapegrad.nn.formats.common.peeking import is_text
 from tapegrad.nn.methods.bigdl.weights import copy_named_weights
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["load", "load_caffe", "load_caffe_model", "read_record", "save", "save_caffe"]
+__all__ = [
+    "definition_beside",
+    "load",
+    "load_caffe",
+    "load_caffe_model",
+    "read_record",
+    "save",
+    "save_caffe",
+]
 
 Source = str | os.PathLike[str] | bytes
 ROOT = "NetParameter"
 TEXT = (".prototxt", ".pbtxt")
+BINARY = ".caffemodel"
 NO_EXAMPLE = (
     "inputs=, an example of the input or its shape, which Caffe's files state; or a graph, as "
     "module.toGraph() makes it, whose files then state none"
@@ -88,8 +98,12 @@ def read_record(path: Source, limits: Limits) -> Record:
 
 def _is_text(path: Source) -> bool:
     if isinstance(path, bytes):
-        return all(byte >= 32 or byte in b"\t\r\n" for byte in path[:64]) and path[:1] != b""
-    return places.suffix_of(path) in TEXT
+        return is_text(path[:64])
+    suffix = places.suffix_of(path)
+    if suffix in TEXT or suffix == BINARY:
+        return suffix in TEXT
+    with places.opened(path) as stream:
+        return is_text(stream.read(64))
 
 
 @register_service("load_caffe_model")
@@ -260,11 +274,10 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
 
     Raises as `save_caffe`.
     """
+    save_caffe(module, definition_beside(path), path)
+
+
+def definition_beside(path: str | os.PathLike[str]) -> str:
+    """The name of the definition that belongs to a model: the same with the ending .prototxt."""
     place = os.fspath(path)
-    stem = place[: -len(Path(place).suffix)] if Path(place).suffix else place
-    save_caffe(module, f"{stem}.prototxt", place)
-
-
-files.register_format(
-    files.FileFormat("caffe", (".caffemodel",), load, save, None, shared=(".prototxt",))
-)
+    return f"{place[: -len(Path(place).suffix)] if Path(place).suffix else place}.prototxt"

@@ -8,8 +8,7 @@ arrays, and every leaf runs once: then tables of unknown length, Bottle and shap
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -40,6 +39,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.hooks import HOOKS
 from tapegrad.nn.core.timing import TIME
 from tapegrad.nn.formats.common.errors import UnsupportedError
+from tapegrad.nn.formats.common.modes import evaluating
 from tapegrad.nn.formats.common.network import (
     Network,
     NetworkNode,
@@ -95,19 +95,8 @@ def network_of(module: Module, *examples: Any, leaves: Sequence[type] = ()) -> N
     container known here, for hooks, and where an example is needed.
     """
     taker = _Taker(module, leaves)
-    with _evaluating(module), no_grad():
+    with evaluating(module), no_grad():
         return taker.network(_inputs(module, examples))
-
-
-@contextlib.contextmanager
-def _evaluating(module: Module) -> Iterator[None]:
-    modes = [(each, bool(each.train)) for each in module.listModules()]
-    try:
-        module.evaluate()
-        yield
-    finally:
-        for each, mode in modes:
-            each.train = mode
 
 
 def _inputs(module: Module, examples: tuple[Any, ...]) -> Any:
@@ -203,8 +192,8 @@ class _Taker:
 
     def flow(self, module: Any, flow: Flow, place: str) -> Flow:
         """What comes out of a module for what flows in."""
-        hooks = set(vars(module).get(HOOKS) or ()) - {TIME}
-        if hooks:
+        hooks = vars(module).get(HOOKS) or {}
+        if any(kind != TIME and there for kind, there in hooks.items()):
             raise self.refusal("a module without hooks", module, place)
         if type(module) in self.leaves:
             return self.leaf(module, flow, place)

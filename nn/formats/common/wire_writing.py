@@ -86,6 +86,23 @@ class _Array:
             yield part.data.cast("B")
 
 
+class _Turned:
+    """The bytes of an array of several axes, row by row, where its memory has another order."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return self.values.nbytes
+
+    def pieces(self) -> Iterator[memoryview]:
+        row = max(1, self.values.nbytes // len(self.values))
+        step = max(1, 4 * _CHUNK // row)
+        for start in range(0, len(self.values), step):
+            part = np.ascontiguousarray(self.values[start : start + step])
+            yield part.reshape(-1).view(np.uint8).data
+
+
 def write_message(record: Record, stream: BinaryIO) -> int:
     """Write the bytes of `record`, and return their number.
 
@@ -103,7 +120,7 @@ def write_message(record: Record, stream: BinaryIO) -> int:
                 continue
         stream.write(small)
         small = bytearray()
-        if isinstance(part, _Array):
+        if isinstance(part, (_Array, _Turned)):
             stream.writelines(part.pieces())
         elif not isinstance(part, bytes):
             stream.write(part)
@@ -175,7 +192,10 @@ def _one(field: Field, value: Any, parts: list[Any], path: str) -> int:
         except UnicodeEncodeError as error:
             raise UnsupportedError("a text that UTF-8 has", ascii(value), path=path) from error
     elif isinstance(value, np.ndarray):
-        body = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+        if value.size and not value.flags.c_contiguous:
+            body = _Turned(value)
+        else:
+            body = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
     elif isinstance(value, (bytes, bytearray, memoryview)):
         body = bytes(value)
     else:

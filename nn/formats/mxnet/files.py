@@ -26,6 +26,8 @@ from tapegrad.nn.formats.common.errors import (
 )
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, read_file, save_arrays, write_file
+from tapegrad.nn.formats.mxnet.layers import module_of_symbol
+from tapegrad.nn.formats.mxnet.writing import symbol_module_of
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json
@@ -47,8 +49,11 @@ _PRICE = 100  # bytes of an object of Python
 # Attributes that say how many inputs or outputs an operator has, and how many digits they have.
 _COUNTED = ("num_args", "num_outputs", "num_inputs", "num_weights", "num_arrays", "sections")
 _LONGEST = 5
+_MOST_MADE = 10_000  # inputs and outputs, all together, beside as many as the file has objects
 SURPLUS = "{file} has arrays that the symbol has no variables for: {names}"
-ONLY_SYMBOLS = "a mxnet.SymbolModule: MXNet has no other modules (save it as .safetensors)"
+ONLY_SYMBOLS = (
+    "a mxnet.SymbolModule, or an example of the input: nn.save(module, 'm-0000.params', inputs=x)"
+)
 
 
 def load(
@@ -121,7 +126,7 @@ def read_symbol(data: bytes, place: str | None = None, limits: Limits | None = N
         raise LimitError(f"at most {most} objects", size, file=place)
     try:
         text = data.decode("utf-8")
-        _check(json.loads(text), place)
+        _check(json.loads(text), place, size)
         symbol = Symbol(graph_from_json(text, place or "symbol.json"))
         for node in symbol.nodes:
             _ = node.read, node.output_names
@@ -134,8 +139,12 @@ def read_symbol(data: bytes, place: str | None = None, limits: Limits | None = N
     return symbol
 
 
-def _check(found: Any, place: str | None) -> None:
-    """Refuse operators that are not here, and numbers of inputs and outputs that nobody has."""
+def _check(found: Any, place: str | None, size: int) -> None:
+    """Refuse operators that are not here, and numbers of inputs and outputs that nobody has.
+
+    size: how many objects the text has; inputs that it does not name are made, a node for each
+    """
+    counted_all = 0
     nodes = found.get("nodes") if isinstance(found, dict) else None
     known = {"null"}
     for node in nodes if isinstance(nodes, list) else ():
@@ -156,15 +165,19 @@ def _check(found: Any, place: str | None) -> None:
                 value = str(part.get(counted, ""))
                 if len(value) > _LONGEST:
                     raise LimitError(f"{counted} of {_LONGEST} digits", value[:40], file=place)
+                counted_all += int(value) if value.isascii() and value.isdigit() else 0
+                if counted_all > _MOST_MADE + size:
+                    expected = f"at most {_MOST_MADE + size} inputs and outputs of such a file"
+                    raise LimitError(expected, counted_all, file=place)
 
 
 def _module(graph: Symbol, arrays: Any, place: str) -> SymbolModule:
-    if not isinstance(arrays, dict):
+    if not isinstance(arrays, dict) and arrays:
         raise FormatError("arrays with names, for a symbol", f"{len(arrays)} without", file=place)
     states = set(graph.list_auxiliary_states())
     variables = set(graph.list_inputs())
     arg, aux, surplus = {}, {}, []
-    for key, value in arrays.items():
+    for key, value in dict(arrays).items():  # a file of no arrays is an empty list
         name = key.removeprefix("arg:").removeprefix("aux:")  # Gluon's names have neither
         if name in states:
             aux[name] = value
@@ -244,6 +257,22 @@ def _recognises(first: bytes) -> bool:
     return first[:8] == _MAGIC
 
 
+def _save_from(module: Module, inputs: Any, path: str | os.PathLike[str]) -> None:
+    """Write any module whose layers MXNet has operators for."""
+    known = isinstance(module, SymbolModule)
+    save(module if known else symbol_module_of(module, inputs), path)
+
+
 files.register_format(
-    files.FileFormat("mxnet", (".params",), load, save, _recognises, shared=(".json", ".nd"))
+    files.FileFormat(
+        "mxnet",
+        (".params",),
+        load,
+        save,
+        _recognises,
+        shared=(".json", ".nd"),
+        describe=describe,
+        save_from=_save_from,
+        as_layers=module_of_symbol,
+    )
 )

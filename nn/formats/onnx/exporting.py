@@ -21,9 +21,11 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.common.modes import evaluating
 from tapegrad.nn.formats.onnx import (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,
@@ -40,7 +42,6 @@ from tapegrad.nn.formats.onnx.recording import (
     ModuleSpan,
     RecordedNode,
     Slot,
-    evaluating,
     record,
 )
 from tapegrad.nn.formats.onnx.tidying import tidied
@@ -51,6 +52,7 @@ __all__ = ["OPSETS", "graph_of"]
 _ = (
     out_elementwise,
     out_indexing,
+    out_recurrent,
     out_reduction,
     out_selection,
     out_special,

@@ -15,6 +15,7 @@ from tapegrad.nn.formats.onnx.exporting import graph_of
 from tapegrad.nn.formats.onnx.external import ExternalData
 from tapegrad.nn.formats.onnx.fields import SCHEMA
 from tapegrad.nn.formats.onnx.importing import build_module
+from tapegrad.nn.formats.onnx.showing import describe, input_types
 
 if TYPE_CHECKING:
     import os
@@ -150,4 +151,20 @@ def _recognises(first: bytes) -> bool:
 
 _AFTER_VERSION = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)  # fields 2 to 8
 
-files.register_format(files.FileFormat("onnx", (".onnx",), load, save, _recognises))
+
+def _save_from(module: Module, inputs: Any, path: str | os.PathLike[str]) -> None:
+    export(module, inputs, path)
+
+
+files.register_format(
+    files.FileFormat(
+        "onnx",
+        (".onnx",),
+        load,
+        save,
+        _recognises,
+        save_from=_save_from,
+        input_types=input_types,
+        describe=describe,
+    )
+)

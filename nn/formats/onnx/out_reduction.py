@@ -109,7 +109,7 @@ def _guarded_norm(call: Call) -> GraphValue:
     return w.op("Pow", total, w.number(1 / p, size.dtype))
 
 
-@writes("standardize")
+@writes("standardize", "normalize")
 def _standardize(call: Call) -> list[GraphValue]:
     w = call.builder
     axes = [counted_axis(axis, call.ndim) for axis in call.setting("axes")]
@@ -117,7 +117,13 @@ def _standardize(call: Call) -> list[GraphValue]:
     mean = w.reduce("ReduceMean", wide, axes, keepdims=True)
     rest = wide - mean
     var = w.reduce("ReduceMean", rest * rest, axes, keepdims=True)
-    return [rest / w.op("Sqrt", var + call.setting("eps")), mean, var]
+    y = rest / w.op("Sqrt", var + call.setting("eps"))
+    if call.primitive.name == "standardize":
+        return [y, mean, var]
+    _, weight, bias = call.operands
+    if weight is not None:
+        y = y * call.value(1, call.dtype)
+    return [y if bias is None else y + call.value(2, call.dtype), mean, var][: len(call.results)]
 
 
 @writes("nearest_centroid")

@@ -128,3 +128,4 @@ refuses("ONNX has no gamma function, and none of its relatives",
 refuses("ONNX's error function has no inverse, and no scaled form",
         "erfcx", "erfinv", "erfcinv", "ndtri", "log_ndtr")  # fmt: skip
 refuses("a derivative of sinc, of which ONNX has no stable form", "sinc_derivative")
+refuses("a loss, which no model computes", "cross_entropy")

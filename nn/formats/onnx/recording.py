@@ -6,7 +6,7 @@ arrays themselves: a large model is not copied, and a Parameter can be recognise
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +23,7 @@ from tapegrad.nn.core.hooks import add_hook
 from tapegrad.nn.formats.common.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from tapegrad.autograd.core.declaration import Primitive
 
@@ -33,7 +33,6 @@ __all__ = [
     "CallRecord",
     "Slot",
     "ModuleSpan",
-    "evaluating",
     "record",
 ]
 
@@ -209,16 +208,3 @@ def _watch(stack: ExitStack, module: Any, made: CallRecord) -> None:
 
     stack.enter_context(add_hook(module, "before", before))
     stack.enter_context(add_hook(module, "after", after))
-
-
-@contextmanager
-def evaluating(module: Any) -> Iterator[None]:
-    """A context in which a module and all below it are in evaluation mode."""
-    parts = list(module.listModules())
-    modes = [bool(part.train) for part in parts]
-    module.evaluate()
-    try:
-        yield
-    finally:
-        for part, mode in zip(parts, modes, strict=True):
-            part.train = mode

@@ -11,8 +11,10 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.onnx import (
     in_elementwise,
+    in_quantized,
     in_recurrent,
     in_reduction,
+    in_sampling,
     in_shape,
     in_windows,
 )
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OnnxGraph"]
 
-_ = in_elementwise, in_recurrent, in_reduction, in_shape, in_windows  # they enter the table
+_ = (
+    in_elementwise, in_quantized, in_recurrent, in_reduction, in_sampling, in_shape, in_windows,
+)  # they enter the table  # fmt: skip
 
 
 class OnnxGraph(Module):

@@ -11,22 +11,27 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad.nn.core import files, places
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.common.network import module_of
+from tapegrad.nn.formats.common.network import module_of, unused_name
+from tapegrad.nn.formats.common.peeking import seen_fields
 from tapegrad.nn.formats.tensorflow.fields import SCHEMA
-from tapegrad.nn.formats.tensorflow.graph import network_of_graph
+from tapegrad.nn.formats.tensorflow.graph import axes_form, network_of_graph, stated_shape
+from tapegrad.nn.formats.tensorflow.operators import IMAGES
 from tapegrad.nn.formats.tensorflow.reading import GraphSession
-from tapegrad.nn.formats.tensorflow.tensors import array_of_tensor
+from tapegrad.nn.formats.tensorflow.saving import saveTF
+from tapegrad.nn.formats.tensorflow.tensors import DTYPES, array_of_tensor
+from tapegrad.nn.formats.tensorflow.values import CHANNELS_FIRST
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapegrad.nn.module import Module
 
 __all__ = ["describe", "load", "loadTF"]
 
+_BATCH = 2  # where a file leaves the number of samples free
 Place = str | os.PathLike[str]
 NO_ORDER = "byteOrder is 'little' or 'big', not {found!r}"
 NO_LAYOUT = "layout is 'ours' or 'file', not {found!r}"
@@ -116,6 +121,30 @@ def describe(
         yield 0, node.name, f"{node.op[:60]} ({reads})" if reads else node.op[:60], arrays
 
 
+def _input_types(path: Place | bytes, limits: Limits | None = None) -> list[files.InputType]:
+    """(shape, dtype) of each Placeholder, in the order that `loadTF` takes its axes in.
+
+    2 stands for a number of samples that the file leaves free; an empty list where another length
+    is free.  Raises FormatError for the content, OSError for the file itself.
+    """
+    nodes = _graph(path, limits or Limits(), places.source_name(path)).node
+    forms = {axes_form(node) for node in nodes if node.op in IMAGES}
+    turned = bool(forms) and "NCHW" not in forms
+    found: list[files.InputType] = []
+    for node in nodes:
+        if node.op != "Placeholder":
+            continue
+        shape = list(stated_shape(node) or ())
+        shape = [_BATCH, *shape[1:]] if shape and shape[0] < 1 else shape
+        if turned and len(shape) == 4:
+            shape = [shape[k] for k in CHANNELS_FIRST]
+        kind = node.attr["dtype"].type if "dtype" in node.attr else 1
+        if not shape or min(shape) < 1 or kind not in DTYPES:
+            return []
+        found.append((tuple(shape), np.dtype(DTYPES[kind][0]).name))
+    return found
+
+
 def load(
     path: Place | bytes,
     *,
@@ -136,4 +165,35 @@ def save(module: Module, path: Place) -> None:
     raise UnsupportedError(NO_SHAPES, type(module).__name__, file=path)
 
 
-files.register_format(files.FileFormat("tensorflow", (".pb",), load, save, shared=(".pbtxt",)))
+def _save_from(module: Module, inputs: Any, path: Place) -> None:
+    arrays = inputs if isinstance(inputs, list) else [inputs]
+    taken = {each.getName() for each in module.listModules() if each.hasName()}
+    names = [unused_name(f"input{k}" if len(arrays) > 1 else "input", taken)
+             for k in range(len(arrays))]  # fmt: skip
+    shapes = [(-1, *np.shape(array)[1:]) for array in arrays]
+    saveTF(module, list(zip(names, shapes, strict=True)), path)
+
+
+def _looks_like(data: Any) -> bool:
+    """Whether a file is a message whose first field is a node, which has a name and an operator."""
+    for field in seen_fields(data, most=1):
+        if field is None or field.number != 1 or field.wire != 2:
+            return False
+        inner = list(seen_fields(data, field.start, field.end))
+        return None not in inner and {(f.number, f.wire) for f in inner} >= {(1, 2), (2, 2)}
+    return False
+
+
+files.register_format(
+    files.FileFormat(
+        "tensorflow",
+        (".pb",),
+        load,
+        save,
+        shared=(".pbtxt",),
+        matches=_looks_like,
+        save_from=_save_from,
+        input_types=_input_types,
+        describe=describe,
+    )
+)

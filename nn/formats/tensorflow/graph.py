@@ -28,7 +28,7 @@ from tapegrad.nn.formats.tensorflow.values import (
 if TYPE_CHECKING:
     from tapegrad.nn.formats.common.protobuf import Record
 
-__all__ = ["network_of_graph"]
+__all__ = ["axes_form", "network_of_graph", "stated_shape"]
 
 Reference = tuple[str, int]  # a node and the number of one of its outputs
 # What nobody reads and is no output all the same.
@@ -156,7 +156,7 @@ def network_of_graph(
     stops = {name for name, _ in cuts} | known.keys()
     needed = found.needed(ends, stops)
     order = found.ordered(needed, stops)
-    forms = {_form(found.nodes[name]) for name in order if found.nodes[name].op in IMAGES}
+    forms = {axes_form(found.nodes[name]) for name in order if found.nodes[name].op in IMAGES}
     session.images = bool(forms) and "NCHW" not in forms
     counts = Counter(ref for name in order if name not in stops for ref in found.reads[name])
     counts.update(ends)
@@ -201,7 +201,8 @@ def _joined(session: GraphSession, flow: Computed) -> Computed:
     return session.graph_order(flow, "an output") if flow.folded is not None else flow
 
 
-def _form(node: Record) -> str:
+def axes_form(node: Record) -> str:
+    """The order of a node's axes, as the file has it: "NHWC" where it says nothing."""
     value = node.attr.get("data_format")
     return "NHWC" if value is None else bytes(value.s).decode("utf-8", "replace")
 
@@ -213,7 +214,7 @@ def _input(
     shapes: Mapping[str, Sequence[int | None]],
 ) -> Computed:
     node = found.nodes[name]
-    shape = _shape_of(node) if name not in shapes else shapes[name]
+    shape = stated_shape(node) if name not in shapes else shapes[name]
     dims: tuple[Dim, ...] | None = None
     if shape is not None:
         if len(shape) > 32 or any(n is not None and not -1 <= n < 1 << 31 for n in shape):
@@ -234,7 +235,8 @@ def _input(
     return Computed(NetworkValue(name), dims, order)
 
 
-def _shape_of(node: Record) -> Sequence[int] | None:
+def stated_shape(node: Record) -> Sequence[int] | None:
+    """The lengths that a Placeholder states, -1 for a free one; None where it states none."""
     for attribute in ("shape", "_output_shapes"):
         value = node.attr.get(attribute)
         if value is None:

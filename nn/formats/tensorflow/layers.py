@@ -15,7 +15,6 @@ from tapegrad.nn.formats.tensorflow.pointwise_layers import (
     POINTWISE_WRITERS,
     Writer,
 )
-from tapegrad.nn.formats.tensorflow.tensors import transposed
 from tapegrad.nn.layers.indexing import Narrow, Select
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.rearranging import InferReshape, Tile
@@ -73,7 +72,7 @@ def _write_mm(w: LayerWriting, layer: Any) -> None:
 def _write_linear(w: LayerWriting, layer: Any) -> None:
     shape, wire = w.shape(), w.wire()
     weight = w.array(layer.weight)
-    turned = transposed(weight) if wire.columns is None else weight.T[wire.columns]
+    turned = weight.T if wire.columns is None else weight.T[wire.columns]
     n_out = weight.shape[0]
     ref = wire.ref if wire.columns is not None else w.ours()
     if len(shape) == 1:

@@ -85,6 +85,7 @@ def graph_of_module(
         _write_input(pen, name, own)
     for node in network.sorted():
         _write_node(pen, node)
+    _write_outputs(pen)
     versions = SCHEMA.new("VersionDef", producer=27)
     return SCHEMA.new("GraphDef", node=pen.nodes, versions=versions)
 
@@ -136,3 +137,20 @@ def _write_node(pen: Pen, node: NetworkNode) -> None:
     _, write = TABLE.writer(node.layer, f"model{node.place}")
     writing = LayerWriting(pen, node)
     write(writing, node.layer)
+
+
+def _write_outputs(pen: Pen) -> None:
+    """An Identity for each output where another node reads one, or where their order is another.
+
+    Readers take what no node reads for the outputs, in the file's order.
+    """
+    outputs = pen.network.outputs
+    refs = [pen.wires[value].ref for value in outputs]
+    read = {ref for node in pen.nodes for ref in node.input}
+    order = [node.name for node in pen.nodes]
+    numbers = [order.index(ref) if ref in order else -1 for ref in refs]
+    if sorted(set(numbers)) == numbers and -1 not in numbers and not read & set(refs):
+        return
+    for value, ref in zip(outputs, refs, strict=True):
+        dtype = SCHEMA.new("AttrValue", type=_TYPES[np.dtype(pen.network.types[value].dtype)])
+        pen.add("Identity", f"{value.name}_output", [ref], T=dtype)

@@ -39,6 +39,7 @@ DTYPES: dict[int, tuple[str, str]] = {
 BFLOAT16 = 14  # NumPy lacks it: such arrays become float32
 _NUMBERS = {np.dtype(text): number for number, (text, _) in DTYPES.items()}
 _NAMES = {7: "text", 20: "a resource", 21: "a variant", 11: "qint8", 12: "quint8", 13: "qint32"}
+_LARGE = 1 << 20  # bytes of an array in another order that is turned when it is written
 _STRIP = 256  # rows, whose part of a column stays in the cache
 _FILLED = 64_000_000  # bytes that one number, repeated, may become
 
@@ -128,7 +129,9 @@ def tensor_of_array(array: np.ndarray[Any, Any]) -> Record:
         # as TensorFlow itself writes them, and other programs expect them
         value = {DTYPES[number][1]: array.reshape(-1)}
         return SCHEMA.new("TensorProto", dtype=number, tensor_shape=shape, **value)
-    content = np.ascontiguousarray(array, dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    content = array.astype(dtype.newbyteorder("<"), copy=False)
+    if content.flags.c_contiguous or content.nbytes < _LARGE:
+        content = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
     return SCHEMA.new("TensorProto", dtype=number, tensor_shape=shape, tensor_content=content)
 
 

@@ -46,21 +46,24 @@ def to_one_based(value: Any, kind: Any) -> Any:
     return value + 1 if value >= 0 else value
 
 
-def to_objects(root: Any, names: Mapping[type, str]) -> Any:
+def to_objects(
+    root: Any, names: Mapping[type, str], instead: Mapping[int, Module] | None = None
+) -> Any:
     """`root` with every module as a TorchObject and every Tensor as an array.
 
-    names: what Torch7 calls each class
+    names:   what Torch7 calls each class
+    instead: id of a module -> the one to describe in its place
     Raises UnsupportedError, naming the object, for a module of any other class and for attributes
     that Torch7 has nothing for.
     """
-    return _Description(names).of(root)
+    return _Description(names, instead or {}).of(root)
 
 
 class _Description:
     """The objects that stand for modules and arrays, each made once."""
 
-    def __init__(self, names: Mapping[type, str]) -> None:
-        self.names = names
+    def __init__(self, names: Mapping[type, str], instead: Mapping[int, Module]) -> None:
+        self.names, self.instead = names, instead
         self.results: dict[tuple[int, Any], Any] = {}
         self.kept: list[Any] = []  # so that no identity is given to two objects
         self.memories: dict[DType, StorageMap] = {}  # by the dtype that it is converted to
@@ -86,6 +89,7 @@ class _Description:
             return item.array
         if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
             return item
+        item = self.instead.get(id(item), item)
         key = (id(item), None if isinstance(item, (Module, TorchObject)) else dtype)
         if key not in self.results:
             self.kept.append(item)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import functools
 import os
+import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from tapegrad.autograd.core.former import path_first_formerly
 from tapegrad.nn import containers, criterions, layers, recurrent
+from tapegrad.nn.containers.graph import Graph, gModule
 from tapegrad.nn.core import files
 from tapegrad.nn.core.places import replaced
 from tapegrad.nn.core.services import register_service
@@ -28,6 +30,14 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.names import names_of_classes
+from tapegrad.nn.formats.common.stand_ins import (
+    Rules,
+    by_groups,
+    flat_view,
+    of_one_window,
+    stand_ins,
+    times_minus_one,
+)
 from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
@@ -35,6 +45,11 @@ from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
 from tapegrad.nn.formats.torch7.reader import read_file_objects
 from tapegrad.nn.formats.torch7.writer import WritePlan
+from tapegrad.nn.layers.activation import Negative
+from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
+from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling
+from tapegrad.nn.layers.rearranging import InferReshape
+from tapegrad.nn.layers.shape import Flatten
 from tapegrad.nn.module import Module
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
@@ -126,8 +141,20 @@ def save(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(obj, path) takes a path, not a {type(path).__name__}")
+    _write(obj, path, {}, mode, long_size, byte_order, classes)
+
+
+def _write(
+    obj: Any,
+    path: str | os.PathLike[str],
+    instead: Mapping[int, Module],
+    mode: Literal["binary", "ascii"] = "binary",
+    long_size: int = 8,
+    byte_order: Literal["little", "big"] = "little",
+    classes: Iterable[type] | Mapping[str, type] = (),
+) -> None:
     names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
-    plan = WritePlan(to_objects(obj, names))
+    plan = WritePlan(to_objects(obj, names, instead))
     with replaced(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
@@ -156,8 +183,55 @@ def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], s
     return result
 
 
+def _as_nngraph(graph: Graph, _: Any) -> Module:
+    """BigDL's Graph as the gModule that it is."""
+    made = gModule.__new__(gModule)
+    vars(made).update(vars(graph))
+    return made
+
+
+RULES: Rules = {
+    Flatten: flat_view,
+    InferReshape: flat_view,
+    Graph: _as_nngraph,
+    SpatialAveragePooling: of_one_window,
+    SpatialConvolution: by_groups,
+    Negative: times_minus_one,
+}
+
+
+def _save_from(
+    module: Module,
+    inputs: Any,
+    path: str | os.PathLike[str],
+    mode: Literal["binary", "ascii"] = "binary",
+) -> None:
+    """Write a module, with stand-ins for what Torch7 has not, as the input's shape says."""
+    _write(module, path, stand_ins(module, RULES, inputs), mode)
+
+
+def _recognises(first: bytes) -> bool:
+    """Whether a file begins with an object of version 1, or with the first table."""
+    return first.startswith(_BEGINNINGS)
+
+
+# the type (4 an object, 3 a table), the first index, and of an object the text "V 1"
+_BEGINNINGS = (
+    *(b"4\n1\n3\nV 1\n", b"3\n1\n"),
+    *(struct.pack(f"{order}iii3s", 4, 1, 3, b"V 1") for order in "<>"),
+    *(struct.pack(f"{order}ii", 3, 1) for order in "<>"),
+)
+
 files.register_format(
-    files.FileFormat("torch7", (".t7", ".t7b"), load, save, shared=(".th", ".net", ".dat"))
+    files.FileFormat(
+        "torch7",
+        (".t7", ".t7b"),
+        load,
+        save,
+        _recognises,
+        shared=(".th", ".net", ".dat"),
+        save_from=_save_from,
+    )
 )
 
 

@@ -93,16 +93,18 @@ class BatchNormalization(Module):
         single = self._is_single_sample(x)
         axis = 0 if single else 1
         features_shape = tuple(-1 if a == axis else 1 for a in range(x.ndim))
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        if weight is not None and bias is not None:
+            weight, bias = weight.reshape(features_shape), bias.reshape(features_shape)
         if self.train and x.shape[0] > 1:
             axes = tuple(a for a in range(x.ndim) if a != axis)
-            y, mean, var = ops.standardize(x, axes, self.eps)
+            y, mean, var = ops.normalize.with_aux(x, weight, bias, axes=axes, eps=self.eps)
             self._update_statistics(mean, var, math.prod(x.shape[a] for a in axes))
-        else:
-            scale = ops.sqrt(self.running_var.reshape(features_shape) + self.eps)
-            y = (x - self.running_mean.reshape(features_shape)) / scale
-        if self.weight is None or self.bias is None:
             return y
-        return y * self.weight.reshape(features_shape) + self.bias.reshape(features_shape)
+        scale = ops.sqrt(self.running_var.reshape(features_shape) + self.eps)
+        y = (x - self.running_mean.reshape(features_shape)) / scale
+        return y if weight is None or bias is None else y * weight + bias
 
     def _update_statistics(self, mean: Tensor, var: Tensor, count: int) -> None:
         """Move the running statistics towards those of a batch with `count` values per feature."""

@@ -24,13 +24,6 @@ from tapegrad.nn.module import Module
 __all__ = ["GroupNorm", "InstanceNorm", "LayerNorm", "NormalizeScale", "RMSNorm"]
 
 
-def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """Return (x - mean) / √(var + eps) over `axes`; var is divided by the number of entries."""
-    deviations = x - ops.mean(x, axis=axes, keepdims=True)
-    var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
-    return deviations / ops.sqrt(var + eps)
-
-
 class _LastAxesNorm(Module):
     """What LayerNorm and RMSNorm share: the last axes that are normalized, and their weight."""
 
@@ -89,9 +82,8 @@ class LayerNorm(_LastAxesNorm):
 
     @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
-        y = standardize_over(x, self._normalized_axes(x), self.eps)
-        y = y if self.weight is None else y * self.weight
-        return y if self.bias is None else y + self.bias
+        axes = self._normalized_axes(x)
+        return ops.normalize(x, self.weight, self.bias, axes=axes, eps=self.eps)
 
 
 class RMSNorm(_LastAxesNorm):
@@ -164,13 +156,14 @@ class GroupNorm(Module):
     def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, …)")
-        size = math.prod(x.shape[1:]) // self.num_groups
-        groups = x.reshape((x.shape[0], self.num_groups, size))
-        y = standardize_over(groups, (2,), self.eps).reshape(x.shape)
-        if self.weight is None or self.bias is None:
-            return y
-        channels_shape = (-1, *(1,) * (x.ndim - 2))
-        return y * self.weight.reshape(channels_shape) + self.bias.reshape(channels_shape)
+        members = self.num_channels // self.num_groups
+        groups = x.reshape((x.shape[0], self.num_groups, members, math.prod(x.shape[2:])))
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        if weight is not None and bias is not None:
+            own = (self.num_groups, members, 1)
+            weight, bias = weight.reshape(own), bias.reshape(own)
+        return ops.normalize(groups, weight, bias, axes=(2, 3), eps=self.eps).reshape(x.shape)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.num_groups}, {self.num_channels})"

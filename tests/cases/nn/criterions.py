@@ -33,6 +33,15 @@ def criterion_table(d):
     return Layer(nn.CriterionTable(nn.MSECriterion()), [x, d.integers(shape, -2, 3)], wrong)
 
 
+def cross_entropy(d):
+    samples, classes = d.shape("N")[0], d.integer(1, 4)
+    labels = d.integers((samples,), 0, classes)
+    if not d.empties and d.choice([False, True]):
+        labels[0] = -100
+    settings = {"ignored": -100, "mean": d.choice([True, False])}
+    return TrialCall([d.array((samples, classes)), labels], settings)
+
+
 def leading_labels(d):
     shape = (d.size("N", may_be_empty=True), d.size("C"))
     return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
@@ -214,6 +223,7 @@ def step_counts(d):
 
 
 OPERATIONS = {
+    "cross_entropy": cross_entropy,
     "below_zero": lambda d: TrialCall([d.array(d.shape(), 0.0, 5.0)]),
     "extended_labels": sequences_of_labels,
     "numbers_of_steps": step_counts,

@@ -15,6 +15,26 @@ def standardize(d):
     return TrialCall([d.array(shape)], {"axes": axes, "eps": d.choice([1e-5, 0.1])})
 
 
+def normalize(d):
+    """With a weight and a bias, either or neither, for channels or for the last axes."""
+    shape = d.shape("N A B")
+    shape = (shape[0], shape[1] + 1, shape[2])
+    if d.empties:
+        axes, own = d.choice([((1,), (1, shape[1], 1)), ((1, 2), shape[1:]), ((-1,), shape[2:])])
+    else:
+        axes, own = d.choice(
+            [((0,), shape[1:]), ((1,), (1, shape[1], 1)), ((0, 2), (shape[1], 1)),
+             ((2,), (shape[1], 1)), ((-1, -2), shape[1:]), ((1, 2), (shape[1], 1))]
+        )  # fmt: skip
+    weight = d.choice([True, True, False])
+    bias = d.choice([True, True, False])
+    arrays = [d.array(shape), d.array(own) if weight else None, d.array(own) if bias else None]
+    while arrays[-1] is None:
+        arrays.pop()
+    return TrialCall(arrays, {"axes": axes, "eps": d.choice([1e-5, 0.1])})
+
+
 OPERATIONS = {
+    "normalize": normalize,
     "standardize": standardize,
 }

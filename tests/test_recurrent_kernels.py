@@ -1,0 +1,182 @@
+"""Machine code of recurrent layers against float64, and against the rule written in operations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import tapegrad as tg
+from tapegrad import nn
+from tapegrad.autograd import ops
+from tapegrad.autograd.kernels import machine, recurrent, vector_functions
+from tapegrad.autograd.kernels.vector_code import KernelCode, address, ready
+
+pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
+
+FLOAT = np.dtype(np.float32)
+
+
+def arguments_of(steps, samples, inputs, size, seed=0, dtype=FLOAT):
+    """Numbers of ordinary size, and weights with which rounding does not grow over time."""
+    rng = np.random.default_rng(seed)
+    state = (samples, size)
+    shapes = [(steps, samples, inputs), (inputs + size, 4 * size), (4 * size,), state, state]
+    x, weight, *rest = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+    return x, weight / np.sqrt(inputs + size).astype(dtype), *rest
+
+
+def close(found, expected, limit):
+    found = np.asarray(found)
+    assert found.shape == expected.shape
+    assert np.max(np.abs(found - expected), initial=0) <= limit * np.max(
+        np.abs(expected), initial=1
+    )
+
+
+@pytest.mark.parametrize("name", ["sigmoid_of", "tanh_of"])
+def test_functions_are_right_to_some_units_in_the_last_place(name):
+    k = KernelCode("x y n", FLOAT)
+    x, y, n = k["x y n"]
+    function = getattr(vector_functions, name)
+    k.loop(n, lambda i: k.store(function(k.load(x, i)), y, i), step=k.lanes)
+    numbers = np.concatenate(
+        [np.linspace(-20, 20, 40000), np.geomspace(1e-30, 1, 4000), -np.geomspace(1e-30, 1, 4000),
+         [0.0, -0.0, 90.0, -90.0, 1e30, -1e30, np.inf, -np.inf]]
+    ).astype("f")  # fmt: skip
+    numbers = np.resize(numbers, -(-len(numbers) // k.lanes) * k.lanes)
+    found = np.empty_like(numbers)
+    ready(k)(address(numbers), address(found), len(numbers))
+    wide = numbers.astype("d")
+    exact = np.tanh(wide) if name == "tanh_of" else np.exp(-np.logaddexp(0, -wide))
+    normal = np.abs(exact) > 1e-37
+    units = np.abs(found - exact)[normal] / np.spacing(np.abs(exact[normal]).astype("f"))
+    assert np.max(units) <= 4
+    assert np.max(np.abs(found - exact)[~normal], initial=0) < 1e-37
+    numbers[:2] = np.nan, -np.nan
+    ready(k)(address(numbers), address(found), len(numbers))
+    assert np.isnan(found[:2]).all()
+
+
+def gru_arguments_of(*sizes, dtype=FLOAT):
+    x, weight, bias, h, _ = arguments_of(*sizes, dtype=dtype)
+    three = 3 * h.shape[1]
+    return x, weight[:, :three].copy(), bias[:three].copy(), h
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 20), st.integers(1, 40)),
+    seed=st.integers(0, 9),
+)
+@example(sizes=(9, 40, 3, 33), seed=0)
+def test_a_gru_and_its_gradient_are_those_in_float64(sizes, seed):
+    given = gru_arguments_of(*sizes, seed)
+    assert recurrent.fits(*given)
+    results, pull = tg.vjp(ops.gru_over_time, given)
+    exact, wide_pull = tg.vjp(ops.gru_over_time, tuple(a.astype("d") for a in given))
+    for one, wanted in zip(results, exact, strict=True):
+        assert np.asarray(one).dtype == FLOAT
+        close(one, np.asarray(wanted), 2e-5)
+    by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], given)[1]
+    wide_by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], tuple(a.astype("d") for a in given))[1]
+    rng = np.random.default_rng(seed)
+    g = [rng.normal(size=np.shape(y)).astype("f") for y in results]
+    for found, expected in (
+        (by_y(g[0]), wide_by_y(g[0].astype("d"))),  # by machine code
+        (pull(g), wide_pull([a.astype("d") for a in g])),  # with the gates', by operations
+    ):
+        for one, wanted in zip(found, expected, strict=True):
+            assert one.dtype == FLOAT
+            close(one, np.asarray(wanted), 2e-4)
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 20), st.integers(1, 40)),
+    which=st.sampled_from([(0,), (1,), (0, 1)]),
+    seed=st.integers(0, 9),
+)
+@example(sizes=(9, 40, 3, 33), which=(0, 1), seed=0)  # several products with the input
+def test_an_lstm_and_its_gradient_are_those_in_float64(sizes, which, seed):
+    given = arguments_of(*sizes, seed)
+    assert recurrent.fits(*given)
+    wide = tuple(a.astype("d") for a in given)
+    results, pull = tg.vjp(ops.lstm_over_time, given)
+    exact, wide_pull = tg.vjp(ops.lstm_over_time, wide)
+    for one, wanted in zip(results, exact, strict=True):
+        assert np.asarray(one).dtype == FLOAT
+        close(one, np.asarray(wanted), 2e-5)
+    rng = np.random.default_rng(seed)
+    g = [
+        rng.normal(size=np.shape(y)).astype("f") if n in which else np.zeros(np.shape(y), "f")
+        for n, y in enumerate(results)
+    ]
+    for one, wanted in zip(pull(g), wide_pull([a.astype("d") for a in g]), strict=True):
+        assert one.dtype == FLOAT
+        close(one, np.asarray(wanted), 1e-4)
+
+
+def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
+    asked = []
+    original = recurrent.lstm_gradient
+    monkeypatch.setattr(
+        recurrent, "lstm_gradient", lambda *args: asked.append(args[-1]) or original(*args)
+    )
+    layer, x = nn.SeqLSTM(3, 5), np.ones((4, 2, 3), "f")
+    np.sum(layer(x)).backward()
+    by_data = layer.weight.grad.numpy().copy()
+    layer.zeroGradParameters()
+    leaf = tg.Parameter(x)
+    np.sum(layer(leaf)).backward()
+    assert asked == [False, True]
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), by_data)
+    assert np.abs(leaf.grad.numpy()).min() > 0
+
+
+@pytest.mark.parametrize("kind", [nn.SeqLSTM, nn.SeqGRU])
+def test_a_layer_gives_what_its_masked_loop_gives(kind):
+    layer = kind(3, 17)
+    x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("f")
+
+    def gradients(mask):
+        leaf = tg.Parameter(x)
+        layer.zeroGradParameters()
+        y = layer(leaf) if mask is None else layer(leaf, mask)
+        np.sum(y * y).backward()
+        return [y, leaf.grad, *layer.parameters()[1]]
+
+    plain = [np.array(a.numpy()) for a in gradients(None)]
+    masked = [np.array(a.numpy()) for a in gradients(np.zeros((6, 2), bool))]
+    for one, wanted in zip(plain, masked, strict=True):
+        close(one, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_second_derivatives_and_batches_go_by_operations(name):
+    function = {"lstm": ops.lstm_over_time, "gru": ops.gru_over_time}[name]
+    given = {"lstm": arguments_of, "gru": gru_arguments_of}[name](3, 2, 2, 3)
+    v = tuple(np.ones_like(a) for a in given)
+
+    def loss(*a):
+        return np.sum(function(*a)[0] ** 2)
+
+    numbers = tuple(range(len(given)))
+    exact = tg.vjp(tg.grad(loss, numbers), tuple(a.astype("d") for a in given))[1](
+        tuple(a.astype("d") for a in v)
+    )
+    found = tg.vjp(tg.grad(loss, numbers), given)[1](v)
+    for one, wanted in zip(found, exact, strict=True):
+        close(one, np.asarray(wanted), 1e-4)
+    xs = np.stack([given[0], given[0] * 2])
+    mapped = tg.vmap(lambda x: function(x, *given[1:])[0])(xs)
+    for one, x in zip(mapped, xs, strict=True):
+        close(one, np.asarray(function(x, *given[1:])[0]), 1e-5)
+
+
+def test_nan_goes_as_far_as_time_does():
+    given = arguments_of(4, 3, 2, 8)
+    given[0][1, 2, 0] = np.nan
+    y = np.asarray(ops.lstm_over_time(*given)[0])
+    assert np.isnan(y[1:, 2]).all()
+    assert np.isfinite(y[:, :2]).all()
+    assert np.isfinite(y[0]).all()

@@ -1,0 +1,125 @@
+"""Rows added by machine code have the bits of NumPy's `add.at`, and its errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tapegrad as tg
+from tapegrad import nn
+from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.fast_scattering import add_rows
+from tapegrad.autograd.kernels.scattering import scatter_add
+
+pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.sampled_from([(), (1,), (7,), (8,), (33,), (3, 5)]),
+    shape=st.sampled_from([(64,), (100,), (9, 12)]),
+    dtype=st.sampled_from(["f4", "f8"]),
+    kind=st.sampled_from(["i8", "i4", "u2"]),
+    seed=st.integers(0, 9),
+)
+def test_bits_are_those_of_add_at(rows, columns, shape, dtype, kind, seed):
+    rng = np.random.default_rng(seed)
+    low = 0 if kind[0] == "u" else -rows
+    index = rng.integers(low, rows, shape).astype(kind)
+    x = rng.normal(size=(*shape, *columns)).astype(dtype)
+    start = rng.normal(size=(rows, *columns)).astype(dtype)
+    expected, found = start.copy(), start.copy()
+    np.add.at(expected, index, x)
+    assert add_rows(found, index, x)
+    np.testing.assert_array_equal(found, expected)
+    other = start.copy()
+    scatter_add(np, other, (index,), x)
+    np.testing.assert_array_equal(other, expected)
+
+
+@pytest.mark.parametrize("bad", [5, -6])
+def test_an_index_out_of_range_is_numpys_error_and_writes_nothing(bad):
+    y, index = np.zeros((5, 3), "f"), np.full(40, bad)
+    with pytest.raises(IndexError):
+        scatter_add(np, y, (index,), np.ones((40, 3), "f"))
+    assert not y.any()
+
+
+def test_other_arrays_go_by_numpy():
+    index, x = np.arange(40) % 5, np.ones((40, 3), "f")
+    y = np.zeros((5, 3), "f")
+    for other in (
+        (y.T, index % 3, np.ones((40, 5), "f")),
+        (y, index, x.astype("d")),
+        (y, index, x[:, :1]),
+        (y, index == 2, x),
+        (np.zeros((5, 3), complex), index, x),
+        (y, index, np.float32(1)),
+    ):
+        assert not add_rows(*other)
+    scatter_add(np, y, (index,), x.astype("d"))
+    np.testing.assert_array_equal(y, 8)
+
+
+# Gradients of rows ------------------------------------------------------------------------------
+
+
+def dense_gradient(weight, index, g):
+    whole = np.zeros_like(weight)
+    np.add.at(whole, index, g)
+    return whole
+
+
+@pytest.mark.parametrize("index", [[3, 0, 3, 99, 3], [[-1, 5], [99, -1]], [7]])
+def test_rows_are_added_to_a_gradient_as_their_sum_would_be(index):
+    rng = np.random.default_rng(0)
+    table = tg.Parameter(rng.normal(size=(100, 40)).astype("f"))
+    index = np.array(index)
+    g, h = rng.normal(size=(2, *index.shape, 40)).astype("f")
+    whole = np.zeros((100, 40), "f")
+    for cotangent in (g, h, g):
+        table[index].backward(cotangent)
+        whole += dense_gradient(table.numpy(), index, cotangent)
+        np.testing.assert_array_equal(table.grad.numpy(), whole)
+
+
+def test_a_gradient_of_rows_meets_other_gradients():
+    table = tg.Parameter(np.ones((100, 40)))
+    index = np.array([1, 1, 2])
+    loss = np.sum(table[index]) + np.sum(table * 2) + np.sum(table[np.array([5])] * 3)
+    loss = loss + np.sum(table[7]) + np.sum((table * 1)[index])
+    loss.backward()
+    expected = np.full((100, 40), 2.0)
+    expected[1] += 4
+    expected[2] += 2
+    expected[5] += 3
+    expected[7] += 1
+    np.testing.assert_array_equal(table.grad.numpy(), expected)
+    gradient = tg.grad(lambda t: np.sum(t[index] ** 2))(np.ones((100, 40)))
+    assert type(gradient) is np.ndarray
+    np.testing.assert_array_equal(gradient[:3, 0], [0, 4, 2])
+
+
+def test_a_first_gradient_one_that_is_changed_and_one_of_another_kind():
+    layer = nn.LookupTable(100, 40)
+    index = np.array([4, 4])
+    layer.zeroGradParameters()
+    layer.weight.grad = None
+    np.sum(layer(index)).backward()
+    assert layer.weight.grad.numpy()[4, 0] == 2
+    masked = tg.Parameter(np.ones((100, 40)))
+    mask = np.zeros(100, bool)
+    mask[3] = True
+    np.sum(masked[mask]).backward()
+    assert masked.grad.numpy().sum() == 40
+    for run in (tg.replay, tg.compile):
+        table = tg.Parameter(np.ones((100, 40), "f"))
+
+        def step(i, table=table):
+            np.sum(table[i] * 2).backward()
+            return table.grad.detach()[4, 0]
+
+        recorded = run(step)
+        assert [float(recorded(index)) for _ in range(4)] == [4, 8, 12, 16]
