@@ -229,7 +229,7 @@ class _Conversion:
         kind = self.target_kind
         if not _is_symbol(module) or kind.name in (files.NATIVE, "weights", "mxnet"):
             return module
-        [make] = [each.as_layers for each in files.formats() if each.name == "mxnet"]
+        [make] = [each.as_layers for each in files.formats() if each.as_layers is not None]
         try:
             return make(module, self.inputs(module))
         except UnsupportedError:

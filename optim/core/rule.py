@@ -144,8 +144,8 @@ def _optimizer_step_compiled(
     way = rule.faster.get("machine") if x.size >= MACHINE_FROM else None
     if way is None and x.size >= COMPILED_FROM:
         way = rule.faster.get("numba")
-    fits = way is not None and x.dtype in COMPILED and x.dtype == gradient.dtype
-    if fits and _all_contiguous(x, gradient, slots):
+    fits = x.dtype in COMPILED and x.dtype == gradient.dtype
+    if way is not None and fits and _all_contiguous(x, gradient, slots):
         state = dict(zip(slot_names, slots, strict=True))
         settings = _settings(rule, state, options, array_names, arrays)
         flat = _flat_state(state, x.shape)
