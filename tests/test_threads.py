@@ -174,6 +174,15 @@ def interrupted_in_the_main_thread():
     return piece
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C raises, also in a process that was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_arrives_after_all_have_stopped():
     tapegrad.set_num_threads(2)
     with pytest.raises(KeyboardInterrupt):
