@@ -173,6 +173,7 @@ CELLS = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", CELLS)
 def test_the_network_of_a_cell_in_bigdl_models_computes_its_step(name: str) -> None:
     """BigDL runs the network that the file has; here it gives what our cell does."""

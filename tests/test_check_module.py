@@ -69,6 +69,7 @@ def test_one_call_holds_every_law_and_counts_what_it_did():
     assert counted["gradients proved"] > 25
 
 
+@pytest.mark.extra
 def test_what_a_case_leaves_out_is_counted_as_not_covered():
     summary = check_module(Scaled, input="N n", n=ints(1, 5))
     assert summary.counts()["not covered"] == 4
@@ -87,6 +88,7 @@ def test_a_broken_law_comes_with_the_smallest_example_and_lines_that_reproduce_i
         check_module(IgnoresScale, input="N? n", n=ints(1, 5), law=law, choices=choices)
 
 
+@pytest.mark.extra
 def test_a_hand_written_gradient_has_no_second_order_and_that_is_said():
     outcomes = check_module(IgnoresScale, input="N n", n=ints(1, 2), raise_error=False).outcomes
     [second] = [o for _, o in outcomes if o.law.name == "its_second_derivatives_are_right"]
@@ -119,6 +121,7 @@ class Decorated(Scaled):
     pass
 
 
+@pytest.mark.extra
 def test_the_decorator_gives_a_class_its_case_and_leaves_it_as_it_is():
     assert Decorated(3).weight.shape == (3,)
     assert case_of(Decorated)(Draws(1)).module.weight.size <= 3

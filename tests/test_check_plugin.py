@@ -143,6 +143,7 @@ def test_pr_draws_the_same_examples_every_time(package):
     assert "find('mypackage.layers:Wrong')[0].rerun(" in first.stdout
 
 
+@pytest.mark.extra
 def test_tapegrad_check_passes_what_is_right(package):
     done = run(package, "tapegrad.cli", "check", "mypackage.layers:Loss", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -30,12 +30,14 @@ def test_sizes_of_one_name_are_equal(shapes):
     assert first[-1] >= 2
 
 
+@pytest.mark.extra
 def test_shapes_shrink_to_the_smallest():
     assert find(strategies.shapes("N? C W"), lambda _: True) == (1, 1)
     assert find(strategies.shapes("N? C W"), lambda s: len(s) == 3 and s[2] > 2) == (1, 1, 3)
     assert find(strategies.shapes("N C", empties=True), lambda _: True) == (0, 1)
 
 
+@pytest.mark.extra
 def test_options_and_seeds_shrink_too():
     drawn = strategies.options(n=ints(2, 5), flag=booleans(), mode=["same", "valid"], rate=0.5)
     smallest = {"n": 2, "flag": False, "mode": "same", "rate": 0.5}

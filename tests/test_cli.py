@@ -176,6 +176,7 @@ def test_the_demo_gives_the_same_bytes_for_the_same_seed_and_others_for_another(
     assert other["model.safetensors"] != first["model.safetensors"]
 
 
+@pytest.mark.extra
 def test_the_demo_prints_its_modules_and_leaves_a_model_and_two_pictures(tmp_path, capsys):
     assert cli.main(["demo", "--epochs", "1", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

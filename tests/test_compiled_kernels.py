@@ -499,6 +499,7 @@ def test_a_kernel_that_two_steps_share_lives_as_long_as_one_of_them():
     np.testing.assert_array_equal(second(x).numpy(), expected)
 
 
+@pytest.mark.extra
 @needs_llvm
 def test_sessions_of_llvm_are_replaced_and_freed(monkeypatch):
     machine._all()  # which stays
@@ -520,6 +521,7 @@ def test_sessions_of_llvm_are_replaced_and_freed(monkeypatch):
     assert [s() is None for s in sessions] == [True, True, False]
 
 
+@pytest.mark.extra
 @needs_llvm
 def test_the_least_recently_used_variants_of_a_step_are_replayed(monkeypatch):
     monkeypatch.setattr(compiled, "COMPILED_VARIANTS", 3)
@@ -542,6 +544,7 @@ def test_the_least_recently_used_variants_of_a_step_are_replayed(monkeypatch):
     assert step.explain().count("operations") == 3
 
 
+@pytest.mark.extra
 @needs_llvm
 def test_code_that_runs_is_not_freed(monkeypatch):
     monkeypatch.setattr(compiled, "COMPILED_VARIANTS", 1)

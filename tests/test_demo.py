@@ -29,6 +29,7 @@ def loss_of_parameters(model, images, labels):
     return loss, {name: np.array(p.numpy()) for name, p in model.named_parameters()}
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("mode", ["training", "evaluate"])
 def test_the_demo_loss_has_right_first_and_second_derivatives(mode):
     devices.manual_seed(0)

@@ -185,6 +185,7 @@ def test_a_network_that_is_none_is_a_format_error(bad, message):
         module_of(bad)
 
 
+@pytest.mark.extra
 def test_a_network_of_100_000_nodes_takes_no_recursion():
     layer = nn.Identity()
     nodes = [

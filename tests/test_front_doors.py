@@ -93,6 +93,7 @@ def test_every_option_of_an_optimizer_has_a_word_in_its_rules_docstring():
     assert silent == [], "say in the rule's docstring what the option is"
 
 
+@pytest.mark.extra
 def test_every_format_is_there_when_nn_is():
     """A room of formats registers itself when it is imported: when formats are asked for."""
     rooms = {path.parent.name for path in Path(nn.formats.__file__).parent.glob("*/files.py")}

@@ -28,6 +28,7 @@ class OverFixedIndices(nn.Module):
         return self.inner(np.stack([indices, x], axis=-1))
 
 
+@pytest.mark.extra
 def test_values_over_fixed_indices_obey_the_laws_that_move_entries():
     summary = check(find(f"{__name__}:OverFixedIndices"))
     held = {outcome.law.name: outcome.ok for _, outcome in summary.outcomes}

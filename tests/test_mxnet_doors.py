@@ -41,6 +41,7 @@ def run(code):
     )  # fmt: skip
 
 
+@pytest.mark.extra
 def test_import_mxnet_finds_the_package_after_install_unless_another_is_there():
     done = run("""
         import sys, types

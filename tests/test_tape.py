@@ -158,6 +158,7 @@ def test_a_tape_keeps_the_record_alive_as_long_as_itself_and_no_longer():
         gc.enable()
 
 
+@pytest.mark.extra
 def test_a_tape_a_hundred_thousand_calls_deep_is_no_recursion():
     assert len(Tape(chain(99_999))) == 99_999
 

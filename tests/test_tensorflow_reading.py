@@ -609,6 +609,7 @@ def test_a_saved_model_is_named() -> None:
         loadTF(b"\x08\x01\x12\x00")
 
 
+@pytest.mark.extra
 def test_a_chain_of_many_nodes_takes_no_recursion() -> None:
     g = Graph()
     g.placeholder("n0", (None, 3))

@@ -158,6 +158,7 @@ def files() -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.extra
 def test_methods_that_are_added_to_module_make_no_file_unreadable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
