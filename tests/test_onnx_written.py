@@ -34,6 +34,7 @@ from tapegrad.nn.formats.onnx.reasons import WITHOUT_ONNX
 from tapegrad.nn.formats.onnx.tables import doc_tables
 
 DOC = Path(__file__).parents[1] / "docs" / "formats_onnx.md"
+GATES = "machine code of the gates, and NumPy's functions of them in the graph"
 # Layers that are written as other operations than they compute by, whose results differ in the
 # last bits.
 CLOSE = {
@@ -41,12 +42,17 @@ CLOSE = {
     "LogSigmoid": "log(1 + e⁻ˣ) by a formula",
     "Mish": "Softplus",
     "RNNLayer": "sums in the order of LSTM and GRU",
+    "SeqBGRU": GATES,
+    "SeqBLSTM": GATES,
+    "SeqGRU": GATES,
+    "SeqLSTM": GATES,
     "SoftPlus": "Softplus",
     "SpatialAveragePooling": "sums by a convolution where the last windows reach beyond the image",
     "SpatialUpSamplingBilinear": "Resize",
     "TemporalConvolution": "windows are copied before the product",
     "TransformerDecoderLayer": "its GELU",
     "TransformerEncoderLayer": "its GELU",
+    "WithStates": GATES,
 }
 RNG = np.random.default_rng(0)
 

@@ -37,7 +37,7 @@ __all__ = [
     "fused_at_any_size",
     "fused_primitives",
     "is_large",
-    "is_plain",
+    "runs_unrecorded",
 ]
 
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
@@ -94,7 +94,7 @@ def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -
     def run(g: Array, *saved: Any) -> Any:
         if g.size < LEAST[0] or gradient.body_for(np) is gradient.body:
             return taped(g, *saved)
-        if type(g) is not np.ndarray and not is_plain(g, saved):
+        if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
             return taped(g, *saved)
         options = dict(zip(settings, saved[count:], strict=True))
         return apply(gradient, (g, *saved[:count]), options)
@@ -102,7 +102,7 @@ def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -
     rule.function = run
 
 
-def is_plain(g: Any, saved: tuple[Any, ...]) -> bool:
+def runs_unrecorded(g: Any, saved: tuple[Any, ...]) -> bool:
     """Whether no derivative of the rule is recorded or batched; an observer may look on."""
     if interpreter() is not None or type(as_array(g)) is not np.ndarray:
         return False

@@ -20,7 +20,7 @@ from tapegrad.autograd.kernels import normalization as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.batch_rules import align_samples, axis_in_batch
-from tapegrad.autograd.ops.fused_bodies import is_large, is_plain
+from tapegrad.autograd.ops.fused_bodies import is_large, runs_unrecorded
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -159,7 +159,7 @@ def _normalize_rule(
     eps: float,
 ) -> tuple[Array | None, ...]:
     given = (x, *(a for a in (weight, bias) if a is not None))
-    if is_plain(g, given) and all(np.dtype(a.dtype) == g.dtype in FLOATS for a in given):
+    if runs_unrecorded(g, given) and all(np.dtype(a.dtype) == g.dtype in FLOATS for a in given):
         settings = {"axes": axes, "eps": eps}
         found = iter(apply(_GRADIENT, (g, x, mean, var, weight, bias), settings))
         return tuple(None if a is None else next(found) for a in (x, weight, bias))

@@ -21,7 +21,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.activation import sigmoid
 from tapegrad.autograd.ops.arrays import refuse_complex
-from tapegrad.autograd.ops.fused_bodies import is_plain
+from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -104,7 +104,7 @@ def _lstm_rule(
     if (
         g_y is not None
         and g_gates is None
-        and is_plain(g_y, saved if g_c is None else (g_c, *saved))
+        and runs_unrecorded(g_y, saved if g_c is None else (g_c, *saved))
     ):
         given = [g_y, *saved] if g_c is None else [g_y, *saved, g_c]
         if kernels.fits(*map(as_array, given)):
@@ -256,7 +256,7 @@ def _gru_rule(
 ) -> tuple[Array, ...]:
     g_y, g_gates = g
     saved = (*y, x, weight, h)
-    is_simple = g_y is not None and g_gates is None and is_plain(g_y, saved)
+    is_simple = g_y is not None and g_gates is None and runs_unrecorded(g_y, saved)
     if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
         return tuple(apply(_GRU_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
     return _gru_by_steps(g_y, g_gates, y, x, weight, h)
