@@ -234,11 +234,13 @@ def _hunt_by_law(kind: str, examples: int) -> int | None:
     [law] = [each for each in laws if each.name.endswith(name)]
     count = 0
     for example in range(examples):
-        for name, case in subjects.items():
+        for subject, case in subjects.items():
+            if (subject, law.name) in cases.EXCEPTIONS:
+                continue
             count += 1
             draws = Draws(example, regimes=law.regimes, empties=law.empties)
             try:
-                law.check(trial(name, case, draws))
+                law.check(trial(subject, case, draws))
             except LawError:
                 return count
     return None
