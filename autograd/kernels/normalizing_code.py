@@ -32,9 +32,11 @@ __all__ = [
 Kernel = Callable[..., None]
 
 
-def _entries(k: KernelCode, count: Whole, body: Callable[[Whole, int], None]) -> None:
-    """Run body(i, width) for every entry once: two registers, one, then single numbers."""
-    wide = 2 * k.lanes
+def _entries(
+    k: KernelCode, count: Whole, body: Callable[[Whole, int], None], registers: int = 2
+) -> None:
+    """Run body(first, width) over all entries once: several registers, one, single numbers."""
+    wide = registers * k.lanes
     even, whole = count // wide * wide, count // k.lanes * k.lanes
     k.loop(even, lambda i: body(i, wide), step=wide)
     k.loop(whole, lambda i: body(i, k.lanes), start=even, step=k.lanes)
@@ -206,15 +208,6 @@ def row_gradients(dtype: np.dtype[Any]) -> Kernel:
 # Columns ------------------------------------------------------------------------------------------
 
 
-def _strips(k: KernelCode, columns: Whole, strip: Callable[[Whole, int], None]) -> None:
-    """Run strip(first, width) over all columns once: four registers, one, then single columns."""
-    wide = 4 * k.lanes
-    even, whole = columns // wide * wide, columns // k.lanes * k.lanes
-    k.loop(even, lambda i: strip(i, wide), step=wide)
-    k.loop(whole, lambda i: strip(i, k.lanes), start=even, step=k.lanes)
-    k.loop(columns, lambda i: strip(i, 1), start=whole)
-
-
 @lru_cache(maxsize=2)
 def column_sums(dtype: np.dtype[Any]) -> Kernel:
     """Of each column: nearly its mean, what is missing to it, Σ (x - mean)²; each for all columns.
@@ -238,7 +231,7 @@ def column_sums(dtype: np.dtype[Any]) -> Kernel:
         for part, value in enumerate((mean, rest, squares - total * rest)):
             k.store(value, k.at(results, columns * part), i)
 
-    _strips(k, columns, strip)
+    _entries(k, columns, strip, registers=4)
     return ready(k)
 
 
@@ -260,5 +253,5 @@ def column_products(dtype: np.dtype[Any]) -> Kernel:
         for part, value in enumerate(k.loop(rows, step, [zero, zero])):
             k.store(value, k.at(results, columns * part), i)
 
-    _strips(k, columns, strip)
+    _entries(k, columns, strip, registers=4)
     return ready(k)
