@@ -212,3 +212,10 @@ def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ImportError, match=r"pip install 'tapegrad\[remote\]'"):
         nn.load("s3://bucket/model.t7")
+
+
+def test_a_folder_is_refused_by_what_to_give_instead(tmp_path: Path) -> None:
+    for read in (places.opened, places.mapped, nn.load):
+        with pytest.raises(IsADirectoryError, match="give the file in it") as raised:
+            read(tmp_path)
+        assert str(tmp_path) in str(raised.value)

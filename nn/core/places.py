@@ -53,6 +53,7 @@ _CHUNK = 1 << 22
 NO_FSSPEC = "{path} needs fsspec: pip install 'tapegrad[remote]'"
 NO_SCHEME = "{path}: a path, or an address whose scheme is one of {schemes}"
 NO_KEY = "{path}: names between single slashes, without '..', wildcards and control characters"
+IS_A_FOLDER = "this is a folder; give the file in it that holds the model"
 TOO_LARGE = "{path} has {size} bytes, more than the {most} that are accepted"
 
 
@@ -118,7 +119,11 @@ def opened(path: Place, most: int | None = None) -> BinaryIO:
     fsspec is missing.
     """
     if not is_remote(path):
-        return Path(path).open("rb")
+        try:
+            return Path(path).open("rb")
+        except IsADirectoryError as error:
+            name = os.fspath(path)
+            raise IsADirectoryError(error.errno, IS_A_FOLDER, name) from None
     files, key = _store(os.fspath(path))
     copy = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     try:
