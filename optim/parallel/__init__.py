@@ -1,0 +1,5 @@
+"""Training in step on several ranks: each has the whole model and a share of every batch."""
+
+from tapegrad.optim.parallel.data_parallel import DataParallel, RanksDifferError
+
+__all__ = ["DataParallel", "RanksDifferError"]
