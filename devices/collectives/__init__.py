@@ -2,14 +2,14 @@
 
 A rank is one of several processes, started by ``mpiexec -n 4 python script.py`` or ``tapegrad run
 -n 4 script.py``, or one of several threads (`run_in_threads`).  ``world()`` is the group of all of
-them, one rank in a program that was started as usual; a `Group` sums, broadcasts and gathers
+them, one rank in a program that was started as usual; a `RankGroup` sums, broadcasts and gathers
 arrays.  Every rank runs the same calls in the same order.
 """
 
 from tapegrad.devices.collectives._group import (
     CollectiveError,
-    Group,
-    Pending,
+    RankGroup,
+    Request,
     SingleProcess,
     tree_sum,
 )
@@ -18,8 +18,8 @@ from tapegrad.devices.collectives._world import current, restarts, use, world
 
 __all__ = [
     "CollectiveError",
-    "Group",
-    "Pending",
+    "RankGroup",
+    "Request",
     "SingleProcess",
     "current",
     "restarts",

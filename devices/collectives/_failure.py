@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tapegrad.devices.collectives._group import Group
+    from tapegrad.devices.collectives._group import RankGroup
 
 __all__ = ["end_all_on_error", "report_error"]
 
 
-def report_error(group: Group, error: BaseException) -> None:
+def report_error(group: RankGroup, error: BaseException) -> None:
     """Print the traceback with the number of the rank in front of each line, in one write."""
     text = "".join(traceback.format_exception(error))
     lines = [f"rank {group.rank} of {group.size} failed, and all ranks end.", *text.splitlines()]
@@ -23,7 +23,7 @@ def report_error(group: Group, error: BaseException) -> None:
     sys.stderr.flush()
 
 
-def end_all_on_error(group: Group) -> None:
+def end_all_on_error(group: RankGroup) -> None:
     """From now on, what Python would print of an exception and exit ends all ranks.
 
     The main thread and others alike: a rank without one of its threads would be waited for, too.

@@ -18,7 +18,7 @@ from tapegrad.devices._registry import is_array
 if TYPE_CHECKING:
     from tapegrad.devices._types import Array
 
-__all__ = ["CollectiveError", "Group", "Pending", "SingleProcess", "tree_sum"]
+__all__ = ["CollectiveError", "RankGroup", "Request", "SingleProcess", "tree_sum"]
 
 NOT_FLAT = "{what}: a buffer is one C-contiguous array of numbers, not {found}"
 NOT_A_POWER = "a sum in the order of a tree needs 1, 2, 4, 8, … ranks, not {size}"
@@ -30,7 +30,7 @@ class CollectiveError(TapegradError, RuntimeError):
     """Ranks cannot work together: a library is missing, or a rank failed or called otherwise."""
 
 
-class Pending(Protocol):
+class Request(Protocol):
     """A collective that was begun and runs on by itself."""
 
     def wait(self) -> None:
@@ -44,7 +44,7 @@ class _Done:
         pass
 
 
-class Group:
+class RankGroup:
     """Ranks that work together.
 
     rank: the number of this one, from 0;  size: how many there are
@@ -72,10 +72,11 @@ class Group:
         """
         self.all_reduce_later(buffer, op, ordered=ordered).wait()
 
-    def all_reduce_later(self, buffer: Array, op: str = "sum", *, ordered: bool = False) -> Pending:
+    def all_reduce_later(self, buffer: Array, op: str = "sum", *, ordered: bool = False) -> Request:
         """Begin an `all_reduce`; nobody may touch `buffer` until the result's `wait()` returns.
 
-        Those that were begun run in their order, beside what this rank computes.
+        Those that were begun run in their order, beside what this rank computes.  Raises as
+        `all_reduce` does.
         """
         _check_buffer(buffer, "all_reduce")
         if op not in OPERATIONS:
@@ -162,7 +163,7 @@ class Group:
 
     # What a kind of group does for more than one rank ---------------------------------------------
 
-    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Pending:
+    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
         raise NotImplementedError
 
     def _broadcast(self, buffer: Array, root: int) -> None:
@@ -178,7 +179,7 @@ class Group:
         raise NotImplementedError
 
 
-class SingleProcess(Group):
+class SingleProcess(RankGroup):
     """One rank: every sum is what was given."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad.devices._registry import device_of
 from tapegrad.devices._transfer import to_device, to_numpy
 from tapegrad.devices.collectives._failure import end_all_on_error
-from tapegrad.devices.collectives._group import CollectiveError, Group, Pending
+from tapegrad.devices.collectives._group import CollectiveError, RankGroup, Request
 from tapegrad.devices.collectives._nccl import NcclChannel
 from tapegrad.devices.collectives._worker import Worker
 
@@ -33,7 +33,7 @@ NO_LIBRARY = "mpi4py cannot load an MPI library ({error}): pip install 'tapegrad
 _PIECE = 1 << 26  # entries of one call: MPI counts in 32 bits
 
 
-class MPIGroup(Group):
+class MPIGroup(RankGroup):
     """The ranks of MPI's world.  Raises CollectiveError where mpi4py or its library is missing."""
 
     name = "mpi"
@@ -67,7 +67,7 @@ class MPIGroup(Group):
         """End all ranks at once, with this exit code."""
         self._mpi.COMM_WORLD.Abort(code)
 
-    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Pending:
+    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
         job = self._worker.begin(partial(self._all_reduce_now, buffer, op, ordered))
         if not self._beside:
             job.wait()

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tapegrad.devices._registry import Device
     from tapegrad.devices._types import Array
-    from tapegrad.devices.collectives._group import Group
+    from tapegrad.devices.collectives._group import RankGroup
 
 __all__ = ["NcclChannel"]
 
@@ -27,7 +27,7 @@ class NcclChannel:
     All ranks make it at the same time.
     """
 
-    def __init__(self, group: Group, device: Device) -> None:
+    def __init__(self, group: RankGroup, device: Device) -> None:
         self._nccl = _library()
         names = group.all_gather_bytes(f"{_host_name()} {device}".encode())
         able = group.all_gather(np.array([self._nccl is not None], np.uint8))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.devices._registry import device_of, namespace
 from tapegrad.devices._transfer import to_device
-from tapegrad.devices.collectives._group import CollectiveError, Group, Pending, tree_sum
+from tapegrad.devices.collectives._group import CollectiveError, RankGroup, Request, tree_sum
 from tapegrad.devices.collectives._worker import Worker
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _Meeting:
             raise CollectiveError(ANOTHER_FAILED) from None
 
 
-class ThreadGroup(Group):
+class ThreadGroup(RankGroup):
     """One of the ranks that `run_in_threads` runs."""
 
     name = "threads"
@@ -56,7 +56,7 @@ class ThreadGroup(Group):
             meeting.barrier.abort()
         raise SystemExit(code)
 
-    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Pending:
+    def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
         return self._worker.begin(partial(self._combine, buffer, op, ordered))
 
     def _combine(self, buffer: Array, op: str, ordered: bool) -> None:
@@ -104,7 +104,7 @@ class ThreadGroup(Group):
         self._now.meet()
 
 
-def run_in_threads(size: int, function: Callable[[Group], Any]) -> list[Any]:
+def run_in_threads(size: int, function: Callable[[RankGroup], Any]) -> list[Any]:
     """Call `function(group)` in `size` threads at a time; return what each rank returned.
 
     The context of the caller, such as `no_grad`, is that of each thread.  Raises what the first
@@ -117,7 +117,7 @@ def run_in_threads(size: int, function: Callable[[Group], Any]) -> list[Any]:
     errors: list[BaseException] = []
 
     def run(rank: int) -> None:
-        group = ThreadGroup(rank, meetings) if size > 1 else Group()
+        group = ThreadGroup(rank, meetings) if size > 1 else RankGroup()
         try:
             results[rank] = function(group)
         except BaseException as error:  # noqa: BLE001  # it is raised to the caller

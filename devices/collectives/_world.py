@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from tapegrad.devices.collectives._group import Group, SingleProcess
+from tapegrad.devices.collectives._group import RankGroup, SingleProcess
 from tapegrad.devices.collectives._mpi import MPIGroup
 
 __all__ = ["current", "restarts", "use", "world"]
@@ -18,12 +18,12 @@ _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE")
 _CHOICES = {"single": SingleProcess, "mpi": MPIGroup}
 UNKNOWN = "TAPEGRAD_COLLECTIVES is one of {choices}, not {found!r}"
 
-_world: list[Group | None] = [None]
+_world: list[RankGroup | None] = [None]
 _lock = threading.Lock()
-_chosen: ContextVar[Group | None] = ContextVar("tapegrad_group", default=None)
+_chosen: ContextVar[RankGroup | None] = ContextVar("tapegrad_group", default=None)
 
 
-def world() -> Group:
+def world() -> RankGroup:
     """Return the group of all processes that were started together, always the same object.
 
     Under mpiexec it is that of MPI, else one process.  The variable TAPEGRAD_COLLECTIVES, "single"
@@ -39,7 +39,7 @@ def world() -> Group:
     return group
 
 
-def _made() -> Group:
+def _made() -> RankGroup:
     asked = os.environ.get("TAPEGRAD_COLLECTIVES", "")
     if asked:
         if asked not in _CHOICES:
@@ -53,13 +53,13 @@ def _number(name: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def current() -> Group:
+def current() -> RankGroup:
     """Return the group that `use` chose here, else `world()`."""
     return _chosen.get() or world()
 
 
 @contextmanager
-def use(group: Group) -> Iterator[Group]:
+def use(group: RankGroup) -> Iterator[RankGroup]:
     """A context in which `group` is the current one, for this thread."""
     token = _chosen.set(group)
     try:

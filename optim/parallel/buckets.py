@@ -15,12 +15,13 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.parameter import leaf_of
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.reverse.accumulation import add_to_grad
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter
     from tapegrad.autograd.core.node import Leaf
-    from tapegrad.devices.collectives import Group, Pending
+    from tapegrad.devices.collectives import RankGroup, Request
 
 __all__ = ["Buckets"]
 
@@ -57,8 +58,8 @@ class Buckets:
             for bucket in self._buckets
             for i, p in enumerate(bucket.parameters)
         }
-        self._group: Group | None = None
-        self._sent: list[Pending] = []
+        self._group: RankGroup | None = None
+        self._sent: list[Request] = []
 
     def fits(self, parameters: Sequence[Parameter]) -> bool:
         """Whether these are the same parameters, of the same dtypes and on the same devices."""
@@ -72,7 +73,7 @@ class Buckets:
             bucket, i = self._places[leaf_of(p)]
             yield p, bucket.views[i]
 
-    def clear(self, send_to: Group | None = None) -> None:
+    def clear(self, send_to: RankGroup | None = None) -> None:
         """Begin a new gradient; with a group, each buffer is sent as soon as it is full."""
         self._group, self._sent = send_to, []
         for bucket in self._buckets:
@@ -124,21 +125,29 @@ class Buckets:
         for bucket, content in zip(self._buckets, contents, strict=True):
             bucket.buffer[...] = content
 
-    def reduce_ordered(self, group: Group) -> None:
+    def reduce_ordered(self, group: RankGroup) -> None:
         """Sum the buffers over the ranks, in the order of a tree."""
         sent = [group.all_reduce_later(bucket.buffer, ordered=True) for bucket in self._buckets]
         for one in sent:
             one.wait()
 
-    def add_to_gradients(self, factor: float = 1.0) -> None:
-        """p.grad += factor · gradient, for each parameter that had one on any rank."""
+    def add_to_gradients(self, factor: float = 1.0, *, adjusted: bool = False) -> None:
+        """p.grad += factor · gradient, for each parameter that had one on any rank.
+
+        adjusted: whether the gradients have what a leaf's `adjust` adds to them
+        """
         for bucket in self._buckets:
             if factor != 1:
                 bucket.buffer[: bucket.buffer.size - bucket.counts.size] *= factor
             counts = devices.to_numpy(bucket.counts)
             for p, view, count in zip(bucket.parameters, bucket.views, counts, strict=True):
-                if count:
-                    add_to_grad(leaf_of(p), view)
+                if not count:
+                    continue
+                leaf = leaf_of(p)
+                if adjusted and leaf.grad is not None:
+                    inplace.accumulate(leaf.grad, view)
+                else:
+                    add_to_grad(leaf, view)
 
 
 def _grouped(parameters: Sequence[Parameter], size: int) -> list[list[Parameter]]:

@@ -7,7 +7,7 @@ exchanged: parameters that begin equal stay equal, which is looked at from time 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,14 +17,15 @@ from tapegrad import devices
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.reverse.arrivals import backward_by_leaf
 from tapegrad.devices import TapegradError, collectives
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.parallel.buckets import Buckets
-from tapegrad.optim.parallel.shares import cut
+from tapegrad.optim.parallel.shares import cut_share
 from tapegrad.optim.parallel.statistics import MeanStatistics
-from tapegrad.optim.training.metrics import samples_in
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
-    from tapegrad.devices.collectives import Group
+    from tapegrad.autograd.core.node import Leaf
+    from tapegrad.devices.collectives import RankGroup
     from tapegrad.optim.training.evaluation import Model
 
 __all__ = ["DataParallel", "GlobalLoss", "RanksDifferError", "ShareLoss"]
@@ -54,12 +55,14 @@ class ShareLoss(NamedTuple):
     loss:    0-d Tensor
     factor, weight: Σ factor·loss / Σ weight is the mean over several shares
     is_mean: whether the loss of the whole batch divides by the sum of the factors; a sum does not
+    filled:  its gradients, where they are known already: (leaf, array)
     """
 
     loss: Any
     factor: float
     weight: float
     is_mean: bool
+    filled: Sequence[tuple[Leaf, Any]] | None = None
 
 
 class GlobalLoss(NamedTuple):
@@ -99,7 +102,7 @@ class DataParallel:
         self,
         model: Model | Mapping[str, Parameter] | Iterable[Parameter],
         *,
-        group: Group | None = None,
+        group: RankGroup | None = None,
         shards: int | None = None,
         bucket_bytes: int = 1 << 22,
         check_every: int = 100,
@@ -194,7 +197,7 @@ class DataParallel:
     def shares(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """Go through this rank's shares of batches (x, …, target); a share may have no samples."""
         for batch in batches:
-            yield cut(tuple(batch), self.group.size, self.group.rank)
+            yield cut_share(tuple(batch), self.group.size, self.group.rank)
 
     def backward(self, loss: Tensor, *, samples: int, mean: bool = True) -> float:
         """Add the derivatives of the mean loss over all ranks to the gradients; return that loss.
@@ -234,16 +237,19 @@ class DataParallel:
         batch: tuple[Any, ...],
         share_loss: Callable[[tuple[Any, ...]], ShareLoss],
         accept: Callable[[GlobalLoss], None] = lambda _: None,
+        *,
+        adjusted: bool = False,
     ) -> GlobalLoss:
         """As `gradients`, of a function that says itself how much a share's loss counts.
 
         accept: called with the loss before any gradient or statistic changes; what it raises leaves
                 them as they were
+        adjusted: whether the shares' gradients are already what regularizers make of them
         """
         parts = self.shards or self.group.size
         own = parts // self.group.size
         first = self.group.rank * own
-        shares = [cut(batch, parts, first + i) for i in range(own)]
+        shares = [cut_share(batch, parts, first + i) for i in range(own)]
         samples = [samples_in(share[-1]) for share in shares]
         total = samples_in(batch[-1])
         if total < parts and any(getattr(part, "synchronizes", False) for part in self._modules()):
@@ -255,7 +261,7 @@ class DataParallel:
                 stream(first + i)
                 return share_loss(shares[i])
 
-            return self._run(samples, run, statistics, accept)
+            return self._run(samples, run, statistics, accept, adjusted=adjusted)
 
     def _modules(self) -> list[Any]:
         model: Any = self.model
@@ -267,6 +273,8 @@ class DataParallel:
         share_loss: Callable[[int], ShareLoss],
         statistics: MeanStatistics | None,
         accept: Callable[[GlobalLoss], None] = lambda _: None,
+        *,
+        adjusted: bool = False,
     ) -> GlobalLoss:
         """Gradients of this rank's shares, summed over them and over the ranks."""
         buckets = self._ready_buckets()
@@ -277,12 +285,11 @@ class DataParallel:
             buckets.clear(None if ordered else self.group)
             found = np.zeros(4)
             if count:
-                loss, factor, weight, is_mean = share_loss(i)
-                if factor:  # the loss of no samples that count may be NaN
-                    backward_by_leaf(loss, lambda leaf, g, f=factor: buckets.receive(leaf, g, f))
-                    found = np.array([factor * float(loss), factor, weight, float(is_mean)])
-                else:
-                    found = np.array([0.0, 0.0, weight, float(is_mean)])
+                share = share_loss(i)
+                found[2:] = share.weight, share.is_mean
+                if share.factor:  # the loss of no samples that count may be NaN
+                    found[:2] = share.factor * float(share.loss), share.factor
+                    _fill(buckets, share)
             parts = [found]
             if statistics is not None:
                 largest = statistics.largest_numbers(largest)
@@ -305,7 +312,7 @@ class DataParallel:
         accept(result)
         if statistics is not None and largest is not None:
             statistics.take(summed[4:-1], summed[-1], self.group, largest)
-        buckets.add_to_gradients(scale)
+        buckets.add_to_gradients(scale, adjusted=adjusted)
         self.steps += 1
         if self.check_every and self.steps % self.check_every == 0:
             self.check()
@@ -347,6 +354,15 @@ class DataParallel:
                 if isinstance(value, devices.Generator) and all(value is not g for g in found):
                     found.append(value)
         return found
+
+
+def _fill(buckets: Buckets, share: ShareLoss) -> None:
+    """Let the buckets receive the derivatives of factor · loss."""
+    if share.filled is None:
+        backward_by_leaf(share.loss, lambda leaf, g: buckets.receive(leaf, g, share.factor))
+        return
+    for leaf, g in share.filled:
+        buckets.receive(leaf, g, share.factor)
 
 
 class _Tree:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.optim.training.metrics import samples_in
+from tapegrad.optim.core.samples import samples_in
 
-__all__ = ["cut", "share_bounds"]
+__all__ = ["cut_share", "share_bounds"]
 
 NOT_FIRST = (
     "a batch of {samples} samples has an array of shape {shape}: to be shared out among ranks, "
@@ -24,7 +24,7 @@ def share_bounds(samples: int, parts: int, part: int) -> tuple[int, int]:
     return start, start + each + (part < more)
 
 
-def cut(batch: tuple[Any, ...], parts: int, part: int) -> tuple[Any, ...]:
+def cut_share(batch: tuple[Any, ...], parts: int, part: int) -> tuple[Any, ...]:
     """Return share number `part` of a batch (x, …, target), of nests of arrays alike.
 
     Raises ValueError for an array whose first axis is not that of the samples.

@@ -10,7 +10,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.tensor import array_of, untracked
 
 if TYPE_CHECKING:
-    from tapegrad.devices.collectives import Group
+    from tapegrad.devices.collectives import RankGroup
 
 __all__ = ["MeanStatistics"]
 
@@ -44,7 +44,7 @@ class MeanStatistics:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def take(
-        self, total: np.ndarray[Any, Any], samples: float, group: Group, largest: list[Any]
+        self, total: np.ndarray[Any, Any], samples: float, group: RankGroup, largest: list[Any]
     ) -> None:
         """Set the buffers from the sum of all summaries, over so many samples.
 
