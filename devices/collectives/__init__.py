@@ -6,11 +6,13 @@ them, one rank in a program that was started as usual; a `RankGroup` sums, broad
 arrays.  Every rank runs the same calls in the same order.
 """
 
+from tapegrad.devices.collectives._failure import report_error
 from tapegrad.devices.collectives._group import (
     CollectiveError,
     RankGroup,
     Request,
     SingleProcess,
+    Window,
     tree_sum,
 )
 from tapegrad.devices.collectives._threads import run_in_threads
@@ -21,7 +23,9 @@ __all__ = [
     "RankGroup",
     "Request",
     "SingleProcess",
+    "Window",
     "current",
+    "report_error",
     "restarts",
     "run_in_threads",
     "tree_sum",

@@ -7,6 +7,7 @@ and dtypes; each call ends when its result is there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,11 +19,20 @@ from tapegrad.devices._registry import is_array
 if TYPE_CHECKING:
     from tapegrad.devices._types import Array
 
-__all__ = ["CollectiveError", "RankGroup", "Request", "SingleProcess", "tree_sum"]
+__all__ = [
+    "CollectiveError",
+    "LocalWindow",
+    "RankGroup",
+    "Request",
+    "SingleProcess",
+    "Window",
+    "tree_sum",
+]
 
 NOT_FLAT = "{what}: a buffer is one C-contiguous array of numbers, not {found}"
 NOT_A_POWER = "a sum in the order of a tree needs 1, 2, 4, 8, … ranks, not {size}"
 NOT_DIVISIBLE = "reduce_scatter: {length} entries do not divide into {size} equal parts"
+NOT_BYTES = "window: its content is (n,) uint8, not {found}"
 OPERATIONS = ("sum", "max", "min")
 
 
@@ -42,6 +52,33 @@ class _Done:
 
     def wait(self) -> None:
         pass
+
+
+class Window(Protocol):
+    """Memory that every rank reads and changes when it likes, one at a time."""
+
+    def read(self) -> Array:
+        """Return the content now: (n,) uint8, an array of this rank's own."""
+
+    def update(self, change: Callable[[Array], None]) -> None:
+        """Let `change` work on the content in place, while no other rank reads or changes it."""
+
+
+class LocalWindow:
+    """A window of threads of one process."""
+
+    def __init__(self, content: Array) -> None:
+        self._content, self._lock = content.copy(), threading.Lock()
+
+    def read(self) -> Array:
+        """Return the content now."""
+        with self._lock:
+            return self._content.copy()
+
+    def update(self, change: Callable[[Array], None]) -> None:
+        """Let `change` work on the content."""
+        with self._lock:
+            change(self._content)
 
 
 class RankGroup:
@@ -161,6 +198,19 @@ class RankGroup:
         """End all ranks at once, with this exit code; of one process, raise SystemExit."""
         raise SystemExit(code)
 
+    def window(self, content: Array, root: int = 0) -> Window:
+        """Open memory of rank `root` to all ranks: (n,) bytes, uint8, with `content` of that rank.
+
+        Every rank opens it, with content of one length; afterwards each uses it alone.
+        Raises CollectiveError for what are no bytes, ValueError for a root that is no rank.
+        """
+        _check_buffer(content, "window")
+        if content.dtype != np.uint8 or content.ndim != 1:
+            raise CollectiveError(NOT_BYTES.format(found=f"{content.dtype}{content.shape}"))
+        if not 0 <= root < self.size:
+            raise ValueError(f"window: root is a rank from 0 to {self.size - 1}, not {root}")
+        return LocalWindow(content) if self.size == 1 else self._window(content, root)
+
     # What a kind of group does for more than one rank ---------------------------------------------
 
     def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
@@ -176,6 +226,9 @@ class RankGroup:
         raise NotImplementedError
 
     def _barrier(self) -> None:
+        raise NotImplementedError
+
+    def _window(self, content: Array, root: int) -> Window:
         raise NotImplementedError
 
 

@@ -6,8 +6,9 @@ GPU of its own, and through the CPU's memory elsewhere.
 
 from __future__ import annotations
 
+import atexit
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import numpy as np
 from tapegrad.devices._registry import device_of
 from tapegrad.devices._transfer import to_device, to_numpy
 from tapegrad.devices.collectives._failure import end_all_on_error
-from tapegrad.devices.collectives._group import CollectiveError, RankGroup, Request
+from tapegrad.devices.collectives._farewell import Waiting, watch_for_farewells
+from tapegrad.devices.collectives._group import CollectiveError, RankGroup, Request, Window
 from tapegrad.devices.collectives._nccl import NcclChannel
 from tapegrad.devices.collectives._worker import Worker
 
@@ -55,8 +57,13 @@ class MPIGroup(RankGroup):
         self._beside = self._mpi.Query_thread() >= self._mpi.THREAD_MULTIPLE
         self._worker = Worker("tapegrad collectives")
         self._channel: NcclChannel | None = None
+        self._waiting = Waiting()
+        self._windows: list[_MPIWindow] = []
+        atexit.register(self._free_windows)  # runs after the farewells, which are registered later
         if self.size > 1:
             end_all_on_error(self)
+            if self._beside:
+                watch_for_farewells(self, self._mpi.COMM_WORLD.Dup(), self._waiting)
 
     @property
     def communicator(self) -> Any:
@@ -83,17 +90,19 @@ class MPIGroup(RankGroup):
             self._all_reduce_now(host, op, ordered)
             buffer[...] = to_device(host, device_of(buffer))
             return
-        flat = buffer.reshape(-1)
-        for start in range(0, flat.size, _PIECE):
-            piece = flat[start : start + _PIECE]
-            if ordered:
-                self._sum_by_tree(piece, op)
-            elif piece.dtype == np.float16:  # a type that MPI does not have
-                wide = piece.astype(np.float32)
-                self._comm.Allreduce(self._mpi.IN_PLACE, wide, self._operations[op])
-                piece[...] = wide
-            else:
-                self._comm.Allreduce(self._mpi.IN_PLACE, piece, self._operations[op])
+        with self._waiting.inside("all_reduce"):
+            for piece in _pieces(buffer.reshape(-1)):
+                self._reduce_piece(piece, op, ordered)
+
+    def _reduce_piece(self, piece: Any, op: str, ordered: bool) -> None:
+        if ordered:
+            self._sum_by_tree(piece, op)
+        elif piece.dtype == np.float16:  # a type that MPI does not have
+            wide = piece.astype(np.float32)
+            self._comm.Allreduce(self._mpi.IN_PLACE, wide, self._operations[op])
+            piece[...] = wide
+        else:
+            self._comm.Allreduce(self._mpi.IN_PLACE, piece, self._operations[op])
 
     def _sum_by_tree(self, piece: Any, op: str) -> None:
         """Exchange with the neighbour, then with the neighbouring pair, …; addition commutes."""
@@ -113,8 +122,9 @@ class MPIGroup(RankGroup):
 
     def _broadcast(self, buffer: Array, root: int) -> None:
         host = self._host(buffer)
-        for piece in _pieces(_bytes(host)):
-            self._comm.Bcast(piece, root)
+        with self._waiting.inside("broadcast"):
+            for piece in _pieces(_bytes(host)):
+                self._comm.Bcast(piece, root)
         if not isinstance(buffer, np.ndarray):
             buffer[...] = to_device(host, device_of(buffer))
 
@@ -125,7 +135,8 @@ class MPIGroup(RankGroup):
         start = 0
         for piece in _pieces(_bytes(host)):
             received = np.empty((self.size, piece.size), np.uint8)
-            self._comm.Allgather(piece, received)
+            with self._waiting.inside("all_gather"):
+                self._comm.Allgather(piece, received)
             parts[:, start : start + piece.size] = received
             start += piece.size
         return result if isinstance(buffer, np.ndarray) else to_device(result, device_of(buffer))
@@ -141,19 +152,70 @@ class MPIGroup(RankGroup):
         for received in _pieces(result):
             stop = start + received.size
             sent = np.ascontiguousarray(parts[:, start:stop])
-            self._comm.Reduce_scatter_block(sent, received, self._mpi.SUM)
+            with self._waiting.inside("reduce_scatter"):
+                self._comm.Reduce_scatter_block(sent, received, self._mpi.SUM)
             start = stop
         result = result.astype(dtype, copy=False)
         return result if isinstance(buffer, np.ndarray) else to_device(result, device_of(buffer))
 
     def _barrier(self) -> None:
         self._worker.drain()
-        self._comm.Barrier()
+        with self._waiting.inside("barrier"):
+            self._comm.Barrier()
+
+    def _window(self, content: Array, root: int) -> Window:
+        self._worker.drain()
+        window = _MPIWindow(self._mpi, self._comm, content, root)
+        self._windows.append(window)
+        return window
+
+    def _free_windows(self) -> None:
+        """Close the windows, which all ranks do together."""
+        for window in self._windows:
+            window.free()
+        self._windows.clear()
 
     def _host(self, buffer: Array) -> Any:
         """The buffer itself, or its entries in the CPU's memory, when begun sums have ended."""
         self._worker.drain()  # one order of calls on every rank
         return buffer if isinstance(buffer, np.ndarray) else to_numpy(buffer)
+
+
+class _MPIWindow:
+    """Memory of one rank, which the others lock, read and write without its help."""
+
+    def __init__(self, mpi: Any, communicator: Any, content: Any, root: int) -> None:
+        own = content.size if communicator.Get_rank() == root else 0
+        self._mpi, self._root, self._size = mpi, root, content.size
+        self._memory = mpi.Win.Allocate(own, 1, comm=communicator)
+        if own:
+            self._memory.Lock(root, mpi.LOCK_EXCLUSIVE)
+            np.frombuffer(self._memory, np.uint8)[...] = content
+            self._memory.Unlock(root)
+        communicator.Barrier()
+
+    def read(self) -> Any:
+        result = np.empty(self._size, np.uint8)
+        self._memory.Lock(self._root, self._mpi.LOCK_SHARED)
+        try:
+            self._memory.Get(result, self._root)
+        finally:
+            self._memory.Unlock(self._root)
+        return result
+
+    def free(self) -> None:
+        self._memory.Free()
+
+    def update(self, change: Callable[[Array], None]) -> None:
+        content = np.empty(self._size, np.uint8)
+        self._memory.Lock(self._root, self._mpi.LOCK_EXCLUSIVE)
+        try:
+            self._memory.Get(content, self._root)
+            self._memory.Flush(self._root)
+            change(content)
+            self._memory.Put(content, self._root)
+        finally:
+            self._memory.Unlock(self._root)
 
 
 def _bytes(array: Any) -> Any:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.devices._registry import device_of, namespace
 from tapegrad.devices._transfer import to_device
-from tapegrad.devices.collectives._group import CollectiveError, RankGroup, Request, tree_sum
+from tapegrad.devices.collectives._group import (
+    CollectiveError,
+    LocalWindow,
+    RankGroup,
+    Request,
+    Window,
+    tree_sum,
+)
 from tapegrad.devices.collectives._worker import Worker
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ class _Meeting:
     def __init__(self, size: int) -> None:
         self.size = size
         self.slots: list[Any] = [None] * size
+        self.window: LocalWindow | None = None
         self.barrier = threading.Barrier(size)
 
     def meet(self) -> None:
@@ -99,6 +107,15 @@ class ThreadGroup(RankGroup):
             total += part
         self._now.meet()
         return total
+
+    def _window(self, content: Array, root: int) -> Window:
+        if self.rank == root:
+            self._now.window = LocalWindow(content)
+        self._now.meet()
+        window = self._now.window
+        self._now.meet()
+        assert window is not None
+        return window
 
     def _barrier(self) -> None:
         self._now.meet()

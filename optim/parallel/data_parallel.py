@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
     from tapegrad.autograd.core.node import Leaf
     from tapegrad.devices.collectives import RankGroup
-    from tapegrad.optim.training.evaluation import Model
 
 __all__ = ["DataParallel", "GlobalLoss", "RanksDifferError", "ShareLoss"]
 
@@ -42,6 +41,10 @@ OTHER_NAMES = "the ranks have models with other parameters: rank 0 has {first}, 
 TOO_FEW = (
     "a batch of {samples} samples for {parts} shares: a model that exchanges statistics between "
     "ranks needs a sample on each. Leave the small batch out: Batches(…, drop_last=True)"
+)
+ONE_BY_ONE = (
+    "DataParallel(shards=…) runs the shards of a rank one after the other, and a layer of the model "
+    "exchanges statistics between ranks, which would be those of some shards: leave out one of both"
 )
 
 
@@ -100,7 +103,7 @@ class DataParallel:
 
     def __init__(
         self,
-        model: Model | Mapping[str, Parameter] | Iterable[Parameter],
+        model: Any,
         *,
         group: RankGroup | None = None,
         shards: int | None = None,
@@ -252,8 +255,11 @@ class DataParallel:
         shares = [cut_share(batch, parts, first + i) for i in range(own)]
         samples = [samples_in(share[-1]) for share in shares]
         total = samples_in(batch[-1])
-        if total < parts and any(getattr(part, "synchronizes", False) for part in self._modules()):
-            raise ValueError(TOO_FEW.format(samples=total, parts=parts))
+        if any(getattr(part, "synchronizes", False) for part in self._modules()):
+            if self.shards is not None:
+                raise ValueError(ONE_BY_ONE)
+            if total < parts:
+                raise ValueError(TOO_FEW.format(samples=total, parts=parts))
         statistics = MeanStatistics(list(self._named_buffers().values()))
         with self._streams() as stream:
 
