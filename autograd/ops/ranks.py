@@ -6,10 +6,14 @@ ranks' results: a cotangent is summed over the ranks as well.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.core.types import Array, Namespace
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.devices import collectives
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["sum_over_ranks"]
 

@@ -43,8 +43,9 @@ TOO_FEW = (
     "ranks needs a sample on each. Leave the small batch out: Batches(…, drop_last=True)"
 )
 ONE_BY_ONE = (
-    "DataParallel(shards=…) runs the shards of a rank one after the other, and a layer of the model "
-    "exchanges statistics between ranks, which would be those of some shards: leave out one of both"
+    "DataParallel(shards=…) runs the shards of a rank one after the other, and a layer of the "
+    "model exchanges statistics between ranks, which would be those of some shards: leave out one "
+    "of both"
 )
 
 
