@@ -54,8 +54,11 @@ def norm() -> Any:
 
 
 def sync() -> Any:
-    model = norm()
-    model.remove(4)
+    # A bias in front of a normalization has no gradient but rounding, which Adam makes large.
+    model = nn.Sequential(
+        nn.View(64), nn.Linear(64, 32, False), nn.BatchNormalization(32), nn.ReLU(),
+        nn.Linear(32, 4), nn.LogSoftMax(),
+    )  # fmt: skip
     return nn.SyncBatchNormalization.convert(model)
 
 
