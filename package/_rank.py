@@ -29,6 +29,8 @@ def main() -> None:
         if code is None or code == 0:
             return
         if not isinstance(code, int):
+            sys.stderr.write(f"[rank {group.rank}] {code}\n")
+            sys.stderr.flush()
             code = 1
         group.abort(code)
     except BaseException as error:  # noqa: BLE001  # it is reported, and ends the ranks

@@ -74,11 +74,14 @@ def _run(options: argparse.Namespace) -> int:
     environment = {**dict.fromkeys(_THREADS, str(threads)), **os.environ}
     for number in range(options.restarts + 1):
         environment["TAPEGRAD_RESTART"] = str(number)
-        code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  # the user's own script
+        done = subprocess.run(command, env=environment, check=False)  # noqa: S603  # the user's own
+        code = done.returncode
         if code in (0, _INTERRUPTED):
             return code
         if number < options.restarts:
-            AGAIN.format(code=code, number=number + 1, most=options.restarts)
+            note = AGAIN.format(code=code, number=number + 1, most=options.restarts)
+            sys.stderr.write(f"{note}\n")
+            sys.stderr.flush()
     return code if 0 < code < 256 else 1
 
 
