@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from tapegrad.nn.data import dask as dask  # enters its back end
 from tapegrad.nn.data import dataset, images, loading, transformer
+from tapegrad.nn.data import spark as spark  # enters its back end
 from tapegrad.nn.data.backends import DataBackend as DataBackend
 from tapegrad.nn.data.backends import Job as Job
 from tapegrad.nn.data.backends import register_backend as register_backend
