@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.nn.data.backends import Job, register_backend
 from tapegrad.nn.data.shipping import FrameColumns, ShippedFunction, model_bytes, without_model
-from tapegrad.nn.data.spark import NO_LABELS, OUTPUT, column_of
+from tapegrad.nn.data.spark import NO_LABELS, NOT_A_VECTOR, OUTPUT
 from tapegrad.nn.data.tables import as_columns
 
 __all__ = ["DaskBackend"]
@@ -34,9 +34,9 @@ class DaskBackend:
         return type(data).__module__.partition(".")[0] in {"dask", "dask_expr"}
 
     def map(self, job: Job, data: Any) -> Any:
-        """The results as a bag, an array (N, …), or a frame with a column "prediction".
+        """The results as a bag, an array (N, …), or a frame with columns of predictions.
 
-        The outputs' shape is asked of the first sample of an array; nothing else is computed yet.
+        The outputs' shape is asked of the first sample; nothing else is computed yet.
         """
         if isinstance(data, FrameColumns) or hasattr(data, "map_partitions"):
             if _is_bag(data):
@@ -63,10 +63,10 @@ class DaskBackend:
 
     def reduce(self, job: Job, data: Any, combine: Callable[[Any, Any], Any]) -> Any:
         """The results of all partitions, added in their order."""
-        frame = data.frame if isinstance(data, FrameColumns) else data
-        if hasattr(frame, "map_partitions") and not _is_bag(frame):
-            if not isinstance(data, FrameColumns) or data.labels is None:
-                raise ValueError(NO_LABELS.format(place=job.place))
+        columns = isinstance(data, FrameColumns)
+        is_frame = columns or (hasattr(data, "map_partitions") and not _is_bag(data))
+        if is_frame and (not columns or data.labels is None):
+            raise ValueError(NO_LABELS.format(place=job.place))
         import dask
 
         found = dask.compute(*self._pieces(job, data, _outputs))
@@ -74,17 +74,18 @@ class DaskBackend:
         return reduce(combine, results) if results else None
 
     def _frame(self, job: Job, data: Any) -> Any:
+        """The frame with a column "prediction", or prediction_0, … for several numbers a sample."""
         import dask.dataframe as dd
 
         columns = data if isinstance(data, FrameColumns) else FrameColumns(data, None, None)
-        classes = bool(getattr(getattr(job.function, "function", job.function), "classes", False))
-        kind = np.int64 if classes else object
-        frame = columns.frame
-        example = frame._meta.assign(**{OUTPUT: np.zeros(0, kind)})
         names = columns.input_names()
         names = [names] if isinstance(names, str) else list(names)
-        run = _WithColumn(names, classes)
-        return dd.from_delayed(self._pieces(job, frame, run), meta=example, verify_meta=False)
+        function: Any = getattr(job.function, "function", job.function)
+        first = columns.frame.head(1)
+        outputs = list(function(as_columns(first, names))) if len(first) else []
+        example = _with_columns(first, outputs).head(0)
+        pieces = self._pieces(job, columns.frame, _WithColumns(names, example))
+        return dd.from_delayed(pieces, meta=example)
 
     def _pieces(self, job: Job, data: Any, run: Callable[..., Any]) -> list[Any]:
         """One delayed result of `run(function, content, partition)` for each partition."""
@@ -112,17 +113,27 @@ def _stacked(function: ShippedFunction, *parts: Any) -> Any:
     return np.stack(_outputs(function, *parts)) if len(parts[0]) else np.zeros(0)
 
 
-class _WithColumn:
-    """From a pandas frame to the same with a column of predictions."""
+class _WithColumns:
+    """From a pandas frame to the same with columns of predictions."""
 
-    def __init__(self, names: Sequence[str], classes: bool) -> None:
-        self.names, self.classes = names, classes
+    def __init__(self, names: Sequence[str], example: Any) -> None:
+        self.names, self.example = names, example
 
     def __call__(self, function: ShippedFunction, frame: Any) -> Any:
-        outputs: list[Any] = []
-        if len(frame):
-            outputs = list(function(as_columns(frame, self.names)))  # type: ignore[arg-type]  # a source
-        return frame.assign(**{OUTPUT: column_of(outputs, classes=self.classes)})
+        if not len(frame):
+            return self.example
+        source: Any = as_columns(frame, self.names)
+        return _with_columns(frame, list(function(source)))
+
+
+def _with_columns(frame: Any, outputs: list[Any]) -> Any:
+    """The frame with the outputs of its rows.  Raises ValueError for outputs of several axes."""
+    if not outputs or np.ndim(outputs[0]) == 0:
+        return frame.assign(**{OUTPUT: np.array(outputs)})
+    if np.ndim(outputs[0]) > 1:
+        raise ValueError(NOT_A_VECTOR.format(shape=np.shape(outputs[0])))
+    table = np.stack(outputs)
+    return frame.assign(**{f"{OUTPUT}_{i}": table[:, i] for i in range(table.shape[1])})
 
 
 def _is_bag(data: Any) -> bool:

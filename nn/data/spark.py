@@ -22,8 +22,8 @@ __all__ = ["SparkBackend"]
 
 NO_LABELS = "{place}: which columns are labels? DataSet.frame(frame, labels=[…]) says it"
 NOT_A_VECTOR = (
-    "predict: the outputs have shape {shape}: a column of a frame holds numbers or lists; give "
-    "frame.rdd for others"
+    "predict: the outputs have shape {shape}: a frame holds one number or one vector for each row; "
+    "give an RDD or a bag for others"
 )
 OUTPUT = "prediction"
 
