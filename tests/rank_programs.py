@@ -125,7 +125,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         parallel = optim.DataParallel(
             model, shards=options.shards or None, check_every=options.check or 100
         )
-    callbacks = [Fault(options.fault, options.at)] if options.where == "step" else []
+    callbacks = [Fault(options.fault if options.where == "step" else "", options.at)]
     if options.fault and options.where != "step":
         plant(options.fault, options.where, options.at)
     trainer = optim.Trainer(

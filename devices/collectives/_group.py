@@ -107,7 +107,8 @@ class RankGroup:
         Raises CollectiveError for another buffer; ValueError for another op, and with `ordered` for
         a number of ranks that is no power of two.
         """
-        self.all_reduce_later(buffer, op, ordered=ordered).wait()
+        if self._checked_reduction(buffer, op, ordered=ordered):
+            self._all_reduce(buffer, op, ordered)
 
     def all_reduce_later(self, buffer: Array, op: str = "sum", *, ordered: bool = False) -> Request:
         """Begin an `all_reduce`; nobody may touch `buffer` until the result's `wait()` returns.
@@ -115,6 +116,12 @@ class RankGroup:
         Those that were begun run in their order, beside what this rank computes.  Raises as
         `all_reduce` does.
         """
+        if not self._checked_reduction(buffer, op, ordered=ordered):
+            return _Done()
+        return self._begin_all_reduce(buffer, op, ordered)
+
+    def _checked_reduction(self, buffer: Array, op: str, *, ordered: bool) -> bool:
+        """Whether there is something to sum.  Raises as `all_reduce` does."""
         _check_buffer(buffer, "all_reduce")
         if op not in OPERATIONS:
             raise ValueError(f"all_reduce: op is one of {', '.join(OPERATIONS)}, not {op!r}")
@@ -122,9 +129,7 @@ class RankGroup:
             raise CollectiveError(f"all_reduce: there is no {op} of {buffer.dtype}")
         if ordered and self.size & (self.size - 1):
             raise ValueError(NOT_A_POWER.format(size=self.size))
-        if self.size == 1:
-            return _Done()
-        return self._begin_all_reduce(buffer, op, ordered)
+        return self.size > 1
 
     def broadcast(self, buffer: Array, root: int = 0) -> None:
         """buffer = the one of rank `root`, in place.
@@ -212,6 +217,9 @@ class RankGroup:
         return LocalWindow(content) if self.size == 1 else self._window(content, root)
 
     # What a kind of group does for more than one rank ---------------------------------------------
+
+    def _all_reduce(self, buffer: Array, op: str, ordered: bool) -> None:
+        self._begin_all_reduce(buffer, op, ordered).wait()
 
     def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
         raise NotImplementedError

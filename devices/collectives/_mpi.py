@@ -74,6 +74,10 @@ class MPIGroup(RankGroup):
         """End all ranks at once, with this exit code."""
         self._mpi.COMM_WORLD.Abort(code)
 
+    def _all_reduce(self, buffer: Array, op: str, ordered: bool) -> None:
+        self._worker.drain()  # one order of calls on every rank; no other thread is needed then
+        self._all_reduce_now(buffer, op, ordered)
+
     def _begin_all_reduce(self, buffer: Array, op: str, ordered: bool) -> Request:
         job = self._worker.begin(partial(self._all_reduce_now, buffer, op, ordered))
         if not self._beside:

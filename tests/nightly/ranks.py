@@ -34,7 +34,7 @@ def rank_failures(*, trials: int = 100, ranks: int = 2, seed: int = 0) -> int:
         start = rank_runs.run(ranks, "train", folder / "start", "--steps", 1).seconds
         for number in range(trials):
             how, where = FAULTS[number % len(FAULTS)]
-            at = {"step": (1, 14), "collective": (5, 60), "sweep": (1, 80), "save": (1, 5)}[where]
+            at = {"step": (1, 14), "collective": (5, 30), "sweep": (1, 60), "save": (1, 5)}[where]
             here = folder / str(number)
             fault = ("--fault", how, "--where", where, "--at", draw.randint(*at))
             kept = (*common, "--save-every", 3, "--folder", here / "checkpoints")
