@@ -233,6 +233,63 @@ def test_ranks_with_other_models_or_numbers_are_found() -> None:
         run_in_threads(2, moved)
 
 
+@pytest.mark.parametrize("kind", [optim.Adam, optim.SGD, optim.LARS])
+def test_sharded_state_makes_the_updates_of_the_whole(kind: Any) -> None:
+    x, t = rank_programs.digits()
+    options = {"lr": 0.05, "clip_grad_norm": 0.5, "accumulate": 2}
+    options |= {"momentum": 0.9} if kind is not optim.Adam else {}
+
+    def start() -> Any:
+        draw = np.random.default_rng(2)
+        model = rank_programs.mlp()
+        for p in model.parameters()[0]:
+            p.detach()[...] = draw.normal(size=p.shape).astype(p.dtype) * 0.2
+        return model
+
+    def run(model: Any, optimizer: Any, steps: range) -> None:
+        for i in steps:
+            optimizer.zero_grad()
+            loss_of(model)(x[i : i + 8], t[i : i + 8]).backward()
+            optimizer.step()
+
+    whole = start()
+    plain = kind(whole, **options)
+    run(whole, plain, range(7))
+
+    def each(group: RankGroup) -> tuple[Any, ...]:
+        model = start()
+        optimizer = optim.ShardedOptimizer(kind, model, group=group, **options)
+        run(model, optimizer, range(3))
+        saved = optimizer.state_dict()
+        again = optim.ShardedOptimizer(kind, model, group=group, **options)
+        again.load_state_dict(saved)
+        run(model, again, range(3, 7))
+        held = (
+            0
+            if again.inner is None
+            else sum(a.size for s in again.inner.state_dict()["state"].values() for a in s.values())
+        )
+        return {k: v.copy() for k, v in model.state_dict().items()}, again.state_dict(), held
+
+    for size in (1, 2, 4, 5):
+        found = run_in_threads(size, each)
+        for arrays, state, _ in found:
+            for name, array in whole.state_dict().items():
+                np.testing.assert_allclose(array, arrays[name], rtol=1e-6, atol=1e-7)
+            assert state.keys() == plain.state_dict().keys()
+            assert state["updates"] == plain.steps
+            for name, slots in plain.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    np.testing.assert_allclose(
+                        state["state"][name][slot], value, rtol=1e-5, atol=1e-7
+                    )
+        held = [n for *_, n in found]
+        total = sum(a.size for s in plain.state_dict()["state"].values() for a in s.values())
+        assert sum(held) == total
+        if size == 2:
+            assert max(held) < 0.97 * total
+
+
 def test_metrics_of_shares_are_those_of_all() -> None:
     draw = np.random.default_rng(0)
     y, t = draw.normal(size=(40, 3)), draw.integers(0, 3, 40)

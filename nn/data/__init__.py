@@ -21,6 +21,7 @@ from tapegrad.nn.data.prediction import predict as predict
 from tapegrad.nn.data.prediction import predict_class as predict_class
 from tapegrad.nn.data.randomness import draw_from as draw_from
 from tapegrad.nn.data.sample import Sample as Sample
+from tapegrad.nn.data.sharded_files import SampleFiles as SampleFiles
 from tapegrad.nn.data.transformer import *
 from tapegrad.nn.data.transformer import DataTransformer as Transformer  # BigDL's name
 
@@ -34,6 +35,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "PaddingLongest",
         "PaddingParam",
         "Sample",
+        "SampleFiles",
         "Transformer",
         "draw_from",
         "evaluate",

@@ -19,7 +19,7 @@ from tapegrad.autograd.reverse.arrivals import backward_by_leaf
 from tapegrad.devices import TapegradError, collectives
 from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.parallel.buckets import Buckets
-from tapegrad.optim.parallel.shares import cut_share
+from tapegrad.optim.parallel.shares import cut_share, own_shares
 from tapegrad.optim.parallel.statistics import MeanStatistics
 
 if TYPE_CHECKING:
@@ -253,9 +253,9 @@ class DataParallel:
         parts = self.shards or self.group.size
         own = parts // self.group.size
         first = self.group.rank * own
-        shares = [cut_share(batch, parts, first + i) for i in range(own)]
+        shares = own_shares(batch, parts, first, own)
         samples = [samples_in(share[-1]) for share in shares]
-        total = samples_in(batch[-1])
+        total = getattr(batch, "total", samples_in(batch[-1]))
         if any(getattr(part, "synchronizes", False) for part in self._modules()):
             if self.shards is not None:
                 raise ValueError(ONE_BY_ONE)
