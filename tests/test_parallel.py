@@ -183,6 +183,75 @@ def test_shares_are_consecutive_and_as_equal_as_they_can_be() -> None:
         cut_share((np.arange(4), np.arange(5)), 2, 0)
 
 
+def small() -> Any:
+    draw = np.random.default_rng(1)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    twice = nn.Linear(3, 3).double()
+    model.add(twice).add(twice)
+    for p in model.parameters()[0]:
+        p.detach()[...] = draw.normal(size=p.shape) * 0.3
+    return model
+
+
+def by_trainer(model: Any, x: Any, t: Any, optimizer: Any, **settings: Any) -> None:
+    criterion = nn.CrossEntropyCriterion()
+    batch = settings.pop("batch_size", 8)
+    trainer = optim.Trainer(model, criterion, optimizer, progress=False, **settings)
+    trainer.fit((x, t), epochs=2, batch_size=batch)
+
+
+def by_bigdl(model: Any, x: Any, t: Any) -> None:
+    made = optim.bigdl.Optimizer(model, (x, t), nn.CrossEntropyCriterion(), batchSize=10)
+    made.setOptimMethod(optim.bigdl.Adam(0.01)).setEndWhen(optim.bigdl.Trigger.maxIteration(5))
+    made.optimize()
+
+
+def through_checkpoint(model: Any, x: Any, t: Any) -> None:
+    parallel, optimizer = optim.DataParallel(model, bucket_bytes=100), optim.SGD(model, lr=0.5)
+    run_again = tg.checkpoint(lambda x: model[1](model[0](x)))
+    optimizer.zero_grad()
+    parallel.gradients((x, t), lambda x, t: nn.CrossEntropyCriterion()(model[2](run_again(x)), t))
+    optimizer.step()
+
+
+WAYS: dict[str, Any] = {
+    "accumulated and clipped": lambda m, x, t: by_trainer(
+        m, x, t, optim.Adam(m, lr=0.01, accumulate=3, clip_grad_norm=0.1)
+    ),
+    "compiled": lambda m, x, t: by_trainer(
+        m, x, t, optim.Adam(m, lr=0.01, accumulate=2), compile=True, batch_size=10
+    ),
+    "state shared out": lambda m, x, t: by_trainer(m, x, t, optim.ShardedOptimizer(optim.Adam, m)),
+    "batches of less than the ranks": lambda m, x, t: by_trainer(
+        m, x[:7], t[:7], optim.Adam(m), batch_size=6
+    ),
+    "checkpoint": through_checkpoint,
+    "BigDL's Optimizer": by_bigdl,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_training_makes_the_updates_of_one_process(way: str) -> None:
+    draw = np.random.default_rng(0)
+    x, t = draw.normal(size=(60, 6)), draw.integers(0, 3, 60)
+
+    def each(group: RankGroup) -> dict[str, Any]:
+        model = small()
+        with collectives.use(group):
+            WAYS[way](model, x, t)
+        return {name: np.array(array) for name, array in model.state_dict().items()}
+
+    [right] = run_in_threads(1, each)
+    start = small().state_dict()
+    assert any(not np.array_equal(right[name], start[name]) for name in right)
+    for size in (2, 4):
+        found = run_in_threads(size, each)
+        for arrays in found:
+            for name, array in right.items():
+                np.testing.assert_allclose(arrays[name], array, rtol=1e-9, atol=1e-12)
+                assert np.array_equal(arrays[name], found[0][name])
+
+
 def test_what_cannot_be_shared_out_is_refused() -> None:
     model = nn.Linear(2, 2)
     for shards in (0, 3, -8):
