@@ -70,7 +70,7 @@ def _library() -> Any:
 
 
 def _host_name() -> str:
-    return importlib.import_module("platform").node()  # type: ignore[no-any-return]
+    return importlib.import_module("platform").node()
 
 
 def _packed(name: tuple[int, ...]) -> bytes:

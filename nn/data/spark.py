@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tapegrad.nn.data.backends import Job, register_backend
 from tapegrad.nn.data.shipping import FrameColumns, ShippedFunction, model_bytes, without_model
 from tapegrad.nn.data.tables import as_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["SparkBackend"]
 
@@ -99,7 +96,7 @@ class _OnFrames:
     def __init__(self, function: ShippedFunction, names: Any, classes: bool) -> None:
         self.function, self.names, self.classes = function, names, classes
 
-    def __call__(self, frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def __call__(self, frames: Iterator[Any]) -> Iterator[Any]:
         for frame in frames:
             names = [self.names] if isinstance(self.names, str) else list(self.names)
             outputs = list(self.function(as_columns(frame, names)))  # type: ignore[arg-type]  # a source

@@ -297,7 +297,7 @@ class DataParallel:
                 if share.factor:  # the loss of no samples that count may be NaN
                     found[:2] = share.factor * float(share.loss), share.factor
                     _fill(buckets, share)
-            parts = [found]
+            parts: list[Any] = [found]
             if statistics is not None:
                 largest = statistics.largest_numbers(largest)
                 parts += [statistics.summary(count), [float(count)]]

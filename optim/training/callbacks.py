@@ -132,7 +132,9 @@ class TensorBoard(Callback):
             ) from error
         self.every = every
         # ranks that write nothing make no file
-        self.writer = SummaryWriter(str(folder)) if collectives.current().rank == 0 else None
+        self.writer: Any = None
+        if collectives.current().rank == 0:
+            self.writer = SummaryWriter(str(folder))
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
         """Write the loss and the rate."""

@@ -20,6 +20,7 @@ from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.devices import collectives
 from tapegrad.devices.collectives import SingleProcess
 from tapegrad.optim.core.interrupt import defer_interrupt
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.checkpoint import ResumeError
 from tapegrad.optim.training.data import (
     Batch,
@@ -33,7 +34,7 @@ from tapegrad.optim.training.data import (
 from tapegrad.optim.training.evaluation import NO_BATCHES, Model
 from tapegrad.optim.training.gradients import BatchGradients, as_parallel
 from tapegrad.optim.training.losses import MeanLoss
-from tapegrad.optim.training.metrics import MetricSource, make_metrics, samples_in
+from tapegrad.optim.training.metrics import MetricSource, make_metrics
 from tapegrad.optim.training.progress import Progress
 from tapegrad.optim.training.ranks import agree_to_go_on
 

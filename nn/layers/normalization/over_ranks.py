@@ -9,6 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.devices import collectives
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.half import in_single
 from tapegrad.nn.layers.normalization.batch import BatchNormalization
@@ -58,7 +59,7 @@ class SyncBatchNormalization(BatchNormalization):
             return y
         return y * self.weight.reshape(features) + self.bias.reshape(features)
 
-    def _move(self, running: Tensor, batch: Tensor) -> None:
+    def _move(self, running: Buffer, batch: Tensor) -> None:
         running.assign(running * (1 - self.momentum) + batch.reshape(-1) * self.momentum)
 
     @classmethod
