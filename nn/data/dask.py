@@ -36,7 +36,8 @@ class DaskBackend:
     def map(self, job: Job, data: Any) -> Any:
         """The results as a bag, an array (N, …), or a frame with columns of predictions.
 
-        The outputs' shape is asked of the first sample; nothing else is computed yet.
+        The outputs' shape is asked of the first sample; nothing else is computed yet.  Raises
+        ValueError for an array without samples, and for arrays that are divided otherwise.
         """
         if isinstance(data, FrameColumns) or hasattr(data, "map_partitions"):
             if _is_bag(data):
@@ -62,7 +63,10 @@ class DaskBackend:
         )
 
     def reduce(self, job: Job, data: Any, combine: Callable[[Any, Any], Any]) -> Any:
-        """The results of all partitions, added in their order."""
+        """The results of all partitions, added in their order.
+
+        Raises ValueError for a frame whose labels nobody named, and as `map`.
+        """
         columns = isinstance(data, FrameColumns)
         is_frame = columns or (hasattr(data, "map_partitions") and not _is_bag(data))
         if is_frame and (not columns or data.labels is None):

@@ -272,9 +272,9 @@ class _Order:
         begin = stretch * each + min(stretch, more)
         return begin, begin + each + (stretch < more)
 
-    def samples_of(self, stretch: int, start: int) -> _Reader:
+    def samples_of(self, stretch: int, start: int) -> _StretchReader:
         """Return what reads a stretch from its sample `start` on."""
-        return _Reader(self, stretch, start)
+        return _StretchReader(self, stretch, start)
 
     def read(self, begin: int, end: int) -> tuple[Any, ...]:
         """Return the samples of a part of the row."""
@@ -289,7 +289,7 @@ class _Order:
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-class _Reader:
+class _StretchReader:
     """Samples of one stretch, window by window."""
 
     def __init__(self, order: _Order, stretch: int, start: int) -> None:

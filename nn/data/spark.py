@@ -58,7 +58,10 @@ class SparkBackend:
         return frame.mapInPandas(_OnFrames(shipped, names, classes), schema)
 
     def reduce(self, job: Job, data: Any, combine: Callable[[Any, Any], Any]) -> Any:
-        """The results of all partitions, added in their order."""
+        """The results of all partitions, added in their order.
+
+        Raises ValueError for a frame whose labels nobody named.
+        """
         if isinstance(data, FrameColumns):
             if data.labels is None:
                 raise ValueError(NO_LABELS.format(place=job.place))

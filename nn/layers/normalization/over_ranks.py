@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.devices import collectives
-from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.half import in_single
 from tapegrad.nn.layers.normalization.batch import BatchNormalization
+
+if TYPE_CHECKING:
+    from tapegrad.nn.core.buffer import Buffer
 
 __all__ = ["SyncBatchNormalization"]
 
