@@ -214,7 +214,10 @@ def key_number(key: Any) -> Any:
 
 
 def key_pairs(key: Any, value: Any) -> list[tuple[Any, list[NDArray]]]:
-    """Return (key, arrays) of one key, or of several in a list."""
+    """Return (key, arrays) of one key, or of several in a list.
+
+    Raises ValueError for another number of values than keys.
+    """
     if isinstance(key, (list, tuple)):
         if len(key) != len(value):
             raise ValueError(f"{len(key)} keys for {len(value)} values")
