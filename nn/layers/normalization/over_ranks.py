@@ -24,7 +24,7 @@ class SyncBatchNormalization(BatchNormalization):
 
     y = (x - mean) / √(var + eps) · weight + bias, with mean and var over batch and places of every
     rank's input; on one rank as BatchNormalization, SpatialBatchNormalization and so on.
-    x: (N, nOutput, …) -> the same shape.  Each rank runs the layer with at least one sample.
+    x: (N, num_channels, …) -> the same shape.  Each rank runs the layer with at least one sample.
     ``SyncBatchNormalization.convert(model)`` replaces the layers of a model.
     Raises ShapeError for other shapes, ValueError for a momentum that is no number.  Source:
     PyTorch's SyncBatchNorm.
@@ -33,12 +33,17 @@ class SyncBatchNormalization(BatchNormalization):
     keeps: ClassVar[tuple[str, ...]] = ()
     synchronizes = True  # what cuts batches for ranks asks it
 
+    def __init__(
+        self, num_channels: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
+        super().__init__(num_channels, eps, momentum, affine)
+
     @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.running_mean.shape[0]:
             raise ShapeError(
                 f"the input of shape {x.shape} is no batch of {self.running_mean.shape[0]} features"
-                ", (N, nOutput, …)"
+                ", (N, num_channels, …)"
             )
         features = (1, -1, *(1,) * (x.ndim - 2))
         axes = (0, *range(2, x.ndim))
