@@ -7,7 +7,7 @@ in its `__all__`.
 from typing import TYPE_CHECKING, NoReturn
 
 from tapegrad.optim import bigdl as bigdl
-from tapegrad.optim import minimizers, rules, schedules, training, validation
+from tapegrad.optim import minimizers, parallel, rules, schedules, training, validation
 from tapegrad.optim.core.advice import absent_in_optim
 from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm
@@ -21,6 +21,7 @@ from tapegrad.optim.core.rule import decayed_rate as decayed_rate
 from tapegrad.optim.core.rule import scalar_shape as scalar_shape
 from tapegrad.optim.core.rule import update_rule as update_rule
 from tapegrad.optim.minimizers import *
+from tapegrad.optim.parallel import *
 from tapegrad.optim.rules import *
 from tapegrad.optim.schedules import *
 from tapegrad.optim.training import *
@@ -40,6 +41,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "scalar_shape",
         "update_rule",
         *minimizers.__all__,
+        *parallel.__all__,
         *rules.__all__,
         *schedules.__all__,
         *training.__all__,

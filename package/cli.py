@@ -1,4 +1,4 @@
-"""The command line: `tapegrad demo`, `check`, `info`, `show`, `convert`, `--version`.
+"""The command line: `tapegrad demo`, `check`, `info`, `run`, `show`, `convert`, `--version`.
 
 Each command looks for optional libraries before it imports them, so that a missing one ends in a
 line that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tapegrad import _files, devices
+from tapegrad import _files, _run, devices
 from tapegrad._errors import CommandError
 from tapegrad._version import __version__
 from tapegrad.autograd import get_num_threads
@@ -30,6 +30,7 @@ _OPTIONAL = (
     ("matplotlib", ("matplotlib",), "demo"),
     ("tqdm", ("tqdm",), "demo"),
     ("threadpoolctl", ("threadpoolctl",), "fast"),
+    ("mpi4py", ("mpi4py",), "mpi"),
 )
 _DEMO_NEEDS = ("safetensors", "sklearn", "matplotlib", "tqdm", "threadpoolctl")
 _THREAD_VARIABLES = (
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ops", action="store_true", help="print which of NumPy's functions have derivatives"
     )
     info.set_defaults(run=_info)
+    _run.add_run(commands)
     _files.add_commands(commands)
     return parser
 
@@ -206,6 +208,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "BLAS", _blas()
     yield "BLAS threads", _threads()
     yield "threads", f"{get_num_threads()} (set_num_threads, TAPEGRAD_NUM_THREADS)"
+    yield "ranks", _ranks()
     yield "processors", f"{_usable_processors()} usable of {os.cpu_count()}"
 
 
@@ -217,6 +220,14 @@ def _device_facts() -> Iterator[tuple[str, str]]:
         devices.device("cuda")
     except devices.DeviceError as error:
         yield "no cuda", str(error).splitlines()[0]
+
+
+def _ranks() -> str:
+    try:
+        group = devices.collectives.world()
+    except (devices.collectives.CollectiveError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return f"rank {group.rank} of {group.size}, {group.name} (TAPEGRAD_COLLECTIVES)"
 
 
 def _version(distributions: Sequence[str]) -> str | None:

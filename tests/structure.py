@@ -45,7 +45,8 @@ ORDER = {
     """,
     "optim": """
         core <- rules, minimizers, schedules;
-        schedules <- training <- validation, metrics;
+        core <- parallel;
+        schedules, parallel <- training <- validation, metrics;
         rules, minimizers, validation <- bigdl;
         bigdl, metrics <- __init__
     """,

@@ -341,6 +341,7 @@ OURS = {
     "mode": "which of a few ways to compute, by its name",
     "module": "the module that another one contains",
     "modules": "modules that a container contains",
+    "momentum": "how far running statistics move towards those of a batch",
     "need_weights": "whether an attention returns its weights too",
     "norm_first": "whether a sublayer's input is normalized, instead of its sum with the output",
     "normalized_shape": "the last axes, over which a normalization averages",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tapegrad import devices
     from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
-__all__ = ["Parameter", "default_dtype", "parameters_alive", "set_default_dtype"]
+__all__ = ["Parameter", "default_dtype", "leaf_of", "parameters_alive", "set_default_dtype"]
 
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
@@ -63,6 +63,11 @@ _alive: WeakValueDictionary[int, Parameter] = WeakValueDictionary()
 def parameters_alive() -> list[Parameter]:
     """All Parameters that anybody holds, to find those that share memory."""
     return list(_alive.values())
+
+
+def leaf_of(parameter: Parameter) -> Leaf:
+    """Return the node that holds the gradient, also of a frozen Parameter."""
+    return parameter._leaf
 
 
 class Parameter(Tensor):

@@ -33,6 +33,7 @@ from tapegrad.autograd.ops import (
     pooling,
     quantization,
     random,
+    ranks,
     rearranging,
     recurrent,
     reduction,
@@ -73,6 +74,7 @@ from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.quantization import *
 from tapegrad.autograd.ops.random import *
+from tapegrad.autograd.ops.ranks import *
 from tapegrad.autograd.ops.rearranging import *
 from tapegrad.autograd.ops.recurrent import *
 from tapegrad.autograd.ops.reduction import *
@@ -115,6 +117,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *pooling.__all__,
         *quantization.__all__,
         *random.__all__,
+        *ranks.__all__,
         *rearranging.__all__,
         *recurrent.__all__,
         *reduction.__all__,

@@ -78,6 +78,7 @@ def sweep(
     needed: set[Node] | None = None,
     taped: bool = False,
     rows: bool = False,
+    into: dict[Node, Any] | None = None,
 ) -> dict[Node, Any]:
     """Propagate cotangents from `seeds` to older nodes.
 
@@ -88,10 +89,11 @@ def sweep(
     needed:  when given, only nodes of this set get cotangents
     taped:   run the rules on Tensors, so that the sweep itself is recorded
     rows:    a leaf's cotangent may be a `RowsOf`
+    into:    the dictionary that collects the cotangents; a new one if omitted
     Returns the cotangents of the leaves that were reached and of the watched nodes.
     Raises InPlaceError when a saved array has been written since it was saved.
     """
-    collected: dict[Node, Any] = {}
+    collected: dict[Node, Any] = {} if into is None else into
     waiting: dict[int, tuple[Node, Any]] = {}
     heap: list[int] = []
     newest_write = last_write[0]

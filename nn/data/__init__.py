@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from tapegrad.nn.data import dask as dask  # enters its back end
 from tapegrad.nn.data import dataset, images, loading, transformer
+from tapegrad.nn.data import spark as spark  # enters its back end
 from tapegrad.nn.data.backends import DataBackend as DataBackend
 from tapegrad.nn.data.backends import Job as Job
 from tapegrad.nn.data.backends import register_backend as register_backend
@@ -19,6 +21,7 @@ from tapegrad.nn.data.prediction import predict as predict
 from tapegrad.nn.data.prediction import predict_class as predict_class
 from tapegrad.nn.data.randomness import draw_from as draw_from
 from tapegrad.nn.data.sample import Sample as Sample
+from tapegrad.nn.data.sharded_files import SampleFiles as SampleFiles
 from tapegrad.nn.data.transformer import *
 from tapegrad.nn.data.transformer import DataTransformer as Transformer  # BigDL's name
 
@@ -32,6 +35,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "PaddingLongest",
         "PaddingParam",
         "Sample",
+        "SampleFiles",
         "Transformer",
         "draw_from",
         "evaluate",

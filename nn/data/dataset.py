@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.nn.data.backends import find_backend
 from tapegrad.nn.data.loading import Loader
 from tapegrad.nn.data.minibatch import MiniBatch, slice_nest
 from tapegrad.nn.data.randomness import current_draws, generator_for
 from tapegrad.nn.data.sample import Sample, row_array
+from tapegrad.nn.data.shipping import FrameColumns
 from tapegrad.nn.data.sources import Columns, as_source
 from tapegrad.nn.data.tables import as_columns
 from tapegrad.nn.data.transformer import ChainedTransformer, DataTransformer, as_transformer
@@ -246,14 +248,18 @@ class DataSet:
         labels: Sequence[str] | str | None = None,
         *,
         seed: int | None = None,
-    ) -> LocalDataSet:
+    ) -> LocalDataSet | FrameColumns:
         """A data set of a pandas frame, an Arrow table or a polars frame.
+
+        Of a frame of Spark or Dask, what `predict` and `evaluate` run over where the frame lies.
 
         features: names of the columns that make the input (N, columns), all but the labels where it
                   is None; a column of lists makes further axes
         labels:   names of those that make the target: (N,) for one name, (N, columns) for a list
         Raises KeyError for a column that is not there, TypeError for columns without numbers.
         """
+        if find_backend(None, table) is not find_backend("local", None):
+            return FrameColumns(table, features, labels)
         columns = as_columns(table)
         if features is None and labels is not None:
             others = {labels} if isinstance(labels, str) else set(labels)

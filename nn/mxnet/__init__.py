@@ -35,6 +35,9 @@ from tapegrad.nn.mxnet import (
     util,
     visualization,
 )
+from tapegrad.nn.mxnet import (
+    distributed as distributed,
+)
 from tapegrad.nn.mxnet import image as img
 from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tapegrad.nn.mxnet.types import Key, Keys, KVStoreLike, PathLike, StoreValues
 
 
-__all__ = ["KVStore", "create", "for_module", "register_store"]
+__all__ = ["KVStore", "create", "for_module", "key_number", "key_pairs", "register_store"]
 
 _LARGE = 16 * 1024 * 1024  # entries of a parameter from which each context updates for itself
 _stores: dict[str, Callable[[str], KVStore]] = {}
@@ -66,15 +66,19 @@ class KVStore:
 
     def init(self, key: Keys, value: StoreValues) -> None:
         """Enter first values.  Raises MXNetError for a key that is there."""
-        for k, arrays in _pairs(key, value):
+        for k, arrays in key_pairs(key, value):
             if k in self._stored:
                 raise MXNetError(f"duplicate init of key {k}")
             self._stored[k] = arrays[0].copy()
 
     def push(self, key: Keys, value: StoreValues, priority: int = 0) -> None:
         """Sum the arrays of each key; the updater works with the sum, else it is stored."""
-        for k, arrays in _pairs(key, value):
-            self._receive(k, self._summed(arrays))
+        for k, arrays in key_pairs(key, value):
+            self._receive(k, self._pushed(k, arrays))
+
+    def _pushed(self, key: Key, arrays: Sequence[NDArray]) -> NDArray:
+        """What a push of these arrays brings: their sum."""
+        return self._summed(arrays)
 
     def _summed(self, arrays: Sequence[NDArray]) -> NDArray:
         if len(arrays) == 1:
@@ -87,7 +91,7 @@ class KVStore:
     def _receive(self, key: Key, merged: NDArray) -> None:
         stored = self._get(key)
         if self._updater is not None:
-            self._updater(_number(key), merged.as_in_context(stored.context), stored)
+            self._updater(key_number(key), merged.as_in_context(stored.context), stored)
         else:
             stored[:] = merged
 
@@ -104,7 +108,7 @@ class KVStore:
         ignore_sparse: bool = True,
     ) -> None:
         """Copy the stored arrays into `out`.  Raises MXNetError for an unknown key."""
-        for k, arrays in _pairs(key, out):
+        for k, arrays in key_pairs(key, out):
             stored = self._get(k)
             for target in arrays:
                 target[:] = stored
@@ -191,7 +195,7 @@ class KVStore:
                 self.push(name, list(gradients))  # type: ignore[arg-type]  # with the first all are there
                 self.pull(name, list(arrays))
                 continue
-            self._stored[name] = self._summed([g for g in gradients if g is not None])
+            self._stored[name] = self._pushed(name, [g for g in gradients if g is not None])
             for k, (weight, g) in enumerate(zip(arrays, gradients, strict=True)):
                 assert g is not None
                 g[:] = self._stored[name]
@@ -204,12 +208,16 @@ class KVStore:
                 target[:] = self._stored[name]
 
 
-def _number(key: Any) -> Any:
+def key_number(key: Any) -> Any:
+    """Return the number of a key that is one in text, else the key."""
     return int(key) if isinstance(key, str) and key.isdigit() else key
 
 
-def _pairs(key: Any, value: Any) -> list[tuple[Any, list[NDArray]]]:
-    """(key, arrays) of one key, or of several in a list."""
+def key_pairs(key: Any, value: Any) -> list[tuple[Any, list[NDArray]]]:
+    """Return (key, arrays) of one key, or of several in a list.
+
+    Raises ValueError for another number of values than keys.
+    """
     if isinstance(key, (list, tuple)):
         if len(key) != len(value):
             raise ValueError(f"{len(key)} keys for {len(value)} values")

@@ -23,6 +23,7 @@ __all__ = [
     "IRHeader",
     "MXIndexedRecordIO",
     "MXRecordIO",
+    "RecordShard",
     "pack",
     "pack_img",
     "unpack",
@@ -188,6 +189,36 @@ class MXIndexedRecordIO(MXRecordIO):
         self.write(buf)
         self.idx[key] = at
         self.keys.append(key)
+
+
+class RecordShard:
+    """A file of records as one of the files of `nn.data.SampleFiles`.
+
+    idx_path, uri: the files of an `MXIndexedRecordIO`
+    decode: from a record's bytes to the arrays of a sample (x, …, target), of equal shapes
+    Raises as `MXIndexedRecordIO`.
+    """
+
+    def __init__(
+        self, idx_path: PathLike, uri: PathLike, decode: Callable[[bytes], tuple[Any, ...]]
+    ) -> None:
+        self._records = MXIndexedRecordIO(idx_path, uri, "r")
+        self._decode = decode
+
+    def __len__(self) -> int:
+        return len(self._records.keys)
+
+    def read(self, start: int, stop: int) -> tuple[Any, ...]:
+        """Return the arrays of the records start to stop - 1, each (stop - start, …).
+
+        Raises FormatError for a damaged file.
+        """
+        keys = self._records.keys[start:stop]
+        if not keys:
+            one = self.read(0, 1)
+            return tuple(array[:0] for array in one)
+        samples = [self._decode(self._records.read_idx(key) or b"") for key in keys]
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
 
 
 def pack(header: IRHeader | tuple[Any, ...], s: bytes) -> bytes:

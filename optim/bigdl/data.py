@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.data import Batch, HasEpochs, as_batches
 from tapegrad.optim.training.labels import nest_to_numpy
-from tapegrad.optim.training.metrics import samples_in
 
 __all__ = ["Epochs", "as_epochs"]
 

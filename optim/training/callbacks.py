@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.devices import collectives
 
 if TYPE_CHECKING:
     from tapegrad.optim.training.trainer import Trainer
@@ -18,7 +19,13 @@ __all__ = ["CSVLog", "Callback", "EarlyStopping", "TensorBoard"]
 
 
 class Callback:
-    """Something that a trainer calls while it runs; a subclass overrides what it needs."""
+    """Something that a trainer calls while it runs; a subclass overrides what it needs.
+
+    every_rank: False for what writes files or prints: of several ranks that train together, only
+                rank 0 calls it
+    """
+
+    every_rank = True
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Act before the first step."""
@@ -89,6 +96,8 @@ class CSVLog(Callback):
     row and loses none.  The loss of each step is in `trainer.step_losses`.
     """
 
+    every_rank = False
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
@@ -112,6 +121,8 @@ class TensorBoard(Callback):
     Raises ImportError where it is not installed.
     """
 
+    every_rank = False
+
     def __init__(self, folder: str | Path, *, every: int = 1) -> None:
         try:
             from tensorboardX import SummaryWriter
@@ -120,7 +131,10 @@ class TensorBoard(Callback):
                 "event files need tensorboardX: pip install tapegrad[tensorboard]"
             ) from error
         self.every = every
-        self.writer = SummaryWriter(str(folder))
+        # ranks that write nothing make no file
+        self.writer: Any = None
+        if collectives.current().rank == 0:
+            self.writer = SummaryWriter(str(folder))
 
     def on_step_end(self, trainer: Trainer, loss: float) -> None:
         """Write the loss and the rate."""

@@ -136,6 +136,8 @@ class _ClassCounts(LabelMetric):
     Source: scikit-learn's definitions, where a share of nothing is 0.
     """
 
+    gathered = ("counts",)
+
     def __init__(
         self,
         *,
@@ -235,6 +237,7 @@ class AUC(LabelMetric):
     """
 
     name = "auc"
+    gathered = ("scores", "labels")
 
     def __init__(self, *, ignore_index: IgnoreIndex = None, class_axis: int | None = None) -> None:
         super().__init__(ignore_index=ignore_index)

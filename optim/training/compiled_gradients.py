@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.losses import mean_loss
-from tapegrad.optim.training.metrics import samples_in
 
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.compiled import Compiled

@@ -5,9 +5,9 @@ Both run in evaluation mode, and put each part of the model back into the mode t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from tapegrad.autograd import Parameter, Tensor, no_grad
 from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.devices.collectives import RankGroup, SingleProcess
 from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches
 from tapegrad.optim.training.losses import MeanLoss, batch_loss, labels_ignored_by
-from tapegrad.optim.training.metrics import MetricSource, make_metrics
+from tapegrad.optim.training.metrics import Metric, MetricSource, make_metrics
+from tapegrad.optim.training.ranks import batches_of_rank, merge_figures
 
 if TYPE_CHECKING:
     from tapegrad.optim.training.average import ExponentialMovingAverage
@@ -74,6 +76,20 @@ class Model(Protocol):
         """Take the arrays over."""
 
 
+class BatchResult(NamedTuple):
+    """What came of a batch.
+
+    weights:  the loss's (factor, weight) in the mean over batches
+    one_each: whether the criterion returned a loss for each sample
+    """
+
+    output: Any
+    loss: Any
+    weights: tuple[float, float]
+    target: Any
+    one_each: bool
+
+
 class Evaluator:
     """A model, a criterion, and what is measured of them: what of a Trainer changes nothing.
 
@@ -105,18 +121,24 @@ class Evaluator:
     def _evaluate(self, batches: HasEpochs) -> dict[str, float]:
         metrics = make_metrics(self.metrics, labels_ignored_by(self.criterion))
         mean, count = MeanLoss(), 0
+        group = self._group_for_evaluation(metrics)
         with self._evaluating():
-            for batch in batches.epoch(0):
-                output, loss, weights, target = self._forward(batch)
-                mean.add(float(loss), weights)
+            for batch in batches_of_rank(batches.epoch(0), group):
+                found = self._forward(batch)
+                mean.add(float(found.loss), found.weights)
                 count += 1
                 for metric in metrics:
-                    metric.add(output, target)
+                    metric.add(found.output, found.target)
+        mean, count = merge_figures(group, mean, count, metrics)
         if not count:
             raise ValueError(NO_BATCHES.format(place="Trainer.evaluate"))
         results = {"val_loss": mean.value()}
         results.update({f"val_{metric.name}": metric.value() for metric in metrics})
         return results
+
+    def _group_for_evaluation(self, metrics: Sequence[Metric]) -> RankGroup:
+        """The ranks that share the batches of an evaluation out among them."""
+        return SingleProcess()
 
     def predict(self, data: Data, *, batch_size: int = 32) -> Any:
         """Compute the outputs for `data`, in order and in evaluation mode, as NumPy arrays.
@@ -148,15 +170,15 @@ class Evaluator:
     def _apply_average(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.average is None else self.average.apply()
 
-    def _forward(self, batch: Batch) -> tuple[Any, Any, tuple[float, float], Any]:
-        """Return the output for a batch, its loss, the loss's (factor, weight), and the target."""
+    def _forward(self, batch: Batch) -> BatchResult:
+        """Return the output and the loss for a batch."""
         *inputs, target = batch
         sample_weights = None
         if self.sample_weights:
             *inputs, target, sample_weights = batch
         output = self.model(*[to_tensors(x) for x in inputs])
-        loss, weights = batch_loss(self.criterion, output, target, sample_weights)
-        return output, loss, weights, target
+        loss, weights, one_each = batch_loss(self.criterion, output, target, sample_weights)
+        return BatchResult(output, loss, weights, target, one_each)
 
 
 @contextmanager

@@ -16,12 +16,13 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.optim.training.metrics import samples_in
+from tapegrad.optim.core.samples import samples_in
 
 __all__ = [
     "MeanLoss",
     "batch_loss",
     "batch_weights",
+    "is_mean_loss",
     "labels_ignored_by",
     "mean_loss",
     "sample_factors",
@@ -61,8 +62,10 @@ class MeanLoss:
 
 def batch_loss(
     criterion: Callable[[Any, Any], Any], output: Any, target: Any, sample_weights: Any = None
-) -> tuple[Any, tuple[float, float]]:
-    """Return the loss of a batch, 0-d, and its (factor, weight) in the mean over batches.
+) -> tuple[Any, tuple[float, float], bool]:
+    """Return the loss of a batch, 0-d, its (factor, weight) in the mean over batches, one_each.
+
+    one_each: whether the criterion returned a loss for each sample
 
     A criterion that returns one loss for each sample, (N, …), is averaged over the samples, with
     their weights if there are any.  Raises ValueError for other shapes.
@@ -72,9 +75,10 @@ def batch_loss(
         factors, total = sample_factors(sample_weights, samples_in(target))
     losses = criterion(output, target)
     loss = mean_loss(losses, factors, samples_in(target))
+    one_each = np.ndim(losses) > 0
     if total is not None:
-        return loss, (total, total)
-    return loss, batch_weights(criterion, output, target, one_each=np.ndim(losses) > 0)
+        return loss, (total, total), one_each
+    return loss, batch_weights(criterion, output, target, one_each=one_each), one_each
 
 
 def sample_factors(sample_weights: Any, samples: int) -> tuple[np.ndarray, float]:
@@ -117,6 +121,15 @@ def batch_weights(
     samples = samples_in(target)
     mean_weights = None if one_each else getattr(criterion, "mean_weights", None)
     return (samples, samples) if mean_weights is None else mean_weights(output, target, samples)
+
+
+def is_mean_loss(criterion: Any, output: Any, target: Any, *, one_each: bool) -> bool:
+    """Whether the loss of a batch is divided by the sum of its samples' weights, or is a sum."""
+    if one_each or not hasattr(criterion, "mean_weights"):
+        return True
+    # a mean's two numbers are equal, a sum's are 1 and a number of samples that is not 1 here
+    factor, weight = criterion.mean_weights(output, target, samples_in(target) + 1)
+    return bool(factor == weight)
 
 
 def _checked_weights(weights: Any, samples: int) -> np.ndarray:

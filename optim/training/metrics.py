@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, nest_to_numpy
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ class Metric:
 
     output: (N, …), of a classifier (N, classes) scores or log-probabilities; target: (N, …)
     name:   what the figure is called, after "val_"; made of the class's name unless it says one
+    gathered: the attributes in which `add` collects: numbers and arrays that add up, None before
+            the first, and lists that follow each other.  A subclass with an `add` of its own names
+            them, and is then measured by several ranks together; else every rank measures all
     """
 
     name = "metric"
     larger_is_better = True
+    gathered: tuple[str, ...] = ("total", "count")
     _says_its_name = False
+    _is_mergeable = True
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -42,6 +48,10 @@ class Metric:
         elif not cls._says_its_name:
             words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
             cls.name = words.strip("_").lower()
+        if "add" in vars(cls):
+            cls._is_mergeable = "gathered" in vars(cls)
+        elif "gathered" in vars(cls):
+            cls._is_mergeable = True
 
     def __init__(self) -> None:
         self.total, self.count = 0.0, 0.0
@@ -65,6 +75,29 @@ class Metric:
     def value(self) -> float:
         """Return the figure so far; NaN when no sample was counted."""
         return self.total / self.count if self.count else math.nan
+
+    @property
+    def is_mergeable(self) -> bool:
+        """Whether `merge` knows all that `add` has collected."""
+        return self._is_mergeable
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been collected so far, by the names in `gathered`."""
+        return {name: getattr(self, name) for name in self.gathered}
+
+    def merge(self, collected: Mapping[str, Any]) -> None:
+        """Take into account what another metric of this class has collected: its `state_dict`.
+
+        Raises ValueError where it was another number of classes.
+        """
+        for name in self.gathered:
+            own, other = getattr(self, name), collected[name]
+            if own is None or other is None:
+                setattr(self, name, other if own is None else own)
+            elif not isinstance(own, list) and np.shape(own) != np.shape(other):
+                raise ValueError(f"{self.name}: {np.shape(own)} figures, and {np.shape(other)}")
+            else:
+                setattr(self, name, own + other)
 
 
 class LabelMetric(Metric):
@@ -133,17 +166,3 @@ def make_metrics(sources: Sequence[MetricSource], ignored: Sequence[int] = ()) -
             raise ValueError(SAME_NAME.format(name=metric.name))
         names.append(metric.name)
     return metrics
-
-
-def samples_in(target: Any) -> int:
-    """Return how many samples a batch has: the length of its target, or of the first of several."""
-    while isinstance(target, (list, tuple, dict)):
-        entries = list(target.values()) if isinstance(target, dict) else target
-        if not entries or not _has_length(entries[0]):
-            break
-        target = entries[0]
-    return len(target)
-
-
-def _has_length(value: Any) -> bool:
-    return isinstance(value, (list, tuple, dict)) or np.ndim(value) > 0

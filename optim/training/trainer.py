@@ -17,9 +17,11 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.devices import collectives
+from tapegrad.devices.collectives import SingleProcess
 from tapegrad.optim.core.interrupt import defer_interrupt
-from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
-from tapegrad.optim.training.compiled_gradients import compile_gradients
+from tapegrad.optim.core.samples import samples_in
+from tapegrad.optim.training.checkpoint import ResumeError
 from tapegrad.optim.training.data import (
     Batch,
     Batches,
@@ -29,14 +31,16 @@ from tapegrad.optim.training.data import (
     as_batches,
     not_finite_in,
 )
-from tapegrad.optim.training.evaluation import NO_BATCHES, Evaluator, Model, to_tensors
-from tapegrad.optim.training.losses import MeanLoss, batch_weights, sample_factors
-from tapegrad.optim.training.metrics import MetricSource, make_metrics, samples_in
+from tapegrad.optim.training.evaluation import NO_BATCHES, Model
+from tapegrad.optim.training.gradients import BatchGradients, as_parallel
+from tapegrad.optim.training.losses import MeanLoss
+from tapegrad.optim.training.metrics import MetricSource, make_metrics
 from tapegrad.optim.training.progress import Progress
+from tapegrad.optim.training.ranks import agree_to_go_on
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.compiling.compiled import Compiled
     from tapegrad.optim.core.optimizer import Optimizer
+    from tapegrad.optim.parallel.data_parallel import DataParallel
     from tapegrad.optim.schedules import ReduceOnPlateau
     from tapegrad.optim.training.average import ExponentialMovingAverage
     from tapegrad.optim.training.callbacks import Callback
@@ -65,7 +69,7 @@ OTHER_COUNT = (
 )
 
 
-class Trainer(Evaluator):
+class Trainer(BatchGradients):
     """Train a module: ``Trainer(model, criterion, optimizer).fit(data, epochs=10)``.
 
     model:       a Module;  criterion: (output, target) -> 0-d Tensor, or (N, …), a loss a sample
@@ -83,6 +87,8 @@ class Trainer(Evaluator):
     compile:     record the gradients of a batch once for each shape, and run them compiled, as
                  `tapegrad.compile` does; with what compiling allows, the same figures.  (A last
                  batch of another size is another shape; `Batches(…, drop_last=True)` has none.)
+    parallel:    how ranks share the work, where mpiexec has started several: a `DataParallel` with
+                 settings of its own; True makes one if there are several; False: each for itself
     A loss is reported as the mean over samples, however they were cut into batches, also where the
     criterion sums; the weights of classes and of samples count.
     A step is a batch.  Parts of the model that are in evaluation mode stay so, such as a
@@ -108,6 +114,7 @@ class Trainer(Evaluator):
         sample_weights: bool = False,
         progress: bool = True,
         compile: bool = False,
+        parallel: DataParallel | bool = True,
     ) -> None:
         if save_every is not None and folder is None:
             raise ValueError("Trainer: save_every needs a folder for the checkpoints")
@@ -121,10 +128,11 @@ class Trainer(Evaluator):
         self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item]  # one, or several
         make_metrics(self.metrics)  # a name that does not exist is an error now, not after an epoch
         self.callbacks, self.average, self.plateau = list(callbacks), average, plateau
-        self.checkpoints = None if folder is None else Checkpoints(folder, keep)
+        self.parallel = as_parallel(model, parallel, compiled=compile)
+        self.group = SingleProcess() if self.parallel is None else self.parallel.group
+        self.checkpoints = None if folder is None else self._checkpoints_in(folder, keep)
         self.save_every, self.progress = save_every, progress
         self.sample_weights, self.compile = sample_weights, compile
-        self._gradients: Compiled[...] | None = None
         self.step_count = self.epoch = self.position = 0
         self.best = math.inf
         self.epoch_loss = MeanLoss()
@@ -152,7 +160,7 @@ class Trainer(Evaluator):
         batch_size: int = 32,
         seed: int = 0,
         steps: int | None = None,
-        resume: bool = False,
+        resume: bool | None = None,
     ) -> list[dict[str, float]]:
         """Train for `epochs` epochs, or `steps` steps if they end before; return all figures.
 
@@ -162,7 +170,8 @@ class Trainer(Evaluator):
                 function that makes one for each epoch
         batch_size, seed: of arrays, which are shuffled anew in each epoch
         resume: go on from the newest complete checkpoint of the folder, if there is one; `epochs`
-                and `steps` then count from the beginning of the run
+                and `steps` then count from the beginning of the run.  None does so where
+                `tapegrad run --restarts` has started the program again
         An epoch that `steps` or a callback ends in the middle has its figures so far, last in what
         is returned; a call with the same data goes on in the middle, one with other data begins the
         epoch again.  Gradients that are being accumulated at the end of an epoch make an update.
@@ -176,6 +185,8 @@ class Trainer(Evaluator):
         entries = 3 if self.sample_weights else 2
         batches = as_batches(data, batch_size, seed, place="Trainer.fit", entries=entries)
         validated = None if validation is None else self._for_evaluation(validation, batch_size)
+        if resume is None:
+            resume = self.checkpoints is not None and collectives.restarts() > 0
         if resume:
             if self.checkpoints is None:
                 raise ValueError("Trainer.fit: resume needs a folder")
@@ -190,16 +201,16 @@ class Trainer(Evaluator):
         self._set_modes()
         self._buffers = [buffer for _, buffer in self.model.named_buffers()]
         shown = None
-        if self.progress:
+        if self.progress and self.group.rank == 0:
             shown = Progress(epochs and int(last_epoch), _length_of(batches))
-        for callback in self.callbacks:
+        for callback in self._called():
             callback.on_train_start(self)
         try:
-            while self.epoch < last_epoch and not self._is_finished(last_step):
+            while self.epoch < last_epoch and self._goes_on(last_step):
                 self._run_epoch(batches, validated, last_epoch, last_step, shown)
             return [*self.history, *self._close_part(validated, shown)]
         finally:
-            for callback in self.callbacks:
+            for callback in self._called():
                 callback.on_train_end(self)
 
     def restart_epoch(self) -> None:
@@ -238,8 +249,17 @@ class Trainer(Evaluator):
         for part in parts:
             part.train = id(part) not in kept
 
-    def _is_finished(self, last_step: float) -> bool:
-        return self._stopped or self.step_count >= last_step
+    def _goes_on(self, last_step: float, *, has_batch: bool = True) -> bool:
+        """Whether another step follows; a rank that stops, stops all."""
+        ends = self._stopped or self.step_count >= last_step
+        goes_on = agree_to_go_on(self.group, stop=ends, has_batch=has_batch)
+        self._stopped = self._stopped or (has_batch and not goes_on and not ends)
+        return goes_on
+
+    def _called(self) -> list[Callback]:
+        """The callbacks that this rank calls."""
+        first = self.group.rank == 0
+        return [c for c in self.callbacks if first or getattr(c, "every_rank", True)]
 
     def _run_epoch(
         self,
@@ -252,7 +272,7 @@ class Trainer(Evaluator):
         if shown:
             shown.start_epoch()
         for batch in batches.epoch(self.epoch, self.position):
-            if self._is_finished(last_step):
+            if not self._goes_on(last_step):
                 return
             loss = self._update(batch)
             if shown:
@@ -261,10 +281,11 @@ class Trainer(Evaluator):
                 shown.show_step(
                     self.epoch + 1, self.position, samples, left, loss=loss, rate=self.optimizer.lr
                 )
-            for callback in self.callbacks:
+            for callback in self._called():
                 callback.on_step_end(self, loss)
             if self.save_every and self.step_count % self.save_every == 0:
                 self.save_checkpoint()
+        self._goes_on(last_step, has_batch=False)
         if not self.position:
             raise ValueError(NO_BATCHES.format(place="Trainer.fit"))
         self._finish_accumulating()
@@ -277,7 +298,7 @@ class Trainer(Evaluator):
         self.epoch_loss = MeanLoss()
         if shown:
             shown.show_epoch(self.epoch, None, results)
-        for callback in self.callbacks:
+        for callback in self._called():
             callback.on_epoch_end(self, results)
         is_best = monitored < self.best
         self.best = min(self.best, monitored)
@@ -307,13 +328,10 @@ class Trainer(Evaluator):
         """Make one step, and return the loss that it was computed for."""
         # Running statistics have moved before the loss is known.
         kept = [(buffer, array_of(buffer).copy()) for buffer in self._buffers]
-        if self.compile:
-            value, weights = self._run_compiled(batch)
-        else:
-            self.optimizer.zero_grad()
-            _, loss, weights, _ = self._forward(batch)
-            value = float(loss)
-        if not math.isfinite(value):
+
+        def accept(value: float) -> None:
+            if math.isfinite(value):
+                return
             for buffer, array in kept:
                 buffer.assign(untracked(array))
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
@@ -323,8 +341,8 @@ class Trainer(Evaluator):
             raise FloatingPointError(
                 NOT_FINITE.format(step=self.step_count, loss=value, last=last, advice=advice)
             )
-        if not self.compile:
-            self._differentiate(loss)
+
+        value, weights = self._fill_gradients(batch, accept)
         with defer_interrupt():
             # All of these, or none: Ctrl-C waits.
             if self.optimizer.step() and self.average is not None:
@@ -334,27 +352,6 @@ class Trainer(Evaluator):
             self.epoch_loss.add(value, weights)
             self.step_losses.append(value)
         return value
-
-    def _differentiate(self, loss: Any) -> None:
-        """Add the loss's derivatives to the gradients."""
-        loss.backward()
-
-    def _run_compiled(self, batch: Batch) -> tuple[float, tuple[float, float]]:
-        """Fill the gradients for a batch; return its loss and the loss's (factor, weight)."""
-        if self._gradients is None:
-            self._gradients = compile_gradients(self.model, self.criterion, self.optimizer.named)
-        *inputs, target = batch
-        factors, total = None, None
-        if self.sample_weights:
-            *inputs, target, sample_weights = batch
-            factors, total = sample_factors(sample_weights, samples_in(target))
-        self.optimizer.gradients()  # lie where the update reads them
-        is_first = not self.optimizer.accumulated
-        inputs = [to_tensors(x) for x in inputs]
-        output, loss, one_each = self._gradients(inputs, target, factors, is_first)
-        if total is not None:
-            return float(loss), (total, total)
-        return float(loss), batch_weights(self.criterion, output, target, one_each=one_each)
 
     def _finish_accumulating(self) -> None:
         with defer_interrupt():

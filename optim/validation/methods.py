@@ -16,10 +16,10 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.evaluation import to_tensors
 from tapegrad.optim.training.labels import nest_to_numpy
 from tapegrad.optim.training.losses import batch_loss
-from tapegrad.optim.training.metrics import samples_in
 from tapegrad.optim.validation.results import AccuracyResult, LossResult, ValidationResult
 
 __all__ = [
@@ -196,7 +196,7 @@ class Loss(ValidationMethod):
         with no_grad():
             for i in range(count):
                 one, its_target = (map_leaves(_rows(i), nest) for nest in (y, t))
-                loss, (factor, weight) = batch_loss(self.criterion, one, its_target)
+                loss, (factor, weight), _ = batch_loss(self.criterion, one, its_target)
                 # The loss of no labelled sample may be NaN.
                 values.append(float(factor) * float(loss) if factor else 0.0)
                 weights.append(float(weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core.hooks import add_hook
 from tapegrad.nn.core.services import register_service
+from tapegrad.nn.data.backends import Job, find_backend
 from tapegrad.nn.data.images.frame import LocalImageFrame
 from tapegrad.nn.data.prediction import PredictPartition, checked_batch_size, evaluate
 
@@ -93,7 +95,7 @@ def predict_image(
     """Predict the sample of each valid image, and put the output under `predictKey`.
 
     imageFrame:  a LocalImageFrame, or an iterator of ImageFeatures, of which one batch at a time is
-                 in memory
+                 in memory; or an RDD or a Dask bag of them, which becomes another one
     outputLayer: the name of the layer whose output is wanted instead of the model's
     shareBuffer: see `predict`; a prediction is valid until the next batch, so it is for iterators
     batchPerPartition: samples that the model runs on at once
@@ -104,6 +106,10 @@ def predict_image(
     features are then as they were.  (BigDL's predictImage.)
     """
     size = checked_batch_size("predict_image", batchPerPartition, 4)
+    backend = find_backend(None, imageFrame)
+    if backend is not find_backend("local", None):
+        images = PredictImages(model, size, predictKey, outputLayer, featurePaddingParam)
+        return backend.map(Job(images, "predict_image", False, size), imageFrame)
     source = model if outputLayer is None else _Hidden(model, outputLayer)
     run = PredictPartition(
         source, size, share=shareBuffer, padding=featurePaddingParam, place="predict_image"
@@ -113,6 +119,22 @@ def predict_image(
     features = list(imageFrame)
     _samples("predict_image", [feature for feature in features if feature.isValid])
     return LocalImageFrame(list(_predicted(run, iter(features), size, predictKey)))
+
+
+@dataclass(frozen=True)
+class PredictImages:
+    """The function from a partition of image features to the same with their predictions."""
+
+    model: Any
+    size: int
+    key: str
+    layer: str | None = None
+    padding: PaddingParam | None = None
+
+    def __call__(self, features: Iterable[ImageFeature]) -> Iterator[ImageFeature]:
+        source = self.model if self.layer is None else _Hidden(self.model, self.layer)
+        run = PredictPartition(source, self.size, padding=self.padding, place="predict_image")
+        return _predicted(run, iter(features), self.size, self.key)
 
 
 def _predicted(
@@ -151,9 +173,22 @@ def evaluate_image(
     Invalid images are left out.  Raises ValueError for a valid image without a sample, and what
     `evaluate` raises.  (BigDL's evaluateImage, here also of local frames.)
     """
+    samples: Any
+    if find_backend(None, imageFrame) is not find_backend("local", None):
+        elsewhere: Any = imageFrame
+        samples = elsewhere.filter(_is_valid).map(_sample_of)
+        return evaluate(model, samples, methods, batchSize, **options)
     valid = (feature for feature in imageFrame if feature.isValid)
     if isinstance(imageFrame, Iterator):
-        samples: Any = (_samples("evaluate_image", [feature])[0] for feature in valid)
+        samples = (_sample_of(feature) for feature in valid)
     else:
         samples = _samples("evaluate_image", list(valid))
     return evaluate(model, samples, methods, batchSize, **options)
+
+
+def _is_valid(feature: ImageFeature) -> bool:
+    return bool(feature.isValid)
+
+
+def _sample_of(feature: ImageFeature) -> Sample:
+    return _samples("evaluate_image", [feature])[0]

@@ -40,7 +40,7 @@ COMPARISONS = {
 LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor"}
 UNCHANGED = (
     "positive", "conjugate", "identity", "real", "to_device", "scale_gradient", "penalize_l1",
-    "add_gradient", "watch_gradient", "copy", "check_positions",
+    "add_gradient", "watch_gradient", "copy", "check_positions", "sum_over_ranks",
 )  # fmt: skip
 
 

@@ -178,6 +178,10 @@ class Optimizer:
         self.num_update = max(count, self.num_update)
         return count
 
+    def set_update_count(self, index: Key, count: int) -> None:
+        """Go on after so many updates of a parameter, made here or by other workers."""
+        self._index_update_count[index] = self.begin_num_update + count
+
     def _set_current_context(self, device_id: int) -> None:
         """Nothing: counts are by index, and every context has its own."""
 

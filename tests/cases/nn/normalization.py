@@ -113,5 +113,6 @@ MODULES = {
     "SpatialCrossMapLRN": across_maps,
     "SpatialDivisiveNormalization": local_normalization(nn.SpatialDivisiveNormalization),
     "SpatialSubtractiveNormalization": local_normalization(nn.SpatialSubtractiveNormalization),
+    "SyncBatchNormalization": normalization(nn.SyncBatchNormalization, 2),
     "VolumetricBatchNormalization": volumetric_normalization,
 }
