@@ -53,6 +53,7 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     primitive.function = function
     function.vjp = primitive.vjp
     function.joint_vjp = primitive.joint_vjp
+    function.jvp = primitive.jvp
     function.batch = primitive.batch
     function.on = primitive.on
     function.with_aux = _with_aux(primitive, function)

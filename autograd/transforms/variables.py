@@ -25,6 +25,7 @@ from tapegrad.autograd.core.node import Node, record_call
 from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
+from tapegrad.autograd.forward.push import Course
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import Paths, cotangents, reaches_parameter, seed_for
@@ -134,7 +135,7 @@ class BoundCall:
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
-        self.paths: Paths | None = None  # of the last sweep
+        self.paths: Paths | Course | None = None  # of the last derivative
         self.variables: list[Tensor] = []
         changed = list(args)
         for key in keys:
@@ -239,7 +240,7 @@ class BoundCall:
         """The cotangents of the variables: for each key, in the structure of its argument."""
         cotangents = self.cotangents(seeds, self.targets)
         paths = self.paths
-        assert paths is not None  # the sweep has set it
+        assert isinstance(paths, Paths)  # the sweep has set it
         results = [
             self._owned_gradient(g, variable)
             for g, variable in zip(cotangents, self.variables, strict=True)
@@ -251,11 +252,48 @@ class BoundCall:
         gradients: list[Any] = replace_leaves(self.structure, results)
         return gradients
 
+    def course(self) -> Course:
+        """The calls over which tangents of the variables are pushed to the results."""
+        course = Course([output._node for output in self.outputs()], self.targets)
+        self.paths = course
+        return course
+
+    def tangents(self, course: Course, moved: list[Any]) -> list[Any]:
+        """The tangents of the results, from those of the variables; None for one that stays.
+
+        They are tracked Tensors where something tracked is behind them, else Tensors or arrays as
+        gradients are.
+        """
+        taped = self.tensors_in or derivative_depth.get() > 0
+        outputs = self.outputs()
+        if not taped and is_recording():
+            taped = bool(course.parameters_beyond) or any(
+                isinstance(t, Tensor) and t.tracked for t in moved
+            )
+        if not taped and not is_followed():
+            pushed = course.push([None if t is None else as_array(t) for t in moved])
+        else:
+            moved = [t if t is None or isinstance(t, Tensor) else untracked(t) for t in moved]
+            if taped:
+                pushed = course.push(moved, taped=True)
+            else:
+                with no_grad():
+                    pushed = [
+                        t if t is None else copy(t) for t in course.push(moved, taped=True)
+                    ]
+        return [
+            self._owned_gradient(t, output) for t, output in zip(pushed, outputs, strict=True)
+        ]
+
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
-        """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
+        """The cotangent g of a variable, or the tangent of a result, as callers get it.
+
+        It is zeros for None, floating point ones where a result is not, and has its own memory.
+        """
         if g is None:
             xp = devices.namespace(variable._bare)
-            g = xp.zeros(variable.shape, dtype=variable.dtype)
+            dtype = variable.dtype if variable.dtype.kind in "fc" else float
+            g = xp.zeros(variable.shape, dtype=dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked
