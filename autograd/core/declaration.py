@@ -81,7 +81,7 @@ class PrimitiveFunction(Protocol[P, R_co]):
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
 
     def jvp(self, **rules: Callable[..., Any]) -> None:
-        """Declare how the tangent of an argument moves the result; `vjp` comes before: `JvpRule`."""
+        """Declare, after `vjp`, how the tangent of an argument moves the result: `JvpRule`."""
 
     def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""

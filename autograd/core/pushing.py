@@ -34,7 +34,8 @@ class JvpRule:
 
     t:     the tangent, of the argument's shape; of a list argument a list with None for each array
            that does not move
-    known: what the argument's vjp rule saves; the rule may name only such values
+    known: what the argument's vjp rule saves; the rule may name such values, and `y_shape`, the
+           shape of the result
     The result broadcasts to the shape of the primitive's result; of several results it is a list,
     with None for each that does not move.  Raises TypeError for a rule with other parameters.
     """
@@ -49,7 +50,7 @@ class JvpRule:
         self.names = tuple(names)
         if first != "t":
             raise TypeError(f"{owner}.jvp: the rule of {argument} must take `t` first")
-        unknown = ", ".join(name for name in names if name not in known)
+        unknown = ", ".join(name for name in names if name not in (*known, "y_shape"))
         if unknown:
             found = {"unknown": unknown, "known": ", ".join(known) or "nothing"}
             raise TypeError(NOT_SAVED.format(name=owner, argument=argument, **found))
@@ -60,6 +61,7 @@ class Push(NamedTuple):
 
     function: (t, *saved) -> the tangent of the result, from that of the one parent or from a tuple,
               as far as rules give it; None where none does
+    shaped:   whether it takes the result's shape between t and what is saved
     by_rule:  the indices of the parents whose tangents `function` takes
     the_rest: those of the parents for which `pull` must be transposed
     """
@@ -67,6 +69,7 @@ class Push(NamedTuple):
     function: Callable[..., Any] | None
     by_rule: tuple[int, ...]
     the_rest: tuple[int, ...]
+    shaped: bool = False
 
 
 def find_push(
@@ -81,6 +84,7 @@ def find_push(
     the_rest: list[int] = []
     terms: list[str] = []
     scope: dict[str, Any] = {}
+    shaped = False
     only: JvpRule | None = None
     index = 0  # of the next parent
     for argument, tracked in zip(owner.arguments, mask, strict=True):
@@ -96,6 +100,7 @@ def find_push(
             continue
         by_rule += [i for i in mine if i is not None]
         only = rule
+        shaped = shaped or "y_shape" in rule.names
         scope[f"rule_{argument}"] = rule.function
         tangents = [f"t{i}" if i in mine else "None" for i in parents]
         t = f"[{', '.join(tangents)}]" if isinstance(tracked, tuple) else tangents[0]
@@ -114,13 +119,13 @@ def find_push(
     else:
         total = " + ".join(terms)
     code = compile_source(
-        f"def push({', '.join(('t', *names))}):\n"
+        f"def push({', '.join(('t', *['y_shape'] * shaped, *names))}):\n"
         f"    {arguments} = t\n"
         f"    return {total}\n",
         f"{owner.name} pushed",
     )
     exec(code, scope)  # noqa: S102  # source made above from declared names only
-    return Push(scope["push"], taken, tuple(the_rest))
+    return Push(scope["push"], taken, tuple(the_rest), shaped)
 
 
 def _rule_for(owner: Primitive, argument: str) -> JvpRule | None:

@@ -122,13 +122,15 @@ def _push_some(node: Node, tangents: list[Any], taped: bool) -> Any:
         check_saved(node)
     push = node.plan.push_for(moved)
     if node.plan.push is False and len(moved) == len(tangents):
-        node.plan.push = None if push.the_rest else push.function
+        node.plan.push = None if push.the_rest or push.shaped else push.function
     if push.the_rest and node.shape is None:  # of several results each asks for its own tangent
         return ResultsOfCall(node, moved, [tangents[i] for i in moved], taped)
     total = None
     if push.function is not None:
         taken: Any = [tangents[i] for i in push.by_rule]
         saved = wrap_saved(node) if taped else node.saved
+        if push.shaped:
+            saved = (node.shape, *saved)
         total = push.function(taken if len(taken) > 1 else taken[0], *saved)
     if push.the_rest:
         rest = transpose_call(node, push.the_rest, [tangents[i] for i in push.the_rest], taped)
@@ -139,8 +141,8 @@ def _push_some(node: Node, tangents: list[Any], taped: bool) -> Any:
 def fit_tangent(t: Any, node: Node) -> Any:
     """A tangent in the shape of its node, by broadcasting, and in the node's dtype.
 
-    None for one result of several that does not move.  Of a real result it keeps the real part: a rule multiplies by a derivative, and the result moves
-    by the real part of that product.
+    None for one result of several that does not move.  Of a real result it keeps the real part: a
+    rule multiplies by a derivative, and the result moves by the real part of that product.
     """
     if t.shape is None:  # a `ResultOfCall`
         t = t.transposed(node)

@@ -234,6 +234,32 @@ conv2d_weight_gradient.vjp(
     ),
 )
 
+# Each is linear in either argument.
+conv2d.jvp(
+    x=lambda t, w, stride, padding, dilation, groups: conv2d(
+        t, w, stride, padding, dilation, groups
+    ),
+    w=lambda t, x, stride, padding, dilation, groups: conv2d(
+        x, t, stride, padding, dilation, groups
+    ),
+)
+conv2d_input_gradient.jvp(
+    v=lambda t, w, stride, padding, dilation, groups, y_shape: conv2d_input_gradient(
+        t, w, y_shape, stride, padding, dilation, groups
+    ),
+    w=lambda t, v, stride, padding, dilation, groups, y_shape: conv2d_input_gradient(
+        v, t, y_shape, stride, padding, dilation, groups
+    ),
+)
+conv2d_weight_gradient.jvp(
+    x=lambda t, v, stride, padding, dilation, groups, y_shape: conv2d_weight_gradient(
+        t, v, y_shape, stride, padding, dilation, groups
+    ),
+    v=lambda t, x, stride, padding, dilation, groups, y_shape: conv2d_weight_gradient(
+        x, t, y_shape, stride, padding, dilation, groups
+    ),
+)
+
 
 # Samples of a batch -------------------------------------------------------------------------------
 #

@@ -110,6 +110,9 @@ def _unpool_compiled(
 max_pool2d.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape))
 max_pool2d_gather.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape), indices=None)
 max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=None)
+max_pool2d.jvp(x=lambda t, indices: max_pool2d_gather(t, indices))
+max_pool2d_gather.jvp(x=lambda t, indices: max_pool2d_gather(t, indices))
+max_unpool2d.jvp(x=lambda t, indices, y_shape: max_unpool2d(t, indices, y_shape))
 
 
 @max_pool2d.batch
@@ -219,6 +222,18 @@ avg_pool2d.vjp(
 avg_pool2d_gradient.vjp(
     v=lambda g, kernel, stride, padding, ceil_mode, count_include_pad, divide: avg_pool2d(
         g, kernel, stride, padding, ceil_mode, count_include_pad, divide
+    )
+)
+avg_pool2d.jvp(
+    x=lambda t, kernel, stride, padding, ceil_mode, count_include_pad, divide: avg_pool2d(
+        t, kernel, stride, padding, ceil_mode, count_include_pad, divide
+    )
+)
+avg_pool2d_gradient.jvp(
+    v=lambda t, kernel, stride, padding, ceil_mode, count_include_pad, divide, y_shape: (
+        avg_pool2d_gradient(
+            t, y_shape, kernel, stride, padding, ceil_mode, count_include_pad, divide
+        )
     )
 )
 

@@ -244,6 +244,7 @@ def _scan_factors_rule(g: Array, factors: Array, y: Array, axis: int) -> Array:
 
 
 backward_scan.vjp(x=_scan_backwards, factors=_scan_factors_rule)
+backward_scan.jvp(x=lambda t, factors, axis: backward_scan(t, factors, axis))
 backward_scan.batch(
     lambda x, factors, axis: backward_scan(x, factors, axis_in_batch(axis, x.ndim - 1))
 )

@@ -122,8 +122,8 @@ def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tu
     tangents: one for each argument, of its structure and shapes, in the form of `args`; beside a
               tuple of one argument, or beside a bare one, it may be bare or a tuple of one
     kwargs:   further arguments of fn, passed by keyword, which are constants
-    This is forward mode: fn runs once, and the tangents are pushed over its calls, at about the cost
-    of one more run, however many numbers fn returns.
+    This is forward mode: fn runs once, and the tangents are pushed over its calls, however many
+    numbers it returns.
     The second result has the structure of the first, with zeros where fn returns integers or what
     does not depend on the arguments.
     Raises ValueError when args and tangents do not match, TypeError when `args` does not suit fn,

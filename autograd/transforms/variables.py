@@ -278,12 +278,8 @@ class BoundCall:
                 pushed = course.push(moved, taped=True)
             else:
                 with no_grad():
-                    pushed = [
-                        t if t is None else copy(t) for t in course.push(moved, taped=True)
-                    ]
-        return [
-            self._owned_gradient(t, output) for t, output in zip(pushed, outputs, strict=True)
-        ]
+                    pushed = [t if t is None else copy(t) for t in course.push(moved, taped=True)]
+        return [self._owned_gradient(t, output) for t, output in zip(pushed, outputs, strict=True)]
 
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
         """The cotangent g of a variable, or the tangent of a result, as callers get it.

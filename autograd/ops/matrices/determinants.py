@@ -138,6 +138,9 @@ def _total(x: Array) -> Array:
 cofactors.vjp(a=lambda g, a: cofactor_change(g, a))
 cofactors.batch(leading_axes_rule)
 cofactor_change.vjp(x=lambda g, a: cofactor_change(g, a), a=_change_rule)
+# The second derivative of a determinant is symmetric.
+cofactors.jvp(a=lambda t, a: cofactor_change(t, a))
+cofactor_change.jvp(x=lambda t, a: cofactor_change(t, a))
 cofactor_change.batch(leading_axes_rule)
 
 

@@ -43,6 +43,7 @@ def _solve_a(g: Array, a: Array, b_shape: Shape, y: Array) -> Array:
 
 
 solve.vjp(a=_solve_a, b=_solve_b)
+solve.jvp(a=lambda t, a, y: -solve(a, t @ y), b=lambda t, a: solve(a, t))
 
 
 @solve.batch
@@ -67,6 +68,7 @@ def inv(xp: Namespace, a: Array) -> Array:
 
 
 inv.vjp(a=lambda g, y: -(transpose_matrices(y) @ g @ transpose_matrices(y)))
+inv.jvp(a=lambda t, y: -(y @ t @ y))
 inv.batch(leading_axes_rule)
 
 
