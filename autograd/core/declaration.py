@@ -221,6 +221,7 @@ class Primitive:
         self.jvp_rules: dict[str, JvpRule] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
+        self.streamed: Callable[..., Any] | None = None  # set by `forward/streaming.py`
         self._plans: dict[tuple[Any, ...], CallPlan] = {}
         reserved = _RESERVED.intersection(self.arguments)
         if reserved:

@@ -30,7 +30,7 @@ from tapegrad.autograd.core.node import Node, next_serial, note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
 
-__all__ = ["public_function"]
+__all__ = ["function_header", "public_function", "saved_expression", "view_lines"]
 
 
 _STUB = compile_source(
@@ -112,7 +112,8 @@ def _specialize(primitive: Primitive, function: FunctionType) -> None:
 # the author of a primitive chose for arguments and settings.
 
 
-def _function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
+def function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
+    """The source line that begins the function of a primitive, with all its parameters."""
     parts = []
     for parameter in _signature_parameters(primitive):
         text = parameter.name
@@ -140,7 +141,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
         and not primitive.random
     )
     if not simple:
-        return _function_header(primitive, scope) + f"    {general}\n"
+        return function_header(primitive, scope) + f"    {general}\n"
 
     scope.update(
         _Tensor=Tensor,
@@ -185,7 +186,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
             f"_note_write(_{primitive.mutates})",
             f"return {primitive.mutates}",
         ]
-        return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+        return function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
         f"{outcome} = _body({arguments})",
@@ -199,9 +200,9 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     ]
     lines += _recording_lines(primitive, scope)
     if primitive.view:
-        lines += _view_lines(primitive, scope)
+        lines += view_lines(primitive, scope)
     lines += ["return _result"]
-    return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+    return function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
 
 def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
@@ -219,7 +220,7 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
         label = "_plan_" + "".join("01"[t] for t in mask)
         scope[label] = plan
         nodes = [f"_{name}_node" for name in tracked]
-        saved = [_saved_expression(primitive, name, tracked) for name in plan.names]
+        saved = [saved_expression(primitive, name, tracked) for name in plan.names]
         test = " and ".join(f"{node} is not None" for node in nodes)
         lines += [
             f"elif {test}:",
@@ -234,7 +235,7 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     return [*lines, "else:", "    _result._node = None"]
 
 
-def _view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
+def view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     """Source lines that note the result as a view if it shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
@@ -249,7 +250,7 @@ def _view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     ]
 
 
-def _saved_expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
+def saved_expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
     """Source of the value that a rule names `name`."""
     if name in primitive.arguments or name == "y":
         return f"_{name}"

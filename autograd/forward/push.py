@@ -1,12 +1,10 @@
 """Pushing tangents: a loop over recorded calls, from the oldest to the newest.
 
-The function runs once, recorded, as for a gradient; then each call on the way from the moved nodes
-to the results gives the tangent of its result.  Rejected: dual numbers that carry tangents while
-the function runs.  They free memory as they go, but need a second way of running every primitive,
-beside that of batches and of replay, and another account of views, writes and checkpoints; and each
-further direction, a column of a Jacobian, would run the function again.  Here all that is the
-tape's, and nested derivatives are told apart as in the sweep: an inner one stops at its own
-variables.
+The calls stand on the tape, as for a gradient; each of them on the way from the moved nodes to the
+results gives the tangent of its result.  So views, writes and checkpoints are what they are for the
+sweep, nested derivatives are told apart as there (an inner one stops at its own variables), and
+further directions, the columns of a Jacobian, do not run the function again.  Where none of that
+is needed, tangents travel while the function runs (`streaming.py`).
 
 With ``taped=True`` the rules run on Tensors with their past, for derivatives around this one.
 """
@@ -24,9 +22,23 @@ from tapegrad.autograd.ops import elementwise
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.reverse.sweep import check_saved, reaches_parameter, wrap_saved
 
-__all__ = ["Course"]
+__all__ = ["Course", "Moved", "fit_tangent"]
 
 _serial = attrgetter("serial")
+
+
+class Moved(Node):
+    """The node of a result that carries its tangent and has no past (`streaming.py`).
+
+    run: the `Stream` to which the tangent belongs
+    """
+
+    __slots__ = ("run", "tangent")
+
+    PLAN = elementwise.identity.primitive.plan((False,))
+
+    tangent: Any
+    run: Any
 
 
 class Course:
@@ -34,22 +46,28 @@ class Course:
 
     outputs: the nodes of the results; None for a result without a past
     sources: the nodes that may be moved; older calls are not visited
+    run:     where a `Stream` is given instead, the sources are the nodes that carry its tangents
     """
 
-    def __init__(self, outputs: Sequence[Node | None], sources: Sequence[Node]) -> None:
+    def __init__(
+        self, outputs: Sequence[Node | None], sources: Iterable[Node] = (), run: Any = None
+    ) -> None:
         self.outputs = outputs
-        self.sources = sources
-        floor = min(map(_serial, sources), default=None)
-        seen: set[Node] = set(sources)
+        self.sources: list[Any] = list(sources)
+        floor = min(map(_serial, self.sources), default=None) if run is None else run.floor
+        seen: set[Node] = set(self.sources)
         self._ends: list[Node] = []  # where paths end elsewhere than at a source
         calls: list[Node] = []
-        stack = [node for node in outputs if node is not None] if floor is not None else []
+        stack = [node for node in outputs if node is not None]
         while stack:
             node = stack.pop()
             if node in seen:
                 continue
             seen.add(node)
-            if node.serial < floor:  # type: ignore[operator]  # without a floor there is no stack
+            if type(node) is Moved and node.run is run:
+                self.sources.append(node)
+                continue
+            if floor is None or node.serial < floor:
                 self._ends.append(node)
                 continue
             calls.append(node)

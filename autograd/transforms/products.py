@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Never, overload
 
 import numpy as np
 
-from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.autograd.transforms.argument_forms import (
@@ -26,7 +26,7 @@ from tapegrad.autograd.transforms.arguments import (
     require_callable,
 )
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.variables import BoundCall
+from tapegrad.autograd.transforms.variables import BoundCall, tangent_for
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
@@ -153,18 +153,15 @@ def _along(
     tangents = tangents_like(product, fn, args, tangents)
     positional, by_name = split_args(product, fn, args, kwargs)
     keys = tuple(args) if isinstance(args, dict) else tuple(range(len(positional)))
-    call = BoundCall(run, positional, by_name, keys)
     moved = leaves(tangents)
+    call = BoundCall(run, positional, by_name, keys, moved if run is fn else None)
     call.tensors_in = call.tensors_in or any(isinstance(t, Tensor) for t in moved)
-    moved = [_tangent_for(x, t) for x, t in zip(call.variables, moved, strict=True)]
-    return call, replace_leaves(call.output, call.tangents(call.course(), moved))
-
-
-def _tangent_for(variable: Tensor, tangent: Any) -> Any:
-    """A tangent in the dtype of its variable: an array, or a Tensor where it is one."""
-    if isinstance(tangent, Tensor):
-        return tangent if tangent.dtype == variable.dtype else tangent.astype(variable.dtype)
-    return as_array(tangent, variable.dtype)
+    course = call.course()
+    if call.stream is None:
+        moved = [tangent_for(x, t) for x, t in zip(call.variables, moved, strict=True)]
+    else:
+        moved = [node.tangent for node in course.sources]
+    return call, replace_leaves(call.output, call.tangents(course, moved))
 
 
 def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:

@@ -1,0 +1,248 @@
+"""Tangents that travel with the results, so that the tape behind them is dropped at once.
+
+A run of `jvp` at the top, where no other derivative and no batch is around it, needs its tape for
+nothing but the next call.  So an interpreter takes the calls: each result gets a `Moved` node,
+which holds its tangent and no past, and what the call would have saved is freed.  Memory stays that
+of the function, and large arrays are reused from the cache.
+
+The interpreter does the plain case itself.  Whatever else makes nodes, an inner derivative, a
+custom gradient, is recorded as ever, and pushed when its result is next used.  A Parameter behind
+an operand ends all that: the result must then be tracked, so the rest of the run is recorded.
+
+As `specialize.py` does for ordinary calls, this file writes one function for each primitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.call import apply, aspects, ensure_array
+from tapegrad.autograd.core.declaration import NUMBERS, Primitive
+from tapegrad.autograd.core.generated import compile_source
+from tapegrad.autograd.core.mode import (
+    NO_GRAD,
+    Interpreter,
+    Mode,
+    current_mode,
+    make_mode,
+    reset_mode,
+    switch_mode,
+)
+from tapegrad.autograd.core.node import next_serial
+from tapegrad.autograd.core.pushing import find_push
+from tapegrad.autograd.core.specialize import function_header, saved_expression, view_lines
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.forward.push import Course, Moved, fit_tangent
+
+__all__ = ["Stream"]
+
+_LEFT_TO_OTHERS: Any = object()  # what a streamed call returns that it cannot run
+
+
+class Stream(Interpreter):
+    """One run of a function whose results carry tangents.
+
+    depth: a function that returns how many derivatives are being taken around the current call;
+           calls of an inner derivative are recorded as ever
+    """
+
+    def __init__(self, depth: Callable[[], int]) -> None:
+        self.depth = depth
+        self.own_depth = depth() + 1
+        self.floor = next_serial()
+        self.stopped = False  # once a Parameter is met, after which calls are recorded
+
+    def node_of(self, x: Tensor, tangent: Any) -> Moved:
+        """A node for x that carries a tangent, an array of its shape and dtype."""
+        return _moved_node(self, x._bare, tangent)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """A context in which calls are streamed."""
+        token = switch_mode(Mode(track=True, interpreter=self))
+        try:
+            yield
+        finally:
+            reset_mode(token)
+
+    def interpret(
+        self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
+    ) -> Any:
+        """Run a call: streamed where that is possible, else recorded."""
+        mode = current_mode()
+        assert mode is not None  # this interpreter is in it
+        streams = (
+            mode.track
+            and mode.observer is None
+            and not self.stopped
+            and self.depth() == self.own_depth
+        )
+        token = switch_mode(NO_GRAD if streams else make_mode(mode.track, mode.observer, None))
+        try:
+            if not streams:
+                return apply(primitive, operands, settings, aux)
+            if not aux:
+                function = primitive.streamed
+                if function is None:
+                    function = primitive.streamed = _streamed_function(primitive)
+                y = function(self, *operands, **settings)
+                if y is not _LEFT_TO_OTHERS:
+                    return y
+            self._settle(operands)
+            switch_mode(None)
+            results = apply(primitive, operands, settings, aux)
+            switch_mode(NO_GRAD)
+            self._settle(results if isinstance(results, (list, tuple)) else [results])
+            return results
+        finally:
+            reset_mode(token)
+
+    def _settle(self, values: Iterable[Any]) -> None:
+        """Push tangents to the Tensors among `values` that have a tape, and drop this."""
+        tensors = [
+            x
+            for x in leaves(list(values))
+            if isinstance(x, Tensor)
+            and x._node is not None
+            and (type(x._node) is not Moved or x._node.run is not self)
+        ]
+        if not tensors or self.stopped:
+            return
+        course = Course([x._node for x in tensors], run=self)
+        if course.parameters_beyond:
+            self.stopped = True
+            return
+        tangents = course.push([node.tangent for node in course.sources])
+        for x, t in zip(tensors, tangents, strict=True):
+            if t is not None:
+                x._node = _moved_node(self, x._bare, t)
+
+
+def _moved_node(run: Stream, array: Any, tangent: Any) -> Moved:
+    node = Moved.__new__(Moved)
+    node.serial = next_serial()
+    node.plan, node.parents, node.saved = Moved.PLAN, (), ()
+    node.shape, node.dtype = array.shape, array.dtype
+    node.tangent, node.run = tangent, run
+    return node
+
+
+def _left_to_others(*_: Any, **__: Any) -> Any:
+    return _LEFT_TO_OTHERS
+
+
+def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
+    """(stream, *operands, **settings) -> the result with its tangent, or `_LEFT_TO_OTHERS`."""
+    operands = primitive.arguments
+    simple = (
+        1 <= len(operands) <= 2
+        and not primitive.lists
+        and not primitive.optional
+        and not primitive.several
+        and not primitive.random
+        and not primitive.mutates
+    )
+    ruled = [n for n in operands if primitive.rules.get(n) is not None and primitive.differentiable]
+    masks = [tuple(n == name for n in operands) for name in ruled]
+    if len(ruled) == 2:
+        masks.insert(0, (True, True))
+    pushes = [
+        find_push(primitive, mask, primitive.plan(mask).names, tuple(range(sum(mask))))
+        for mask in (masks if simple else ())
+    ]
+    if not simple or any(push.the_rest for push in pushes):
+        return _left_to_others
+    scope: dict[str, Any] = {
+        "_Tensor": Tensor,
+        "_Moved": Moved,
+        "_new": object.__new__,
+        "_PLAN": Moved.PLAN,
+        "_ndarray": np.ndarray,
+        "_asarray": partial(ensure_array, np),
+        "_np": np,
+        "_NUMBERS": NUMBERS,
+        "_serial": next_serial,
+        "_fit": fit_tangent,
+        "_LEFT": _LEFT_TO_OTHERS,
+        "_body": primitive.inline or primitive.body_for(np),
+        "function": primitive.function,
+        **{f"_{what}_of": function for what, function in aspects.items()},
+    }
+    lines = []
+    for name in operands:
+        strange = f"type(_{name}_node) is not _Moved or _{name}_node.run is not _stream"
+        lines += [
+            f"if isinstance({name}, _Tensor):",
+            f"    _{name} = {name}._bare",
+            f"    _{name}_node = {name}._node",
+            f"    if _{name}_node is not None and ({strange}):",
+            "        return _LEFT",
+            "else:",
+            f"    _{name} = {name}",
+            f"    _{name}_node = None",
+        ]
+    odd = " or ".join(
+        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS" for name in operands
+    )
+    arguments = ", ".join(f"_{name}" for name in operands)
+    if not primitive.inline:
+        arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
+    outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
+    lines += [
+        f"if {odd}:",
+        "    return _LEFT",
+        f"{outcome} = _body({arguments})",
+        "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
+        "    return _y",
+        "if type(_y) is not _ndarray:",
+        "    _y = _asarray(_y)",
+        "_result = _new(_Tensor)",
+        "_result._bare = _y",
+        "_result._alias = None",
+    ]
+    word = "if"
+    for mask, push in zip(masks, pushes, strict=True):
+        tracked = [n for n, flag in zip(operands, mask, strict=True) if flag]
+        label = "_push_" + "".join("01"[flag] for flag in mask)
+        scope[label] = push.function
+        tangents = [f"_{name}_node.tangent" for name in tracked]
+        taken = tangents[0] if len(tangents) == 1 else f"({', '.join(tangents)})"
+        saved = [saved_expression(primitive, n, tracked) for n in primitive.plan(mask).names]
+        values = ", ".join([taken, *["_y.shape"] * push.shaped, *saved])
+        test = " and ".join(f"_{name}_node is not None" for name in tracked)
+        lines += [f"{word} {test}:", f"    _t = {label}({values})"]
+        word = "elif"
+    if masks:
+        lines += [
+            "else:",
+            "    _t = None",
+            "if _t is None:",
+            "    _result._node = None",
+            "else:",
+            "    _node = _new(_Moved)",
+            "    _node.serial = _serial()",
+            "    _node.plan = _PLAN",
+            "    _node.parents = _node.saved = ()",
+            "    _node.shape = _shape = _y.shape",
+            "    _node.dtype = _dtype = _y.dtype",
+            "    if _t.shape != _shape or _t.dtype is not _dtype:",
+            "        _t = _fit(_t, _node)",
+            "    _node.tangent = _t",
+            "    _node.run = _stream",
+            "    _result._node = _node",
+        ]
+    else:
+        lines.append("_result._node = None")
+    if primitive.view:
+        lines += view_lines(primitive, scope)
+    lines.append("return _result")
+    header = function_header(primitive, scope).replace("_call(", "_call(_stream, ", 1)
+    code = compile_source(header + "".join(f"    {line}\n" for line in lines), primitive.name)
+    exec(code, scope)  # noqa: S102  # source made above from declared names only
+    return scope["_call"]
