@@ -46,17 +46,14 @@ _LEFT_TO_OTHERS: Any = object()  # what a streamed call returns that it cannot r
 
 
 class Stream(Interpreter):
-    """One run of a function whose results carry tangents.
+    """One run of a function whose results carry tangents."""
 
-    depth: a function that returns how many derivatives are being taken around the current call;
-           calls of an inner derivative are recorded as ever
-    """
-
-    def __init__(self, depth: Callable[[], int]) -> None:
-        self.depth = depth
-        self.own_depth = depth() + 1
+    def __init__(self) -> None:
         self.floor = next_serial()
         self.stopped = False  # once a Parameter is met, after which calls are recorded
+        # Inner derivatives and no_grad() install modes of their own, so this one says both that
+        # this interpreter is asked and that it streams.
+        self.mode = Mode(track=True, interpreter=self)
 
     def node_of(self, x: Tensor, tangent: Any) -> Moved:
         """A node for x that carries a tangent, an array of its shape and dtype."""
@@ -65,7 +62,7 @@ class Stream(Interpreter):
     @contextmanager
     def installed(self) -> Iterator[None]:
         """A context in which calls are streamed."""
-        token = switch_mode(Mode(track=True, interpreter=self))
+        token = switch_mode(self.mode)
         try:
             yield
         finally:
@@ -76,17 +73,15 @@ class Stream(Interpreter):
     ) -> Any:
         """Run a call: streamed where that is possible, else recorded."""
         mode = current_mode()
-        assert mode is not None  # this interpreter is in it
-        streams = (
-            mode.track
-            and mode.observer is None
-            and not self.stopped
-            and self.depth() == self.own_depth
-        )
-        token = switch_mode(NO_GRAD if streams else make_mode(mode.track, mode.observer, None))
-        try:
-            if not streams:
+        if mode is not self.mode or self.stopped:  # an inner derivative, or no_grad()
+            assert mode is not None  # this interpreter is in it
+            token = switch_mode(make_mode(mode.track, mode.observer, None))
+            try:
                 return apply(primitive, operands, settings, aux)
+            finally:
+                reset_mode(token)
+        token = switch_mode(NO_GRAD)
+        try:
             if not aux:
                 function = primitive.streamed
                 if function is None:

@@ -172,7 +172,7 @@ class BoundCall:
                 kwargs = {**kwargs, key: new}
         self.stream: Stream | None = None
         if along is not None and self._can_stream(along):
-            self.stream = Stream(derivative_depth.get)
+            self.stream = Stream()
             for x, t in zip(self.variables, along, strict=True):
                 x._node = self.stream.node_of(x, tangent_for(x, as_array(t)))
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
