@@ -170,6 +170,11 @@ class CallPlan(Plan):
             push = self._pushes[moved] = find_push(self.primitive, self.mask, self.names, moved)
         return push
 
+    def forget_pushes(self) -> None:
+        """Look anew for the rules of tangents."""
+        self.push = False
+        self._pushes.clear()
+
     def __repr__(self) -> str:
         return self.primitive.name
 
@@ -273,6 +278,9 @@ class Primitive:
                     "first"
                 )
             self.jvp_rules[argument] = JvpRule(self.name, argument, function, rule.names)
+        self.streamed = None  # what was made before does not know the rules
+        for plan in self._plans.values():
+            plan.forget_pushes()
 
     def batch(self, rule: F) -> F:
         """See `PrimitiveFunction.batch`."""

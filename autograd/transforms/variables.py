@@ -294,7 +294,7 @@ class BoundCall:
     def tangents(self, course: Course, moved: list[Any]) -> list[Any]:
         """The tangents of the results; zeros for one that does not move.
 
-        moved: one tangent for each of the course's sources, in its dtype
+        moved: one tangent for each of the course's sources, in its dtype; None for one that stays
         They are tracked Tensors where something tracked is behind them, else Tensors or arrays as
         gradients are.
         """
@@ -305,9 +305,9 @@ class BoundCall:
                 isinstance(t, Tensor) and t.tracked for t in moved
             )
         if not taped and not is_followed():
-            pushed = course.push([as_array(t) for t in moved])
+            pushed = course.push([None if t is None else as_array(t) for t in moved])
         else:
-            moved = [t if isinstance(t, Tensor) else untracked(t) for t in moved]
+            moved = [t if t is None or isinstance(t, Tensor) else untracked(t) for t in moved]
             if taped:
                 pushed = course.push(moved, taped=True)
             else:
