@@ -22,7 +22,7 @@ from tapegrad.autograd.ops import elementwise
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.reverse.sweep import check_saved, reaches_parameter, wrap_saved
 
-__all__ = ["Course", "Moved", "fit_tangent"]
+__all__ = ["Course", "Moved", "fit_tangent", "push_call"]
 
 _serial = attrgetter("serial")
 
@@ -35,7 +35,11 @@ class Moved(Node):
 
     __slots__ = ("run", "tangent")
 
-    PLAN = elementwise.identity.primitive.plan((False,))
+    # the same for all, and older than every call
+    serial = 0
+    plan = elementwise.identity.primitive.plan((False,))
+    parents = ()
+    saved = ()
 
     tangent: Any
     run: Any
@@ -103,12 +107,12 @@ class Course:
                 t: Any = [find(parent) for parent in parents]
                 for part in t:
                     if part is None:
-                        t = _push_some(node, t, taped)
+                        t = push_call(node, t, taped)
                         break
                 else:
                     push = node.plan.push
                     if taped or not push or node.serial < newest_write:
-                        t = _push_some(node, t, taped)
+                        t = push_call(node, t, taped)
                     else:
                         t = push(t, *node.saved)
             else:
@@ -117,7 +121,7 @@ class Course:
                     continue
                 push = node.plan.push
                 if taped or not push or node.serial < newest_write:
-                    t = _push_some(node, [t], taped)
+                    t = push_call(node, [t], taped)
                 else:
                     t = push(t, *node.saved)
             if t is None:
@@ -131,7 +135,7 @@ class Course:
         return [None if node is None else find(node) for node in self.outputs]
 
 
-def _push_some(node: Node, tangents: list[Any], taped: bool) -> Any:
+def push_call(node: Node, tangents: list[Any], taped: bool) -> Any:
     """The tangent of the result of a call, from those of its parents, with None for no change."""
     moved = tuple([i for i, t in enumerate(tangents) if t is not None])
     if not moved:

@@ -33,12 +33,12 @@ from tapegrad.autograd.core.mode import (
     reset_mode,
     switch_mode,
 )
-from tapegrad.autograd.core.node import next_serial
+from tapegrad.autograd.core.node import next_serial, parents_of
 from tapegrad.autograd.core.pushing import find_push
 from tapegrad.autograd.core.specialize import function_header, saved_expression, view_lines
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.forward.push import Course, Moved, fit_tangent
+from tapegrad.autograd.forward.push import Course, Moved, fit_tangent, push_call
 
 __all__ = ["Stream"]
 
@@ -100,29 +100,42 @@ class Stream(Interpreter):
 
     def _settle(self, values: Iterable[Any]) -> None:
         """Push tangents to the Tensors among `values` that have a tape, and drop this."""
-        tensors = [
-            x
-            for x in leaves(list(values))
-            if isinstance(x, Tensor)
-            and x._node is not None
-            and (type(x._node) is not Moved or x._node.run is not self)
-        ]
-        if not tensors or self.stopped:
+        if self.stopped:
             return
-        course = Course([x._node for x in tensors], run=self)
-        if course.parameters_beyond:
-            self.stopped = True
+        behind = [x for x in leaves(list(values)) if isinstance(x, Tensor) and self._is_behind(x)]
+        if not behind:
             return
-        tangents = course.push([node.tangent for node in course.sources])
-        for x, t in zip(tensors, tangents, strict=True):
+        if len(behind) == 1 and (t := self._pushed_once(behind[0]._node)) is not None:
+            tangents = [t]
+        else:
+            course = Course([x._node for x in behind], run=self)
+            if course.parameters_beyond:
+                self.stopped = True
+                return
+            tangents = course.push([node.tangent for node in course.sources])
+        for x, t in zip(behind, tangents, strict=True):
             if t is not None:
                 x._node = _moved_node(self, x._bare, t)
+
+    def _is_behind(self, x: Tensor) -> bool:
+        """Has x a past that no tangent stands for?"""
+        node = x._node
+        return node is not None and (type(node) is not Moved or node.run is not self)
+
+    def _pushed_once(self, node: Any) -> Any:
+        """The tangent of a call's one result where all parents carry tangents; else None."""
+        if node.shape is None or node.serial < self.floor:
+            return None
+        parents = parents_of(node)
+        for parent in parents:
+            if type(parent) is not Moved or parent.run is not self:
+                return None
+        t = push_call(node, [parent.tangent for parent in parents], taped=False)
+        return None if t is None else fit_tangent(t, node)
 
 
 def _moved_node(run: Stream, array: Any, tangent: Any) -> Moved:
     node = Moved.__new__(Moved)
-    node.serial = next_serial()
-    node.plan, node.parents, node.saved = Moved.PLAN, (), ()
     node.shape, node.dtype = array.shape, array.dtype
     node.tangent, node.run = tangent, run
     return node
@@ -157,12 +170,10 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
         "_Tensor": Tensor,
         "_Moved": Moved,
         "_new": object.__new__,
-        "_PLAN": Moved.PLAN,
         "_ndarray": np.ndarray,
         "_asarray": partial(ensure_array, np),
         "_np": np,
         "_NUMBERS": NUMBERS,
-        "_serial": next_serial,
         "_fit": fit_tangent,
         "_LEFT": _LEFT_TO_OTHERS,
         "_body": primitive.inline or primitive.body_for(np),
@@ -221,9 +232,6 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
             "    _result._node = None",
             "else:",
             "    _node = _new(_Moved)",
-            "    _node.serial = _serial()",
-            "    _node.plan = _PLAN",
-            "    _node.parents = _node.saved = ()",
             "    _node.shape = _shape = _y.shape",
             "    _node.dtype = _dtype = _y.dtype",
             "    if _t.shape != _shape or _t.dtype is not _dtype:",
