@@ -258,6 +258,7 @@ class FunctionTrial:
         """The tangents of what `values` returns, by a rule for these; None where there is none.
 
         u: tangents of the floating point arguments
+        Raises CheckError unless the rule gives one for each result.
         """
         if self.pair.jvp is None:
             return None

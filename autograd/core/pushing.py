@@ -21,7 +21,7 @@ from tapegrad.autograd.core.generated import compile_source
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
 
-__all__ = ["JvpRule", "Push", "find_push"]
+__all__ = ["JvpRule", "Push", "find_push", "linear_in"]
 
 NOT_SAVED = (
     "{name}.jvp: the rule of {argument} names {unknown}, which its rule of {name}.vjp does not "
@@ -54,6 +54,24 @@ class JvpRule:
         if unknown:
             found = {"unknown": unknown, "known": ", ".join(known) or "nothing"}
             raise TypeError(NOT_SAVED.format(name=owner, argument=argument, **found))
+
+
+def linear_in(function: Any, argument: str) -> Callable[..., Any]:
+    """The rule for tangents of an argument in which a primitive is linear: its call on the tangent.
+
+    A setting called ``shape`` is taken for the shape of the result.
+    """
+    primitive: Primitive = function.primitive
+    names = [name for name in (*primitive.arguments, *primitive.settings) if name != argument]
+
+    def rule(t: Any, *saved: Any) -> Any:
+        return function(**{argument: t}, **dict(zip(names, saved, strict=True)))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    shown = ["y_shape" if name == "shape" else name for name in names]
+    signature = inspect.Signature([inspect.Parameter(name, kind) for name in ("t", *shown)])
+    rule.__signature__ = signature  # type: ignore[attr-defined]  # read by `JvpRule`
+    return rule
 
 
 class Push(NamedTuple):

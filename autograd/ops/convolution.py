@@ -20,6 +20,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.kernels import fast_convolution as fast
 from tapegrad.autograd.ops import shape as s
@@ -235,30 +236,8 @@ conv2d_weight_gradient.vjp(
 )
 
 # Each is linear in either argument.
-conv2d.jvp(
-    x=lambda t, w, stride, padding, dilation, groups: conv2d(
-        t, w, stride, padding, dilation, groups
-    ),
-    w=lambda t, x, stride, padding, dilation, groups: conv2d(
-        x, t, stride, padding, dilation, groups
-    ),
-)
-conv2d_input_gradient.jvp(
-    v=lambda t, w, stride, padding, dilation, groups, y_shape: conv2d_input_gradient(
-        t, w, y_shape, stride, padding, dilation, groups
-    ),
-    w=lambda t, v, stride, padding, dilation, groups, y_shape: conv2d_input_gradient(
-        v, t, y_shape, stride, padding, dilation, groups
-    ),
-)
-conv2d_weight_gradient.jvp(
-    x=lambda t, v, stride, padding, dilation, groups, y_shape: conv2d_weight_gradient(
-        t, v, y_shape, stride, padding, dilation, groups
-    ),
-    v=lambda t, x, stride, padding, dilation, groups, y_shape: conv2d_weight_gradient(
-        x, t, y_shape, stride, padding, dilation, groups
-    ),
-)
+for _function in (conv2d, conv2d_input_gradient, conv2d_weight_gradient):
+    _function.jvp(**{name: linear_in(_function, name) for name in _function.primitive.arguments})
 
 
 # Samples of a batch -------------------------------------------------------------------------------

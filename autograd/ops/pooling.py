@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.kernels import fast_pooling as fast
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
@@ -224,18 +225,8 @@ avg_pool2d_gradient.vjp(
         g, kernel, stride, padding, ceil_mode, count_include_pad, divide
     )
 )
-avg_pool2d.jvp(
-    x=lambda t, kernel, stride, padding, ceil_mode, count_include_pad, divide: avg_pool2d(
-        t, kernel, stride, padding, ceil_mode, count_include_pad, divide
-    )
-)
-avg_pool2d_gradient.jvp(
-    v=lambda t, kernel, stride, padding, ceil_mode, count_include_pad, divide, y_shape: (
-        avg_pool2d_gradient(
-            t, y_shape, kernel, stride, padding, ceil_mode, count_include_pad, divide
-        )
-    )
-)
+avg_pool2d.jvp(x=linear_in(avg_pool2d, "x"))
+avg_pool2d_gradient.jvp(v=linear_in(avg_pool2d_gradient, "v"))
 
 
 @avg_pool2d.batch
