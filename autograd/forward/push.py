@@ -20,7 +20,12 @@ from tapegrad.autograd.core.node import Node, last_write
 from tapegrad.autograd.forward.transposing import ResultsOfCall, transpose_call
 from tapegrad.autograd.ops import elementwise
 from tapegrad.autograd.ops import shape as shapes
-from tapegrad.autograd.reverse.sweep import check_saved, reaches_parameter, wrap_saved
+from tapegrad.autograd.reverse.sweep import (
+    check_saved,
+    reaches_parameter,
+    sweep_observer,
+    wrap_saved,
+)
 
 __all__ = ["Course", "Moved", "fit_tangent", "push_call"]
 
@@ -140,6 +145,13 @@ def push_call(node: Node, tangents: list[Any], taped: bool) -> Any:
     moved = tuple([i for i, t in enumerate(tangents) if t is not None])
     if not moved:
         return None
+    observer = sweep_observer()
+    if observer is not None:
+        return observer.push(node, tangents, lambda: _run_rules(node, tangents, moved, taped))
+    return _run_rules(node, tangents, moved, taped)
+
+
+def _run_rules(node: Node, tangents: list[Any], moved: tuple[int, ...], taped: bool) -> Any:
     if node.serial < last_write[0]:
         check_saved(node)
     push = node.plan.push_for(moved)

@@ -195,12 +195,12 @@ def check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
             if devices.is_array(array) and was_written_after(array, node.serial):
-                observer = _sweep_observer()
+                observer = sweep_observer()
                 more = "" if observer is None else observer.explain_overwrite(node, array)
                 raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
-def _sweep_observer() -> Observer | None:
+def sweep_observer() -> Observer | None:
     """The observer that must hear of this sweep, or None.
 
     It is None in the sweep of one sample of a batch, where the rules call operations on the entire
@@ -239,7 +239,7 @@ def _pull_observed(
 ) -> Iterable[tuple[Node, Any]]:
     """Pairs (parent, cotangent) for the parents at `indices`; an observer may follow the rules."""
     chosen = [parents[i] for i in indices]
-    observer = _sweep_observer()
+    observer = sweep_observer()
     if observer is None:
         result = pull(g, *saved)
         return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
