@@ -101,6 +101,7 @@ class Course:
         Raises InPlaceError when a saved array has been written since it was saved.
         """
         moved: dict[Node, Any] = {}
+        t: Any
         for node, t in zip(self.sources, tangents, strict=True):
             if t is not None:
                 moved[node] = t if node not in moved else moved[node] + t
@@ -109,7 +110,7 @@ class Course:
         for node in self.calls:
             parents = node.parents
             if type(parents) is tuple:
-                t: Any = [find(parent) for parent in parents]
+                t = [find(parent) for parent in parents]
                 for part in t:
                     if part is None:
                         t = push_call(node, t, taped)

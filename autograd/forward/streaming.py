@@ -126,7 +126,7 @@ class Stream(Interpreter):
         """The tangent of a call's one result where all parents carry tangents; else None."""
         if node.shape is None or node.serial < self.floor:
             return None
-        parents = parents_of(node)
+        parents: tuple[Any, ...] = parents_of(node)
         for parent in parents:
             if type(parent) is not Moved or parent.run is not self:
                 return None

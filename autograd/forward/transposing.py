@@ -98,7 +98,7 @@ def transpose_call(
         seeds = []
         for c, i, t in zip([found] if len(moved) == 1 else found, moved, tangents, strict=True):
             fitted = fit_cotangent(c, parents[i])
-            if isinstance(fitted, Tensor) and fitted.tracked:
+            if isinstance(fitted, Tensor) and fitted._node is not None:
                 seeds.append((fitted._node, t))
     [total] = cotangents(seeds, [start], taped=taped)
     return total
