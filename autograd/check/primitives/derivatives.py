@@ -70,7 +70,11 @@ def pushed_tangents_agree_with_its_gradient(trial: PrimitiveTrial) -> None:
     # behind a Parameter calls are recorded first, and pushed on Tensors
     _, taped = jvp(results, tuple(map(Parameter, trial.point)), tuple(u))
     for i, (t, streamed) in enumerate(zip(taped, pushed, strict=True)):
-        must_be_equal(t.numpy(), streamed, f"tangent {i} of recorded calls")
+        what = f"tangent {i} of recorded calls"
+        if trial.complex:  # NumPy rounds products of complex scalars and of arrays differently
+            must_be_close(t.numpy(), streamed, what, relative=1e-12, scale=trial.scale(pushed))
+        else:
+            must_be_equal(t.numpy(), streamed, what)
 
 
 @LAWS()

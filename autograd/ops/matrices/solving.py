@@ -43,7 +43,15 @@ def _solve_a(g: Array, a: Array, b_shape: Shape, y: Array) -> Array:
 
 
 solve.vjp(a=_solve_a, b=_solve_b)
-solve.jvp(a=lambda t, a, y: -solve(a, t @ y), b=lambda t, a: solve(a, t))
+
+
+def _solve_tangent(t: Array, a: Array, b_shape: Shape, y: Array) -> Array:
+    if len(b_shape) == 1:
+        return -solve(a, t @ column(y))[..., 0]
+    return -solve(a, t @ y)
+
+
+solve.jvp(a=_solve_tangent, b=lambda t, a: solve(a, t))
 
 
 @solve.batch
