@@ -170,11 +170,16 @@ class Interpreter(Protocol):
 
 
 class Mode(NamedTuple):
-    """A mode other than the ordinary one, which is None."""
+    """A mode other than the ordinary one, which is None.
+
+    stream: the interpreter, where it has functions of its own for simple primitives
+            (`forward/streaming.py`)
+    """
 
     track: bool
     observer: Observer | None = None
     interpreter: Interpreter | None = None
+    stream: Any = None
 
 
 NO_GRAD = Mode(track=False)

@@ -30,7 +30,7 @@ from tapegrad.autograd.core.node import Node, next_serial, note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
 
-__all__ = ["function_header", "public_function", "saved_expression", "view_lines"]
+__all__ = ["public_function", "saved_expression", "view_lines"]
 
 
 _STUB = compile_source(
@@ -112,8 +112,7 @@ def _specialize(primitive: Primitive, function: FunctionType) -> None:
 # the author of a primitive chose for arguments and settings.
 
 
-def function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
-    """The source line that begins the function of a primitive, with all its parameters."""
+def _function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
     parts = []
     for parameter in _signature_parameters(primitive):
         text = parameter.name
@@ -141,7 +140,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
         and not primitive.random
     )
     if not simple:
-        return function_header(primitive, scope) + f"    {general}\n"
+        return _function_header(primitive, scope) + f"    {general}\n"
 
     scope.update(
         _Tensor=Tensor,
@@ -173,6 +172,11 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     lines += [
         "_now = _mode()",
         f"if _now is not None and _now is not _NO_GRAD or {odd}:",
+        "    if _now is not None and _now.stream is not None:",
+        "        _streamed = _primitive.streamed or _now.stream.function_of(_primitive)",
+        f"        _y = _streamed(_now.stream, {', '.join((*operands, *primitive.settings))})",
+        "        if _y is not _now.stream:",
+        "            return _y",
         f"    {general}",
     ]
     arguments = ", ".join(f"_{name}" for name in operands)
@@ -186,7 +190,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
             f"_note_write(_{primitive.mutates})",
             f"return {primitive.mutates}",
         ]
-        return function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+        return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
         f"{outcome} = _body({arguments})",
@@ -202,7 +206,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     if primitive.view:
         lines += view_lines(primitive, scope)
     lines += ["return _result"]
-    return function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+    return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
 
 def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:

@@ -35,14 +35,12 @@ from tapegrad.autograd.core.mode import (
 )
 from tapegrad.autograd.core.node import next_serial, parents_of
 from tapegrad.autograd.core.pushing import find_push
-from tapegrad.autograd.core.specialize import function_header, saved_expression, view_lines
+from tapegrad.autograd.core.specialize import saved_expression, view_lines
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.forward.push import Course, Moved, fit_tangent, push_call
 
 __all__ = ["Stream"]
-
-_LEFT_TO_OTHERS: Any = object()  # what a streamed call returns that it cannot run
 
 
 class Stream(Interpreter):
@@ -53,7 +51,7 @@ class Stream(Interpreter):
         self.stopped = False  # once a Parameter is met, after which calls are recorded
         # Inner derivatives and no_grad() install modes of their own, so this one says both that
         # this interpreter is asked and that it streams.
-        self.mode = Mode(track=True, interpreter=self)
+        self.mode = Mode(track=True, interpreter=self, stream=self)
 
     def node_of(self, x: Tensor, tangent: Any) -> Moved:
         """A node for x that carries a tangent, an array of its shape and dtype."""
@@ -71,7 +69,7 @@ class Stream(Interpreter):
     def interpret(
         self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
-        """Run a call: streamed where that is possible, else recorded."""
+        """Record a call, as `function_of` does not run it, and drop the tape where this streams."""
         mode = current_mode()
         if mode is not self.mode or self.stopped:  # an inner derivative, or no_grad()
             assert mode is not None  # this interpreter is in it
@@ -82,13 +80,6 @@ class Stream(Interpreter):
                 reset_mode(token)
         token = switch_mode(NO_GRAD)
         try:
-            if not aux:
-                function = primitive.streamed
-                if function is None:
-                    function = primitive.streamed = _streamed_function(primitive)
-                y = function(self, *operands, **settings)
-                if y is not _LEFT_TO_OTHERS:
-                    return y
             self._settle(operands)
             switch_mode(None)
             results = apply(primitive, operands, settings, aux)
@@ -97,6 +88,16 @@ class Stream(Interpreter):
             return results
         finally:
             reset_mode(token)
+
+    @staticmethod
+    def function_of(primitive: Primitive) -> Callable[..., Any]:
+        """(stream, *operands, *settings) -> the result with its tangent.
+
+        Where it cannot run the call it returns the stream, and `interpret` is asked.
+        """
+        if primitive.streamed is None:
+            primitive.streamed = _streamed_function(primitive)
+        return primitive.streamed
 
     def _settle(self, values: Iterable[Any]) -> None:
         """Push tangents to the Tensors among `values` that have a tape, and drop this."""
@@ -141,12 +142,19 @@ def _moved_node(run: Stream, array: Any, tangent: Any) -> Moved:
     return node
 
 
-def _left_to_others(*_: Any, **__: Any) -> Any:
-    return _LEFT_TO_OTHERS
+def _left_to_others(stream: Stream, *_: Any) -> Any:
+    return stream
+
+
+def _is_arithmetic(primitive: Primitive, argument: str) -> bool:
+    """Does the rule for a tangent name no function, so that it runs alike in every mode?"""
+    rule: Any = primitive.jvp_rules.get(argument) or primitive.rules[argument]
+    code = getattr(rule.function, "__code__", None)
+    return code is not None and not code.co_names and not code.co_freevars
 
 
 def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
-    """(stream, *operands, **settings) -> the result with its tangent, or `_LEFT_TO_OTHERS`."""
+    """The function that `Stream.function_of` returns."""
     operands = primitive.arguments
     simple = (
         1 <= len(operands) <= 2
@@ -175,7 +183,9 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
         "_np": np,
         "_NUMBERS": NUMBERS,
         "_fit": fit_tangent,
-        "_LEFT": _LEFT_TO_OTHERS,
+        "_NO_GRAD": NO_GRAD,
+        "_switch": switch_mode,
+        "_reset": reset_mode,
         "_body": primitive.inline or primitive.body_for(np),
         "function": primitive.function,
         **{f"_{what}_of": function for what, function in aspects.items()},
@@ -188,7 +198,7 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
             f"    _{name} = {name}._bare",
             f"    _{name}_node = {name}._node",
             f"    if _{name}_node is not None and ({strange}):",
-            "        return _LEFT",
+            "        return _stream",
             "else:",
             f"    _{name} = {name}",
             f"    _{name}_node = None",
@@ -201,8 +211,10 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
         arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
+        "if _stream.stopped:",
+        "    return _stream",
         f"if {odd}:",
-        "    return _LEFT",
+        "    return _stream",
         f"{outcome} = _body({arguments})",
         "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
         "    return _y",
@@ -222,7 +234,16 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
         saved = [saved_expression(primitive, n, tracked) for n in primitive.plan(mask).names]
         values = ", ".join([taken, *["_y.shape"] * push.shaped, *saved])
         test = " and ".join(f"_{name}_node is not None" for name in tracked)
-        lines += [f"{word} {test}:", f"    _t = {label}({values})"]
+        call = [f"    _t = {label}({values})"]
+        if not all(_is_arithmetic(primitive, name) for name in tracked):
+            call = [
+                "    _token = _switch(_NO_GRAD)",
+                "    try:",
+                f"    {call[0]}",
+                "    finally:",
+                "        _reset(_token)",
+            ]
+        lines += [f"{word} {test}:", *call]
         word = "elif"
     if masks:
         lines += [
@@ -245,7 +266,8 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
     if primitive.view:
         lines += view_lines(primitive, scope)
     lines.append("return _result")
-    header = function_header(primitive, scope).replace("_call(", "_call(_stream, ", 1)
-    code = compile_source(header + "".join(f"    {line}\n" for line in lines), primitive.name)
+    parameters = ", ".join(("_stream", *operands, *primitive.settings))
+    source = f"def _call({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
+    code = compile_source(source, f"{primitive.name} streamed")
     exec(code, scope)  # noqa: S102  # source made above from declared names only
     return scope["_call"]
