@@ -65,10 +65,8 @@ def measure(name: str, field: Any, u: Any, p: Any, steps: int, rounds: int) -> N
         rounds=rounds,
     )
     shown = "  ".join(f"{what} {1e3 * t:8.1f} ms" for what, t in times.items())
-    ratios = times["jvp"] / times["NumPy"], times["jvp"] / times["Tensors"]
-    print(
-        f"{name:16} {steps:5} steps  {shown}  jvp / NumPy {ratios[0]:5.2f}, / Tensors {ratios[1]:.2f}"
-    )
+    ratios = [f"{times['jvp'] / times[other]:.2f} × {other}" for other in ("NumPy", "Tensors")]
+    print(f"{name:18} {steps:5} steps  {shown}  jvp is {', '.join(ratios)}")
 
 
 def main() -> None:
