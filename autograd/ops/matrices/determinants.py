@@ -46,6 +46,7 @@ def det(xp: Namespace, a: Array) -> Array:
 
 
 det.vjp(a=lambda g, a: column(column(g)) * cofactors(a))
+det.jvp(a=lambda t, a: r.sum(t * cofactors(a), axis=(-2, -1)))
 det.batch(leading_axes_rule)
 
 # The products with the inverse that give cofactors fast lose as many digits as the condition number
