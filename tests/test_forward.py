@@ -10,6 +10,7 @@ import tapegrad as tg
 from tapegrad import devices
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.declaration import primitives
+from tapegrad.autograd.forward.streaming import Stream
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.autograd.transforms.variables import BoundCall
 
@@ -309,6 +310,21 @@ def test_memory_does_not_grow_with_the_length_of_the_run():
 
     peak(1)
     assert peak(30) < peak(3) + x.nbytes
+
+
+def test_simple_calls_have_functions_of_their_own_while_streaming(monkeypatch):
+    asked = []
+    interpret = Stream.interpret
+
+    def noted(self, primitive, operands, settings, aux):
+        asked.append(primitive.name)
+        return interpret(self, primitive, operands, settings, aux)
+
+    monkeypatch.setattr(Stream, "interpret", noted)
+    tg.jvp(lambda x: np.tanh(2 * x[1:] - np.sum(x)) @ x[:2], X, V)
+    assert asked == []
+    tg.jvp(np.linalg.slogdet, np.diag(X), np.diag(V))
+    assert asked == ["slogdet_parts"]
 
 
 # Declarations -------------------------------------------------------------------------------------
