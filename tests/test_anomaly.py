@@ -221,7 +221,7 @@ def test_a_birth_in_the_reverse_of_a_module_is_named(name):
     [
         lambda f, x: grad(lambda x: f(x).sum())(x),
         lambda f, x: tg.vjp(f, x)[1](np.ones(x.shape)),
-        lambda f, x: tg.jacobian(f)(x),
+        lambda f, x: tg.jacobian(lambda x: f(x[:1]))(x[[0, 0]]),  # by a row
         lambda f, x: grad(lambda x: f(x).sum())(Tensor(x)),
     ],
 )
@@ -229,6 +229,16 @@ def test_a_birth_in_a_transformation_is_named(name, reverse):
     parameters, function, _, operation, argument, kind = REVERSE[name]
     error = caught(lambda: reverse(function, parameters[0].data[:1]))
     named(error, operation, line_of(function), "", "reverse", kind, argument)
+
+
+@pytest.mark.parametrize("name", ["sqrt at 0", "x^0.5 at 0", "arcsin at 1"])
+@pytest.mark.parametrize(
+    "forward", [lambda f, x: tg.jvp(f, x, np.ones(x.shape)), lambda f, x: tg.jacobian(f)(x)]
+)
+def test_a_birth_in_a_tangent_is_named(name, forward):
+    parameters, function, _, operation, _, kind = REVERSE[name]
+    error = caught(lambda: forward(function, parameters[0].data[:1]))
+    named(error, operation, line_of(function), "", "tangent", kind)
 
 
 # The second derivative ----------------------------------------------------------------------------

@@ -28,6 +28,11 @@ def rows_vjp(g, i, table):
     return None, found
 
 
+def rows_jvp(t, i, table):
+    _, change = t
+    return change[i]
+
+
 def rows_vjp_that_forgets_repeated_rows(g, i, table):
     found = np.zeros_like(table)
     found[i] = g
@@ -50,14 +55,23 @@ def both_vjp(g, x, y):
     return g[0] * y + g[1], g[0] * x + g[1]
 
 
+def both_jvp(t, x, y):
+    return [t[0] * y + x * t[1], t[0] + t[1]]
+
+
 RIGHT = {
     "a product": (linear, linear_vjp, ["N i", "o i"], {}),
-    "rows by index": (rows, rows_vjp, [indices("N", below="V"), "V D"], {}),
+    "rows by index": (
+        rows, rows_vjp, [indices("N", below="V"), "V D"], {"jvp_fn": rows_jvp},
+    ),
     "options": (scaled, scaled_vjp, ["N C"], {"axis": one_of(0, 1), "times": ints(1, 3)}),
-    "several results": (both, both_vjp, ["N", "N"], {}),
+    "several results": (both, both_vjp, ["N", "N"], {"jvp_fn": both_jvp}),
     "a domain": (np.log, lambda g, x: g / x, [array("N C", 0, None)], {}),
-    "arrays as they are": (np.tanh, lambda g, x: g - g * np.tanh(x) ** 2, [np.ones((2, 3))], {}),
-}
+    "arrays as they are": (
+        np.tanh, lambda g, x: g - g * np.tanh(x) ** 2, [np.ones((2, 3))],
+        {"jvp_fn": lambda t, x: t - t * np.tanh(x) ** 2},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", RIGHT)
@@ -67,6 +81,38 @@ def test_right_gradients_pass_every_law(what):
     assert counted["holds"] + counted["not covered"] == len(FUNCTION_LAWS)
     assert counted["not covered"] <= 4
     assert counted["gradients proved"] >= 20
+
+
+@pytest.mark.parametrize(
+    ("jvp_fn", "match"),
+    [
+        (lambda t, x, y: [t[0] * y, t[0] + t[1]], "⟨v, J·u⟩ ≠ ⟨Jᵀ·v, u⟩"),
+        (lambda t, x, y: [x * t[1] + t[0] * y, (t[0] + t[1])[None]], "tangent 1 has shape"),
+        (
+            lambda t, x, y: x * t[1] + t[0] * y,
+            "returned 1 arrays: it returns one for each of the 2",
+        ),
+    ],
+)
+def test_a_wrong_rule_for_tangents_is_refuted(jvp_fn, match):
+    with pytest.raises(LawError, match=match):
+        check_vjp(both, both_vjp, "N", "N", jvp_fn=jvp_fn)
+
+
+def test_tangents_of_nests_and_complex_arrays_are_checked():
+    def fn(d):
+        return {"y": d["z"] * d["x"], "r": d["z"].real}
+
+    def vjp(g, d):
+        return {"z": g["y"] * d["x"] + g["r"], "x": np.real(g["y"] * d["z"])}
+
+    def jvp(t, d):
+        return {"y": t["z"] * d["x"] + d["z"] * t["x"], "r": t["z"].real}
+
+    point = {"z": np.array([1 + 2j, 0.5j]), "x": np.array([2.0, -1.0])}
+    assert check_vjp(fn, vjp, point, jvp_fn=jvp, batchwise=None).ok
+    with pytest.raises(LawError, match="≠"):
+        check_vjp(fn, vjp, point, jvp_fn=lambda t, d: {**jvp(t, d), "r": t["z"].imag})
 
 
 kept = {}

@@ -64,11 +64,14 @@ def test_a_plan_is_all_that_the_protocol_names(name):
     plan = node.plan
     assert Plan in type(plan).__mro__
     named = set(Plan.__annotations__)
-    assert named == {"mask", "names", "primitive", "pull", "sources"}
+    assert named == {"mask", "names", "primitive", "pull", "push", "sources"}
     for attribute in named:
         getattr(plan, attribute)
     assert type(plan).restrict is not Plan.restrict
     assert len(plan.names) == len(plan.sources) == len(node.saved)
+    push = plan.push_for((0,))
+    assert push.by_rule + push.the_rest == (0,)
+    assert callable(push.function) == bool(push.by_rule)
     pull, taken = plan.restrict((0,))
     assert callable(pull)
     assert all(0 <= i < len(node.saved) for i in taken)

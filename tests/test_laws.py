@@ -89,6 +89,7 @@ SUBJECTS = {kind: subjects(kind, table) for kind, table in CASES.items()}
 # which may lead to another dtype.
 COMPLEX_LAWS = {
     "its_gradient_is_the_derivative": 1,
+    "pushed_tangents_agree_with_its_gradient": 1,
     "it_equals_numpy": 4,
     "tracking_fewer_arguments_changes_no_gradient": 1,
     "float32_agrees_with_float64": 1,

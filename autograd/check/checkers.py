@@ -90,6 +90,7 @@ def check_vjp(
     domains: Domains | None = None,
     batchwise: str | None = None,
     options: Mapping[str, Any] | None = None,
+    jvp_fn: Callable[..., Any] | None = None,
     **more: Any,
 ) -> Any:
     """Hold the laws of functions against a NumPy function with a hand-written gradient.
@@ -102,6 +103,9 @@ def check_vjp(
     constant: inputs without a gradient, by name or position
     domains:  intervals (low, high) of inputs by name
     batchwise: "split" if the results of a batch (an axis N) are those of its samples
+    jvp_fn:   jvp_fn(t, *inputs, **options) -> the tangent of what fn returns, where that is written
+              by hand too; t is a tuple with a tangent for each input, None for one of integers, or
+              a bare array where there is one input
     more:     keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes.  And
               for the check profile, law, choices, seed, raise_error, as in `check_module`; kinks,
               exceptions, inplace, deterministic, strict, as in `Case`; isolate=True for a process
@@ -119,7 +123,7 @@ def check_vjp(
     """
     spec = {
         "constant": constant, "domains": domains, "batchwise": batchwise, "options": options,
-        **more,
+        "jvp_fn": jvp_fn, **more,
     }  # fmt: skip
     if isinstance(vjp_fn, (str, CaseArray)):
         return _decorate(

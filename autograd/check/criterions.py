@@ -60,6 +60,7 @@ for _name in (
     "equal_calls_give_equal_tensors",
     "its_gradients_are_the_derivatives",
     "its_second_derivatives_are_right",
+    "pushed_tangents_agree_with_its_gradients",
     "backward_with_another_input_is_an_error",
     "a_plain_call_gives_the_output_and_keeps_no_state",
     "inputs_grad_outputs_and_parameters_are_left_alone",

@@ -75,6 +75,8 @@ class Pair:
                 of the cotangents
     partial:    (cotangents, args, positions) -> the gradients where only the arguments at these
                 positions are tracked; None for the others
+    jvp:        (tangents, *args) -> the tangents of the results, a list where fn returns one;
+                None among the tangents for each argument that does not move
     stops:      the positions of the floating point results for `args` that have no derivative
     subject:    the function or module itself, as conventions look at it
     random:     whether a call draws random numbers of the library
@@ -98,6 +100,7 @@ class Pair:
     constants: Collection[int] = ()
     second_all: Callable[..., Any] | None = None
     partial: Callable[..., Any] | None = None
+    jvp: Callable[..., Any] | None = None
     stops: Callable[[], Collection[int]] | None = None
     subject: Any = None
     random: Callable[[], bool] | None = None
@@ -250,6 +253,26 @@ class FunctionTrial:
     ) -> list[np.ndarray]:
         """Copies of the gradients of the floating point arguments."""
         return [np.array(g) for g in self.raw_gradients(v, point)]
+
+    def tangents(self, u: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """The tangents of what `values` returns, by a rule for these; None where there is none.
+
+        u: tangents of the floating point arguments
+        Raises CheckError unless the rule gives one for each result.
+        """
+        if self.pair.jvp is None:
+            return None
+        moved: list[np.ndarray | None] = [None] * len(self.args)
+        for i, t in zip(self.floats, u, strict=True):
+            moved[i] = t
+        found = self._call(f"the tangent of {self.name}", self.pair.jvp, moved, *self.args)
+        results = list(found) if isinstance(found, (list, tuple)) else [found]
+        if len(results) != len(self._latest):
+            raise CheckError(
+                f"the tangent of {self.name} returned {len(results)} arrays: it returns one for "
+                f"each of the {len(self._latest)} results"
+            )
+        return [np.array(results[i]) for i in self.kept]
 
     def all_cotangents(self, v: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Cotangents of all results: `v`, and zeros for those that have no derivative."""

@@ -33,6 +33,7 @@ __all__ = [
     "must_all_be_equal",
     "must_be_close",
     "must_be_close_to",
+    "must_be_transposed",
     "must_be_equal",
     "must_be_unchanged",
     "must_leave_no_cycles",
@@ -237,6 +238,27 @@ def must_be_close_to(found: Any, expected: Any, what: str, bars: np.ndarray) -> 
         near = (np.abs(found - expected) <= bars) | np.isinf(bars)
     if not near.all():
         raise LawError(f"{what}: {_describe_difference(found, expected, ~near)}")
+
+
+def must_be_transposed(
+    v: Sequence[Any], pushed: Sequence[Any], gradients: Sequence[Any], u: Sequence[Any]
+) -> None:
+    """Raise LawError unless ⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ up to rounding, on the scale of the terms.
+
+    pushed:    J·u, as forward mode gives it
+    gradients: Jᵀ·v, as the sweep does
+    Where a derivative is not finite, both must be so.
+    """
+    forward, reverse = (
+        np.concatenate([np.zeros(1), *(np.ravel(np.multiply(a, b)) for a, b in pairs)])
+        for pairs in (zip(v, pushed, strict=True), zip(gradients, u, strict=True))
+    )
+    one, other = bool(np.isfinite(forward).all()), bool(np.isfinite(reverse).all())
+    if not (one and other):
+        must(one == other, "of the tangents and the gradients one is finite, the other is not")
+        return
+    scale = float(np.abs(forward).sum() + np.abs(reverse).sum())
+    must_be_close(forward.sum(), reverse.sum(), "⟨v, J·u⟩ ≠ ⟨Jᵀ·v, u⟩", relative=1e-10, scale=scale)
 
 
 def snapshot(arrays: Iterable[Any]) -> list[bytes]:

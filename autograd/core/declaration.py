@@ -23,6 +23,7 @@ import numpy as np
 
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
+from tapegrad.autograd.core.pushing import JvpRule, Push, find_push
 
 if TYPE_CHECKING:
     from tapegrad.devices import Namespace
@@ -79,6 +80,9 @@ class PrimitiveFunction(Protocol[P, R_co]):
     def joint_vjp(self, *arguments: str) -> Callable[[F], F]:
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
 
+    def jvp(self, **rules: Callable[..., Any]) -> None:
+        """Declare, after `vjp`, how the tangent of an argument moves the result: `JvpRule`."""
+
     def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
@@ -122,12 +126,14 @@ class CallPlan(Plan):
     The nodes of these calls share it.
     """
 
-    __slots__ = ("_restricted", "mask", "names", "primitive", "pull", "sources")
+    __slots__ = ("_pushes", "_restricted", "mask", "names", "primitive", "pull", "push", "sources")
 
     def __init__(self, primitive: Primitive, mask: tuple[Any, ...]) -> None:
         self.primitive = primitive
         self.mask = mask
         self.names, self.pull = _join_rules(primitive, mask)
+        self.push: Callable[..., Any] | bool = False  # not looked for yet
+        self._pushes: dict[tuple[int, ...], Push] = {}
         self._restricted: dict[tuple[int, ...], Any] = {}
         origins: dict[str, Any] = {"y": "y"}  # name of a value -> its entry in `sources`
         count = 0
@@ -157,6 +163,18 @@ class CallPlan(Plan):
             self._restricted[wanted] = (plan.pull, saved)
         return self._restricted[wanted]
 
+    def push_for(self, moved: tuple[int, ...]) -> Push:
+        """See `Plan.push_for`."""
+        push = self._pushes.get(moved)
+        if push is None:
+            push = self._pushes[moved] = find_push(self.primitive, self.mask, self.names, moved)
+        return push
+
+    def forget_pushes(self) -> None:
+        """Look anew for the rules of tangents."""
+        self.push = False
+        self._pushes.clear()
+
     def __repr__(self) -> str:
         return self.primitive.name
 
@@ -174,6 +192,7 @@ class Primitive:
         mutates: str | None = None,
         view: bool | str = False,
         random: bool = False,
+        elementwise: bool = False,
         domain: Mapping[str, tuple[float | None, float | None]] | None = None,
         inline: np.ufunc | None = None,
         signature: inspect.Signature | None = None,
@@ -199,12 +218,15 @@ class Primitive:
         self.mutates = mutates
         self.view = view
         self.random = random
+        self.elementwise = elementwise
         self.domain = dict(domain or {})
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.rules: dict[str, VjpRule | None] = {}
+        self.jvp_rules: dict[str, JvpRule] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
+        self.streamed: Callable[..., Any] | None = None  # set by `forward/streaming.py`
         self._plans: dict[tuple[Any, ...], CallPlan] = {}
         reserved = _RESERVED.intersection(self.arguments)
         if reserved:
@@ -245,6 +267,20 @@ class Primitive:
                 )
         rule = None if function is None else VjpRule(self, arguments, function)
         self.rules.update(dict.fromkeys(arguments, rule))
+
+    def jvp(self, **rules: Callable[..., Any]) -> None:
+        """See `PrimitiveFunction.jvp`.  Raises TypeError for an argument without a vjp rule."""
+        for argument, function in rules.items():
+            rule = self.rules.get(argument)
+            if rule is None:
+                raise TypeError(
+                    f"{self.name}.jvp: {argument!r} has no rule of {self.name}.vjp; declare that "
+                    "first"
+                )
+            self.jvp_rules[argument] = JvpRule(self.name, argument, function, rule.names)
+        self.streamed = None  # what was made before does not know the rules
+        for plan in self._plans.values():
+            plan.forget_pushes()
 
     def batch(self, rule: F) -> F:
         """See `PrimitiveFunction.batch`."""

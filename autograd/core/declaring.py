@@ -57,6 +57,7 @@ def primitive(
     aux: tuple[str, ...] = (),
     view: bool | str = False,
     random: bool = False,
+    elementwise: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> _DeclareSeveral: ...
 
@@ -70,6 +71,7 @@ def primitive(
     mutates: str | None = None,
     view: bool | str = False,
     random: bool = False,
+    elementwise: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> _Declare: ...
 
@@ -84,6 +86,7 @@ def primitive(
     mutates: str | None = None,
     view: bool | str = False,
     random: bool = False,
+    elementwise: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Any:
     """Make the decorated body a primitive, and return the public callable.
@@ -100,6 +103,8 @@ def primitive(
     view:           the result may share memory with the first argument; "read-only" if it shows
                     entries several times, so that a write to it is refused
     random:         the body draws from a generator among its settings
+    elementwise:    each entry of the result depends on no other entries of the arguments than those
+                    that broadcast to its place; so the rules of `vjp` push tangents too
     domain:         open interval in which an argument must lie, (low, high); None is unbounded
     """
 
@@ -113,6 +118,7 @@ def primitive(
                 mutates=mutates,
                 view=view,
                 random=random,
+                elementwise=elementwise,
                 domain=domain,
             ),
             numpy,

@@ -80,6 +80,13 @@ class Observer:
         """
         return run()
 
+    def push(self, node: Node, tangents: Sequence[Any], run: Callable[[], Any]) -> Any:
+        """Run the rules for the tangents of a recorded call, and return what ``run()`` returns.
+
+        tangents: of the parents of `node`, None for one that does not move
+        """
+        return run()
+
     def before_delivery(self, node: Node, parent: Node) -> None:
         """A sweep is about to fit and add up the cotangent that `node` sends to `parent`."""
 
@@ -124,6 +131,10 @@ class Forwarder(Observer):
         """Let `outer` run the rules (see `Observer.reverse`)."""
         return self.outer.reverse(node, indices, g, run)
 
+    def push(self, node: Node, tangents: Sequence[Any], run: Callable[[], Any]) -> Any:
+        """Let `outer` run the rules (see `Observer.push`)."""
+        return self.outer.push(node, tangents, run)
+
     def before_delivery(self, node: Node, parent: Node) -> None:
         """Tell `outer` (see `Observer.before_delivery`)."""
         self.outer.before_delivery(node, parent)
@@ -159,11 +170,16 @@ class Interpreter(Protocol):
 
 
 class Mode(NamedTuple):
-    """A mode other than the ordinary one, which is None."""
+    """A mode other than the ordinary one, which is None.
+
+    stream: the interpreter, where it has functions of its own for simple primitives
+            (`forward/streaming.py`)
+    """
 
     track: bool
     observer: Observer | None = None
     interpreter: Interpreter | None = None
+    stream: Any = None
 
 
 NO_GRAD = Mode(track=False)

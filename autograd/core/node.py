@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tapegrad.autograd.core.pushing import Push
+
 if TYPE_CHECKING:
     from tapegrad.devices import Array
 
@@ -55,6 +57,8 @@ class Plan(Protocol):
                the index of a parent, None for an untracked operand, a list of these; "y" for the
                result, "" for a value that is no Tensor's
     pull:      (g, *saved) -> the cotangent of the one parent, or a tuple for several parents
+    push:      (t, *saved) -> the tangent of the result, from that of the one parent or a tuple for
+               several; None where `push_for` must be asked, False where it has not been yet
     """
 
     __slots__ = ()
@@ -64,9 +68,14 @@ class Plan(Protocol):
     names: tuple[str, ...]
     sources: tuple[Any, ...]
     pull: Callable[..., Any]
+    push: Callable[..., Any] | bool | None = None
 
     def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
         """The pull for the parents at the indices `wanted`, and the indices of its saved values."""
+
+    def push_for(self, moved: tuple[int, ...]) -> Push:
+        """How the tangents of the parents at the indices `moved` give that of the result."""
+        return Push(None, (), moved)
 
 
 class Node:

@@ -30,7 +30,7 @@ from tapegrad.autograd.core.node import Node, next_serial, note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
 
-__all__ = ["public_function"]
+__all__ = ["public_function", "saved_expression", "view_lines"]
 
 
 _STUB = compile_source(
@@ -53,6 +53,7 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     primitive.function = function
     function.vjp = primitive.vjp
     function.joint_vjp = primitive.joint_vjp
+    function.jvp = primitive.jvp
     function.batch = primitive.batch
     function.on = primitive.on
     function.with_aux = _with_aux(primitive, function)
@@ -171,6 +172,11 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     lines += [
         "_now = _mode()",
         f"if _now is not None and _now is not _NO_GRAD or {odd}:",
+        "    if _now is not None and _now.stream is not None:",
+        "        _streamed = _primitive.streamed or _now.stream.function_of(_primitive)",
+        f"        _y = _streamed(_now.stream, {', '.join((*operands, *primitive.settings))})",
+        "        if _y is not _now.stream:",
+        "            return _y",
         f"    {general}",
     ]
     arguments = ", ".join(f"_{name}" for name in operands)
@@ -198,7 +204,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     ]
     lines += _recording_lines(primitive, scope)
     if primitive.view:
-        lines += _view_lines(primitive, scope)
+        lines += view_lines(primitive, scope)
     lines += ["return _result"]
     return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
@@ -218,7 +224,7 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
         label = "_plan_" + "".join("01"[t] for t in mask)
         scope[label] = plan
         nodes = [f"_{name}_node" for name in tracked]
-        saved = [_saved_expression(primitive, name, tracked) for name in plan.names]
+        saved = [saved_expression(primitive, name, tracked) for name in plan.names]
         test = " and ".join(f"{node} is not None" for node in nodes)
         lines += [
             f"elif {test}:",
@@ -233,7 +239,7 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     return [*lines, "else:", "    _result._node = None"]
 
 
-def _view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
+def view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     """Source lines that note the result as a view if it shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
@@ -248,7 +254,7 @@ def _view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     ]
 
 
-def _saved_expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
+def saved_expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
     """Source of the value that a rule names `name`."""
     if name in primitive.arguments or name == "y":
         return f"_{name}"

@@ -57,6 +57,10 @@ HANDED_ON = (
     "{where}: the reverse of {operation}{module} makes the first {kind}: the cotangent of its "
     "operand {argument}, {inside}, is {array} and holds {count}, the first at {index}."
 )
+BORN_IN_TANGENT = (
+    "{where}: the tangent of {operation}{module} makes the first {kind}: {array}, holds {count}, "
+    "the first at {index}{operands}{inside}."
+)
 SUMMED = "added to what reached this operand from other calls"
 FITTED = "brought to the operand's shape and dtype"
 CAME_INTO_REVERSE = (
@@ -78,7 +82,8 @@ class AnomalyError(TapegradError, FloatingPointError):
     operation: the name of the primitive, or of a module whose gradient is written by hand
     where:     "file:line" of the call; in the reverse, of the call whose rules ran
     module:    path of the module that made the call, ``Sequential[1].Linear``, or ""
-    phase:     "forward", "reverse" or "write" (a gradient or parameter that was added to)
+    phase:     "forward", "reverse", "tangent" (of forward mode) or "write" (a gradient or parameter
+               that was added to)
     kind:      "NaN" or "Inf"
     argument:  the operand that a number came in with; in the reverse, the operand whose cotangent
                holds it
@@ -239,6 +244,27 @@ class _Anomaly(Forwarder):
             if kind:
                 self._judge(node, site, index, result, kind, g, reversal)
         return results
+
+    def push(self, node: Node, tangents: Sequence[Any], run: Callable[[], Any]) -> Any:
+        """Test the tangent that the rules of a call return (see `Observer.push`)."""
+        site = _sites.get(node, _CallSite())
+        _verify_saved(node, site)
+        reversal = _Reversal(site)
+        self._reversals.append(reversal)
+        try:
+            result = self.outer.push(node, tangents, run)
+        finally:
+            self._reversals.pop()
+        kind = self._bad_kind(result)
+        if kind and not _holds([*tangents, *node.saved], *("NaN", "Inf")[: 1 + (kind == "Inf")]):
+            operation = repr(node.plan)
+            first = reversal.first_calls.get(kind, operation)
+            raise _anomaly_error(
+                BORN_IN_TANGENT, kind, result, phase="tangent", operation=operation, site=site,
+                operands=list(zip(node.plan.names, node.saved, strict=True)),
+                inside="" if first == operation else f"; it began in {first}, which the rule calls",
+            )  # fmt: skip
+        return result
 
     def _judge(
         self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax", "softsign"]
 
 
-@primitive
+@primitive(elementwise=True)
 def relu(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
     """max(x, 0), elementwise; NaN stays NaN; the derivative at 0 is 0."""
     return xp.maximum(x, xp.zeros((), dtype=x.dtype), out=out)
@@ -30,7 +30,7 @@ relu.vjp(x=lambda g, y: g * (y > 0))
 relu.batch(leading_axes_rule)
 
 
-@primitive
+@primitive(elementwise=True)
 def softsign(xp: Namespace, x: Array) -> Array:
     """x / (1 + |x|), elementwise, real.
 
@@ -44,7 +44,7 @@ softsign.vjp(x=lambda g, x: g / e.square(x * e.signum(x) + 1))
 softsign.batch(leading_axes_rule)
 
 
-@primitive
+@primitive(elementwise=True)
 def sigmoid(xp: Namespace, x: Array) -> Array:
     """1 / (1 + e⁻ˣ), elementwise, without overflow at either end."""
     if x.dtype.kind == "c":
@@ -68,6 +68,8 @@ def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
 
 
 softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(e.widen_half(g * y), axis=axis, keepdims=True)))
+# its Jacobian is symmetric
+softmax.jvp(x=lambda t, y, axis: y * (t - r.sum(e.widen_half(t * y), axis=axis, keepdims=True)))
 softmax.batch(axes_rule)
 
 
@@ -81,6 +83,9 @@ def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
 
 log_softmax.vjp(
     x=lambda g, y, axis: g - e.exp(y) * r.sum(e.widen_half(g), axis=axis, keepdims=True)
+)
+log_softmax.jvp(
+    x=lambda t, y, axis: t - r.sum(e.widen_half(t * e.exp(y)), axis=axis, keepdims=True)
 )
 log_softmax.batch(axes_rule)
 

@@ -98,7 +98,14 @@ def _ive_rule(g: Array, order: Array, x: Array) -> Array:
     return slope - e.signum(e.real(x)) * e.real(g * ive(order, x))
 
 
+def _ive_tangent(t: Array, order: Array, x: Array) -> Array:
+    x = _in_double(x)
+    slope = t * ((ive(order - 1, x) + ive(order + 1, x)) / 2)
+    return slope - e.signum(e.real(x)) * (e.real(t) * ive(order, x))
+
+
 ive.vjp(order=refuse_order, x=_ive_rule)
+ive.jvp(x=_ive_tangent)
 
 
 @scipy_ufunc(domain={"x": (0, None)})

@@ -20,6 +20,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.kernels import fast_convolution as fast
 from tapegrad.autograd.ops import shape as s
@@ -233,6 +234,10 @@ conv2d_weight_gradient.vjp(
         x, g, stride, padding, dilation, groups
     ),
 )
+
+# Each is linear in either argument.
+for _function in (conv2d, conv2d_input_gradient, conv2d_weight_gradient):
+    _function.jvp(**{name: linear_in(_function, name) for name in _function.primitive.arguments})
 
 
 # Samples of a batch -------------------------------------------------------------------------------

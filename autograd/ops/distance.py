@@ -59,7 +59,7 @@ guarded_norm.vjp(x=_guarded_norm_rule)
 guarded_norm.batch(axes_rule)
 
 
-@primitive
+@primitive(elementwise=True)
 def guarded_power(xp: Namespace, x: Array, *, p: float, small: float = 0) -> Array:
     """|x|ᵖ, elementwise.  Its rule is p·x·(|x| + small)ᵖ⁻², the derivative guarded at 0."""
     size = xp.abs(x)

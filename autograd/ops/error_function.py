@@ -51,7 +51,7 @@ def _rational(pieces: tuple[tuple[float, ...], ...], x: Array) -> Array:
     return numerator / denominator
 
 
-@primitive
+@primitive(elementwise=True)
 @half_in_single
 def erf(xp: Namespace, x: Array) -> Array:
     """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place.
@@ -88,7 +88,7 @@ erf.vjp(x=_erf_rule)
 erf.batch(leading_axes_rule)
 
 
-@primitive
+@primitive(elementwise=True)
 @half_in_single
 def erfc(xp: Namespace, x: Array) -> Array:
     """1 - erf(x), elementwise, without the rounding of that difference.

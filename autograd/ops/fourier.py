@@ -65,10 +65,12 @@ def inverse_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: s
 
 
 forward_transform.vjp(x=lambda g, axes, norm: forward_transform(g, axes, norm))
+forward_transform.jvp(x=lambda t, axes, norm: forward_transform(t, axes, norm))
 forward_transform.batch(
     lambda x, axes, norm: forward_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
 )
 inverse_transform.vjp(x=lambda g, axes, norm: inverse_transform(g, axes, norm))
+inverse_transform.jvp(x=lambda t, axes, norm: inverse_transform(t, axes, norm))
 inverse_transform.batch(
     lambda x, axes, norm: inverse_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
 )
@@ -98,6 +100,7 @@ def double_interior(xp: Namespace, x: Array, *, length: int, axis: int) -> Array
 
 
 double_interior.vjp(x=lambda g, length, axis: double_interior(g, length, axis))
+double_interior.jvp(x=lambda t, length, axis: double_interior(t, length, axis))
 double_interior.batch(axes_rule)
 
 
@@ -112,8 +115,12 @@ def _inverse_half_rule(g: Array, length: int, axis: int, norm: str) -> Array:
 
 
 half_transform.vjp(x=_half_rule)
+half_transform.jvp(x=lambda t, axis, norm: half_transform(t, axis, norm))
 half_transform.batch(axes_rule)
 inverse_half_transform.vjp(x=_inverse_half_rule)
+inverse_half_transform.jvp(
+    x=lambda t, length, axis, norm: inverse_half_transform(t, length, axis, norm)
+)
 inverse_half_transform.batch(axes_rule)
 
 

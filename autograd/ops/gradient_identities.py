@@ -34,6 +34,7 @@ def scale_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
 
 
 scale_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
+scale_gradient.jvp(x=lambda t, factor: t * factor)
 
 
 @scale_gradient.batch
@@ -58,6 +59,7 @@ def _penalized_rule(g: Array, x: Array, weight: float, passing: bool) -> Array:
 
 
 penalize_l1.vjp(x=_penalized_rule)
+penalize_l1.jvp(x=lambda t: t)  # the penalty is no multiple of a tangent
 penalize_l1.batch(leading_axes_rule)
 
 
@@ -68,6 +70,7 @@ def add_gradient(xp: Namespace, x: Array, extra: Array) -> Array:
 
 
 add_gradient.vjp(x=lambda g, extra: g + extra, extra=None)
+add_gradient.jvp(x=lambda t: t)
 add_gradient.batch(leading_axes_rule)
 
 
@@ -82,6 +85,7 @@ def step_with_gate(xp: Namespace, x: Array, *, threshold: float) -> Array:
 
 
 step_with_gate.vjp(x=lambda g, y: g * y)
+step_with_gate.jvp(x=lambda t, y: t * y)
 step_with_gate.batch(leading_axes_rule)
 
 
@@ -97,6 +101,7 @@ def _watched_rule(g: Array, watch: Callable[[Any], None]) -> Array:
 
 
 watch_gradient.vjp(x=_watched_rule)
+watch_gradient.jvp(x=lambda t: t)
 
 
 @primitive(several=True, view="read-only")

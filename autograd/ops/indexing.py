@@ -73,6 +73,8 @@ def _slice_rule(g: Array, index: tuple[Any, ...], x_shape: Shape) -> Any:
 
 take_slice.vjp(x=_slice_rule)
 unslice.vjp(x=lambda g, index: take_slice(g, index))
+take_slice.jvp(x=lambda t, index: take_slice(t, index))
+unslice.jvp(x=lambda t, index, y_shape: unslice(t, index, y_shape))
 
 
 # Samples of a batch: the batch is one more axis in front of the index.
@@ -112,6 +114,8 @@ def _take_rule(g: Array, indices: list[Array], template: tuple[Any, ...], x_shap
 
 take_index.vjp(x=_take_rule, indices=None)
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
+take_index.jvp(x=lambda t, indices, template: take_index(t, indices, template))
+index_add.jvp(x=lambda t, indices, template, y_shape: index_add(t, indices, template, y_shape))
 
 
 @take_index.batch
@@ -181,12 +185,39 @@ def replace_entries(
     return y
 
 
+def _overwritten_tangent(
+    t: Array,
+    x_strides: tuple[int, ...],
+    indices: list[Array],
+    template: tuple[Any, ...],
+    path: tuple[ViewStep, ...],
+) -> Array:
+    if path and any(x_strides):
+        return _rest_rule(t, x_strides, indices, template, path)
+    return replace_entries(t, 0, indices, template, path)
+
+
+def _value_tangent(
+    t: Array,
+    x_strides: tuple[int, ...],
+    indices: list[Array],
+    template: tuple[Any, ...],
+    path: tuple[ViewStep, ...],
+    y_shape: Shape,
+) -> Array:
+    complex_parts = any(step[0] is real or step[0] is imag for step in path)
+    dtype = np.result_type(t.dtype, np.complex64) if complex_parts else t.dtype
+    zeros = s.broadcast_to(devices.namespace(as_array(t)).zeros((), dtype=dtype), y_shape)
+    return _rest_rule(zeros, x_strides, indices, template, path, t)
+
+
 def _value_rule(
     g: Array,
     indices: list[Array],
     template: tuple[Any, ...],
     path: tuple[ViewStep, ...],
     v_shape: Shape,
+    x_strides: tuple[int, ...],  # for tangents
 ) -> Array:
     whole = g.shape
     for step in path:
@@ -223,12 +254,13 @@ def _rest_rule(
     indices: list[Array],
     template: tuple[Any, ...],
     path: tuple[ViewStep, ...],
+    v: Array | int = 0,
 ) -> Array:
     # The path leads to a view of x, and to one of g only if g's axes lie in memory in x's order.
     axes = tuple(sorted(range(len(x_strides)), key=lambda axis: -abs(x_strides[axis])))
     ordered = s.lie_as(s.transpose(g, axes), fortran=False)
     back = tuple(axes.index(axis) for axis in range(len(axes)))
-    return replace_entries(s.transpose(ordered, back), 0, indices, template, path)
+    return replace_entries(s.transpose(ordered, back), v, indices, template, path)
 
 
 replace_entries.vjp(
@@ -240,6 +272,7 @@ replace_entries.vjp(
     v=_value_rule,
     indices=None,
 )
+replace_entries.jvp(x=_overwritten_tangent, v=_value_tangent)
 
 
 # An array of the flat positions of a sample's entries is read through the same views and the same

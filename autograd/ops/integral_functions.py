@@ -29,13 +29,13 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-@primitive(numpy=np.sinc)
+@primitive(elementwise=True, numpy=np.sinc)
 def sinc(xp: Namespace, x: Array) -> Array:
     """sin(πx) / (πx), elementwise; 1 at 0."""
     return xp.sinc(x)
 
 
-@primitive
+@primitive(elementwise=True)
 def sinc_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
     """The derivative of `sinc` of the given order >= 1, elementwise."""
     wide = x.astype(np.result_type(x.dtype, np.float64))
@@ -61,7 +61,7 @@ sinc_derivative.vjp(x=lambda g, x, order: g * sinc_derivative(x, order=order + 1
 sinc_derivative.batch(leading_axes_rule)
 
 
-@primitive(numpy=np.i0)
+@primitive(elementwise=True, numpy=np.i0)
 def i0(xp: Namespace, x: Array) -> Array:
     """The modified Bessel function of the first kind and order 0, elementwise."""
     return xp.i0(x).astype(x.dtype if x.dtype.kind in "fc" else np.float64)
@@ -70,7 +70,7 @@ def i0(xp: Namespace, x: Array) -> Array:
 _ANGLES = (np.arange(128) + 0.5) * (math.pi / 256)  # the first half of those from 0 to π
 
 
-@primitive
+@primitive(elementwise=True)
 def i0_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
     """The derivative of `i0` of the given order, elementwise.
 

@@ -82,6 +82,7 @@ def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arr
 
 
 matmul.vjp(x1=_matmul_x1_rule, x2=_matmul_x2_rule)
+matmul.jvp(x1=lambda t, x2: matmul(t, x2), x2=lambda t, x1: matmul(x1, t))
 
 
 @matmul.batch
@@ -170,6 +171,10 @@ contract.vjp(
         g, result, x1, axes1, x2_shape, axes2
     ),
 )
+contract.jvp(
+    x1=lambda t, x2, axes1, axes2, result: contract(t, x2, axes1, axes2, result),
+    x2=lambda t, x1, axes1, axes2, result: contract(x1, t, axes1, axes2, result),
+)
 
 
 def _other_letter(text: str) -> str:
@@ -212,6 +217,20 @@ def _contract_all_rule(
 
 
 contract_all.vjp(arrays=_contract_all_rule)
+
+
+def _contract_all_tangents(
+    t: list[Any], arrays: list[Any], terms: tuple[str, ...], result: str
+) -> Any:
+    total = None
+    for i, part in enumerate(t):
+        if part is not None:
+            y = contract_all([*arrays[:i], part, *arrays[i + 1 :]], terms, result)
+            total = y if total is None else total + y
+    return total
+
+
+contract_all.jvp(arrays=_contract_all_tangents)
 
 
 @contract_all.batch
@@ -283,6 +302,7 @@ def _leading_diagonal_batch(x: Array) -> Array:
 
 
 leading_diagonal.vjp(x=lambda g, x_shape: from_diagonal(s.moveaxis(g, 0, -1), x_shape, 0, 0, 1))
+leading_diagonal.jvp(x=lambda t: leading_diagonal(t))
 
 
 def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:

@@ -70,7 +70,17 @@ def _standardize_rule(g: Any, y: Any, axes: tuple[int, ...], eps: float) -> Arra
     return total
 
 
+def _standardize_tangent(t: Array, y: Any, axes: tuple[int, ...], eps: float) -> list[Array]:
+    y, _, var = y
+    y, t = e.widen_half(y), e.widen_half(t)
+    deviation = e.sqrt(var + eps)
+    average = r.mean(t, axis=axes, keepdims=True)
+    slope = r.mean(t * y, axis=axes, keepdims=True)
+    return [(t - average - y * slope) / deviation, average, slope * (deviation + deviation)]
+
+
 standardize.vjp(x=_standardize_rule)
+standardize.jvp(x=_standardize_tangent)
 standardize.batch(lambda x, axes, eps: standardize(x, axis_in_batch(axes, x.ndim - 1), eps))
 
 
@@ -167,6 +177,20 @@ def _normalize_rule(
     scaled = g if weight is None else g * weight
     by_x = _standardize_rule([scaled, None, None], [y, None, var], axes, eps)
     return by_x, (None if weight is None else g * y), (None if bias is None else g)
+
+
+def _normalize_tangent(
+    t: Array, x: Array, weight: Array | None, axes: tuple[int, ...], eps: float
+) -> Array:
+    moved = _standardize_tangent(t, standardize(x, axes, eps), axes, eps)[0]
+    return moved if weight is None else moved * weight
+
+
+normalize.jvp(
+    x=_normalize_tangent,
+    weight=lambda t, x, axes, eps: t * standardize(x, axes, eps)[0],
+    bias=lambda t: t,
+)
 
 
 @normalize.batch

@@ -94,7 +94,7 @@ def divmod(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
     return e.floor_divide(x1, x2), e.remainder(x1, x2)
 
 
-@primitive
+@primitive(elementwise=True)
 def fractional_part(xp: Namespace, x: Array) -> Array:
     """x minus x rounded towards 0, elementwise, with the sign of x; ±0 for an infinity."""
     return xp.modf(x)[0]

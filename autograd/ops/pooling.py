@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.kernels import fast_pooling as fast
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
@@ -110,6 +111,9 @@ def _unpool_compiled(
 max_pool2d.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape))
 max_pool2d_gather.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape), indices=None)
 max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=None)
+max_pool2d.jvp(x=lambda t, indices: max_pool2d_gather(t, indices))
+max_pool2d_gather.jvp(x=lambda t, indices: max_pool2d_gather(t, indices))
+max_unpool2d.jvp(x=lambda t, indices, y_shape: max_unpool2d(t, indices, y_shape))
 
 
 @max_pool2d.batch
@@ -221,6 +225,8 @@ avg_pool2d_gradient.vjp(
         g, kernel, stride, padding, ceil_mode, count_include_pad, divide
     )
 )
+avg_pool2d.jvp(x=linear_in(avg_pool2d, "x"))
+avg_pool2d_gradient.jvp(v=linear_in(avg_pool2d_gradient, "v"))
 
 
 @avg_pool2d.batch

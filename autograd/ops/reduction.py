@@ -79,6 +79,7 @@ sum.vjp(
         restore_axes(g, x_shape, axis, keepdims), x_shape
     )
 )
+sum.jvp(x=lambda t, axis, keepdims: sum(t, axis, keepdims))
 sum.batch(axes_rule)
 
 
@@ -97,6 +98,7 @@ def _mean_rule(g: Array, x_shape: Shape, axis: Axes, keepdims: bool) -> Array:
 
 
 mean.vjp(x=_mean_rule)
+mean.jvp(x=lambda t, axis, keepdims: mean(t, axis, keepdims))
 mean.batch(axes_rule)
 
 
@@ -126,9 +128,18 @@ def _extremum_rule(g: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> 
     return hit * (g / e.cast(ties, dtype=g.dtype))
 
 
+def _extremum_tangent(t: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> Array:
+    axes = normalize_axes(axis, len(x.shape))
+    hit = e.logical_or(x == restore_axes(y, x.shape, axis, keepdims), e.isnan(x))
+    ties = sum(hit, axis=axes, keepdims=keepdims)
+    return sum(hit * t, axis=axes, keepdims=keepdims) / e.cast(ties, dtype=t.dtype)
+
+
 max.vjp(x=_extremum_rule)
+max.jvp(x=_extremum_tangent)
 max.batch(axes_rule)
 min.vjp(x=_extremum_rule)
+min.jvp(x=_extremum_tangent)
 min.batch(axes_rule)
 
 
@@ -145,6 +156,7 @@ def _cumsum_rule(g: Array, x_shape: Shape, axis: int | None) -> Array:
 
 
 cumsum.vjp(x=_cumsum_rule)
+cumsum.jvp(x=lambda t, axis: cumsum(t, axis))
 cumsum.batch(axis_rule)
 
 
@@ -259,6 +271,11 @@ logsumexp.vjp(
     x=lambda g, x, y, axis, keepdims: (
         restore_axes(g, x.shape, axis, keepdims)
         * e.exp(x - restore_axes(y, x.shape, axis, keepdims))
+    )
+)
+logsumexp.jvp(
+    x=lambda t, x, y, axis, keepdims: sum(
+        t * e.exp(x - restore_axes(y, x.shape, axis, keepdims)), axis, keepdims
     )
 )
 logsumexp.batch(axes_rule)

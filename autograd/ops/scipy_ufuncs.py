@@ -50,7 +50,7 @@ def scipy_ufunc(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
         first = inspect.Parameter("xp", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         body.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # the stub's
         body.__module__ = stub.__module__
-        by_name[name] = function = primitive(body, **declared)
+        by_name[name] = function = primitive(elementwise=True, **declared)(body)
         function.batch(elementwise_rule)
         return function
 

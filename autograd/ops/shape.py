@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
@@ -54,6 +55,7 @@ def reshape(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
 
 
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
+reshape.jvp(x=lambda t, y_shape: reshape(t, y_shape))
 
 
 def _as_shape(shape: int | Shape) -> tuple[int, ...]:
@@ -81,6 +83,7 @@ def _transpose_rule(g: Array, axes: tuple[int, ...] | None) -> Array:
 
 
 transpose.vjp(x=_transpose_rule)
+transpose.jvp(x=lambda t, axes: transpose(t, axes))
 
 
 @transpose.batch
@@ -121,6 +124,7 @@ def _broadcast_view(x: Array, shape: int | Shape) -> Array | None:
 
 # The sweep sums a cotangent over the axes that were stretched, for every primitive.
 broadcast_to.vjp(x=lambda g: g)
+broadcast_to.jvp(x=lambda t: t)  # and tangents are stretched for every primitive
 
 
 @broadcast_to.batch
@@ -136,6 +140,7 @@ def flip(xp: Namespace, x: Array, *, axis: Axes = None) -> Array:
 
 
 flip.vjp(x=lambda g, axis: flip(g, axis))
+flip.jvp(x=lambda t, axis: flip(t, axis))
 flip.batch(axes_rule)
 
 
@@ -146,6 +151,7 @@ def copy(xp: Namespace, x: Array, *, order: str = "C") -> Array:
 
 
 copy.vjp(x=lambda g: g)
+copy.jvp(x=lambda t: t)
 copy.batch(leading_axes_rule)
 
 
@@ -181,6 +187,23 @@ def _concatenate_rule(
 
 
 concatenate.vjp(arrays=_concatenate_rule)
+
+
+def _concatenate_tangents(
+    t: list[Any], arrays_shape: list[tuple[int, ...]], axis: int | None
+) -> Tensor:
+    like: Any = next(part for part in t if part is not None)
+    xp = devices.namespace(as_array(like))
+    return concatenate(
+        [
+            xp.zeros(shape, dtype=like.dtype) if part is None else part
+            for part, shape in zip(t, arrays_shape, strict=True)
+        ],
+        axis,
+    )
+
+
+concatenate.jvp(arrays=_concatenate_tangents)
 
 
 @concatenate.batch
@@ -225,6 +248,14 @@ def _split_rule(g: Array, y: Array, axis: int) -> Array:
 
 
 split.vjp(x=_split_rule)
+
+
+def _split_tangents(t: Array, y: list[Array], axis: int) -> list[Tensor]:
+    ends = np.cumsum([part.shape[axis] for part in y])
+    return split(t, tuple(int(e) for e in ends[:-1]), axis)
+
+
+split.jvp(x=_split_tangents)
 split.batch(axes_rule)
 
 
@@ -249,6 +280,7 @@ def pad(xp: Namespace, x: Array, *, widths: tuple[tuple[int, int], ...], value: 
 builtin_max = max
 
 pad.vjp(x=lambda g, widths: pad(g, tuple((-before, -after) for before, after in widths)))
+pad.jvp(x=lambda t, widths: pad(t, widths))
 pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 

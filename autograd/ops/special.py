@@ -291,7 +291,7 @@ def boxcox(x: Array, order: Array) -> Array:
 boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=refuse_order)
 
 
-@primitive(domain={"x": (0, None)})
+@primitive(elementwise=True, domain={"x": (0, None)})
 def polygamma(xp: Namespace, n: Array, x: Array) -> Array:
     """The n-th derivative of `digamma`, n = 0, 1, …; x > 0."""
     return devices.special(xp).polygamma(n, x).astype(x.dtype)

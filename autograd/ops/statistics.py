@@ -182,7 +182,20 @@ def _cumprod_rule(g: Array, x: Array, y: Array, axis: int | None) -> Array:
     return s.reshape(s.concatenate([after[first], later], along), x.shape)
 
 
+def _cumprod_tangent(t: Array, x: Array, y: Array, axis: int | None) -> Array:
+    # dyₖ = xₖ·dyₖ₋₁ + yₖ₋₁·dxₖ
+    if not y.size:
+        return y
+    along = 0 if axis is None else axis % x.ndim
+    start = (slice(None),) * along
+    first, others = (*start, slice(0, 1)), (*start, slice(1, None))
+    t, x = s.reshape(t, y.shape), s.reshape(x, y.shape)
+    added = s.concatenate([t[first], y[(*start, slice(0, -1))] * t[others]], along)
+    return _scan_backwards(added, x[others], along)
+
+
 cumprod.vjp(x=_cumprod_rule)
+cumprod.jvp(x=_cumprod_tangent)
 cumprod.batch(axis_rule)
 
 
@@ -243,7 +256,17 @@ def _scan_factors_rule(g: Array, factors: Array, y: Array, axis: int) -> Array:
     return before * y[(*start, slice(1, None))]
 
 
+def _scan_factors_tangent(t: Array, factors: Array, y: Array, axis: int) -> Array:
+    start = (slice(None),) * axis
+    last = y[(*start, slice(-1, None))] * 0
+    added = s.concatenate([t * y[(*start, slice(1, None))], last], axis)
+    return backward_scan(added, factors, axis)
+
+
 backward_scan.vjp(x=_scan_backwards, factors=_scan_factors_rule)
+backward_scan.jvp(
+    x=lambda t, factors, axis: backward_scan(t, factors, axis), factors=_scan_factors_tangent
+)
 backward_scan.batch(
     lambda x, factors, axis: backward_scan(x, factors, axis_in_batch(axis, x.ndim - 1))
 )

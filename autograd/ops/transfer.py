@@ -53,7 +53,7 @@ def _log_one_plus_exp(xp: Namespace, x: Array) -> Array:
 # With a kink --------------------------------------------------------------------------------------
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def leaky_relu(xp: Namespace, x: Array, *, slope: float = 0.01) -> Array:
     """x where x > 0, else slope·x, elementwise; the derivative at 0 is the slope.
@@ -68,7 +68,7 @@ leaky_relu.vjp(x=lambda g, x, slope: e.where(x > 0, g, g * slope))
 fuse_rule(leaky_relu, lambda xp, g, x, slope: xp.where(x > 0, g, g * slope))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def magnitude(xp: Namespace, x: Array) -> Array:
     """|x|, elementwise; the derivative at 0 is 1, as Torch7 has it."""
@@ -79,7 +79,7 @@ magnitude.vjp(x=lambda g, x: e.where(x >= 0, g, -g))
 fuse_rule(magnitude, lambda xp, g, x: xp.where(x >= 0, g, -g))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def hard_shrink(xp: Namespace, x: Array, *, limit: float = 0.5) -> Array:
     """x where |x| > limit, else 0, elementwise."""
@@ -90,7 +90,7 @@ hard_shrink.vjp(x=lambda g, x, limit: e.where(e.absolute(x) <= limit, 0, g))
 fuse_rule(hard_shrink, lambda xp, g, x, limit: xp.where(xp.absolute(x) <= limit, 0, g))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def soft_shrink(xp: Namespace, x: Array, *, limit: float = 0.5) -> Array:
     """x moved towards 0 by limit, and 0 where |x| <= limit, elementwise."""
@@ -101,7 +101,7 @@ soft_shrink.vjp(x=lambda g, x, limit: e.where(e.absolute(x) <= limit, 0, g))
 fuse_rule(soft_shrink, lambda xp, g, x, limit: xp.where(xp.absolute(x) <= limit, 0, g))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def hard_tanh(xp: Namespace, x: Array, *, low: float = -1, high: float = 1) -> Array:
     """x limited to low … high, elementwise; the derivative at the limits is 0."""
@@ -112,7 +112,7 @@ hard_tanh.vjp(x=lambda g, x, low, high: g * ((x > low) & (x < high)))
 fuse_rule(hard_tanh, lambda xp, g, x, low, high: xp.where(x > low, xp.where(x < high, g, 0), 0))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def elu(xp: Namespace, x: Array, *, alpha: float = 1) -> Array:
     """x where x > 0, else alpha·(eˣ - 1), elementwise.
@@ -128,7 +128,7 @@ elu.vjp(x=lambda g, x, alpha: e.where(x > 0, g, g * (e.exp(e.minimum(x, 0)) * al
 fuse_rule(elu, lambda xp, g, x, alpha: xp.where(x > 0, g, g * (xp.exp(xp.minimum(x, 0)) * alpha)))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def huber(xp: Namespace, x: Array, *, delta: float = 1) -> Array:
     """x²/2 where |x| < delta, else delta·(|x| - delta/2), elementwise.
@@ -149,7 +149,7 @@ fuse_rule(
 # Smooth -------------------------------------------------------------------------------------------
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def log_sigmoid(xp: Namespace, x: Array) -> Array:
     """log(1 / (1 + e⁻ˣ)), elementwise, without overflow."""
@@ -160,7 +160,7 @@ log_sigmoid.vjp(x=lambda g, x: g * sigmoid(-x))
 fuse_rule(log_sigmoid, lambda xp, g, x: g * _logistic(xp, -x))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def log_one_plus_exp(xp: Namespace, x: Array) -> Array:
     """log(1 + eˣ), elementwise, without overflow."""
@@ -171,7 +171,7 @@ log_one_plus_exp.vjp(x=lambda g, x: g * sigmoid(x))
 fuse_rule(log_one_plus_exp, lambda xp, g, x: g * _logistic(xp, x))
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def soft_plus(xp: Namespace, x: Array, *, beta: float = 1, threshold: float = 20) -> Array:
     """log(1 + exp(beta·x)) / beta, elementwise; x itself where beta·x > threshold."""
@@ -190,7 +190,7 @@ fuse_rule(
 )
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def silu(xp: Namespace, x: Array) -> Array:
     """x·sigmoid(x), elementwise.
@@ -215,7 +215,7 @@ silu.vjp(x=_silu_rule)
 fuse_rule(silu, _silu_gradient)
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 def mish(xp: Namespace, x: Array) -> Array:
     """x·tanh(log(1 + eˣ)), elementwise.
@@ -242,7 +242,7 @@ fuse_rule(mish, _mish_gradient)
 ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 @half_in_single
 def gelu(xp: Namespace, x: Array) -> Array:
@@ -271,7 +271,7 @@ fuse_rule(gelu, _gelu_gradient)
 SCALE, CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
-@primitive
+@primitive(elementwise=True)
 @real_only
 @half_in_single
 def gelu_by_tanh(xp: Namespace, x: Array) -> Array:

@@ -49,6 +49,7 @@ def ufunc(
             Primitive(
                 body,
                 differentiable=differentiable,
+                elementwise=True,
                 domain=domain,
                 inline=function,
                 signature=inspect.signature(stub),

@@ -36,6 +36,7 @@ convolve_full.vjp(
     a=lambda g, a_shape, v: _convolve_rule(g, v, a_shape[0]),
     v=lambda g, a, v_shape: _convolve_rule(g, a, v_shape[0]),
 )
+convolve_full.jvp(a=lambda t, v: convolve_full(t, v), v=lambda t, a: convolve_full(a, t))
 
 
 @convolve_full.batch

@@ -81,6 +81,16 @@ fold.vjp(
         g, axis=axis % len(shape), size=x_shape[-1], step=step, dilation=dilation
     )
 )
+unfold.jvp(
+    x=lambda t, axis, step, dilation, y_shape: unfold(
+        t, axis=axis, size=y_shape[-1], step=step, dilation=dilation
+    )
+)
+fold.jvp(
+    x=lambda t, shape, axis, step, dilation: fold(
+        t, shape=shape, axis=axis, step=step, dilation=dilation
+    )
+)
 
 unfold.batch(axes_rule)
 

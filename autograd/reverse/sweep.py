@@ -104,7 +104,7 @@ def sweep(
         node, g = waiting.pop(-heapq.heappop(heap))
         while True:  # follow the newest call for as long as it is known without the heap
             if node.serial < newest_write:
-                _check_saved(node)
+                check_saved(node)
             if watched and node in watched:
                 collected[node] = g if node not in collected else collected[node] + g
             parents = node.parents
@@ -193,16 +193,16 @@ def _add_cotangents(a: Any, b: Any) -> Any:
     return [x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)]
 
 
-def _check_saved(node: Node) -> None:
+def check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
             if devices.is_array(array) and was_written_after(array, node.serial):
-                observer = _sweep_observer()
+                observer = sweep_observer()
                 more = "" if observer is None else observer.explain_overwrite(node, array)
                 raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
-def _sweep_observer() -> Observer | None:
+def sweep_observer() -> Observer | None:
     """The observer that must hear of this sweep, or None.
 
     It is None in the sweep of one sample of a batch, where the rules call operations on the entire
@@ -219,7 +219,7 @@ def _pull_needed(node: Node, g: Any, needed: set[Node], taped: bool) -> Iterable
         return []
     pull, indices = node.plan.restrict(wanted)
     if taped:
-        saved = _wrap_saved(node)
+        saved = wrap_saved(node)
         return _pull_observed(node, parents, wanted, pull, g, [saved[i] for i in indices])
     result = pull(g, *[node.saved[i] for i in indices])
     results = (result,) if len(wanted) == 1 else result
@@ -228,7 +228,7 @@ def _pull_needed(node: Node, g: Any, needed: set[Node], taped: bool) -> Iterable
 
 def _pull_taped(node: Node, g: Any) -> Iterable[tuple[Node, Any]]:
     parents = parents_of(node)
-    return _pull_observed(node, parents, range(len(parents)), node.plan.pull, g, _wrap_saved(node))
+    return _pull_observed(node, parents, range(len(parents)), node.plan.pull, g, wrap_saved(node))
 
 
 def _pull_observed(
@@ -241,7 +241,7 @@ def _pull_observed(
 ) -> Iterable[tuple[Node, Any]]:
     """Pairs (parent, cotangent) for the parents at `indices`; an observer may follow the rules."""
     chosen = [parents[i] for i in indices]
-    observer = _sweep_observer()
+    observer = sweep_observer()
     if observer is None:
         result = pull(g, *saved)
         return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
@@ -269,7 +269,7 @@ def _deliver(
         observer.after_delivery(node)
 
 
-def _wrap_saved(node: Node) -> list[Any]:
+def wrap_saved(node: Node) -> list[Any]:
     """The saved values as Tensors with the nodes that they had."""
     parents = parents_of(node)
     values: list[Any] = []

@@ -149,7 +149,7 @@ class _Shape(tuple[int, ...]):
 
 
 def _leaf_shape(x: Any) -> _Shape:
-    return _Shape(np.shape(x))
+    return _Shape(x.shape if hasattr(x, "shape") else np.shape(x))
 
 
 def _equal_structure(found: Nest, expected: Nest) -> bool:

@@ -1,21 +1,17 @@
-"""Products of derivatives with vectors: vjp, jvp, hvp.
+"""Products of derivatives with vectors: vjp by a sweep, jvp by pushing tangents, hvp by both.
 
-A pullback is linear in its cotangent, so pulling back through it gives the other product: J·v costs
-two sweeps and needs no forward rules.  The forms in which all three take arguments are those of
-`argument_forms.py`.
+The forms in which all three take arguments are those of `argument_forms.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Never, overload
 
 import numpy as np
 
-from tapegrad import devices
-from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.autograd.transforms.argument_forms import (
     like_args,
@@ -30,7 +26,7 @@ from tapegrad.autograd.transforms.arguments import (
     require_callable,
 )
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.variables import BoundCall
+from tapegrad.autograd.transforms.variables import BoundCall, tangent_for
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
@@ -126,46 +122,52 @@ def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tu
     tangents: one for each argument, of its structure and shapes, in the form of `args`; beside a
               tuple of one argument, or beside a bare one, it may be bare or a tuple of one
     kwargs:   further arguments of fn, passed by keyword, which are constants
-    The second result has the structure of the first.
+    This is forward mode: fn runs once, and the tangents are pushed over its calls, however many
+    numbers it returns.
+    The second result has the structure of the first, with zeros where fn returns integers or what
+    does not depend on the arguments.
     Raises ValueError when args and tangents do not match, TypeError when `args` does not suit fn,
     or a tangent is complex and its argument real.
 
     >>> jvp(np.sin, x, v)                                     # (sin(x), cos(x) * v)
     >>> jvp(np.multiply, (2.0, 5.0), (1.0, 0.0))              # (10.0, 5.0)
     """
+    call, derivative = _along("jvp", fn, fn, args, tangents, kwargs)
+    return call.value(), derivative
+
+
+def _along(
+    product: str,
+    fn: Callable[..., Any],
+    run: Callable[..., Any],
+    args: Nest,
+    tangents: Nest,
+    kwargs: dict[str, Any],
+) -> tuple[BoundCall, Nest]:
+    """The run of a function, and its derivative along `tangents`, in the structure of its result.
+
+    product: the name of the function that was called, for messages
+    run:     the function: fn, which gives the signature, or its gradient
+    """
     require_callable(fn)
-    tangents = tangents_like("jvp", fn, args, tangents)
-    split_args("jvp", fn, args, kwargs)
-    arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
-    value, pull = vjp(fn, map_leaves(_as_floating_tensor, args), **kwargs)
-    zeros = map_leaves(_zeros_like, value)
-    _, pull_back = vjp(lambda u: pull(u), (zeros,))
-    [derivative] = pull_back(map_leaves(_as_floating_tensor, tangents))
-    if arrays_in:
-        value, derivative = (map_leaves(_array_if_untracked, nest) for nest in (value, derivative))
-    return value, derivative
-
-
-def _as_floating_tensor(x: Any) -> Tensor:
-    """x as a Tensor; a Python number is a floating point one, as in `grad`."""
-    if isinstance(x, Tensor):
-        return x
-    array = as_array(x)
-    return untracked(
-        array if array.dtype.kind in "fc" or hasattr(x, "dtype") else as_array(x, float)
-    )
-
-
-def _zeros_like(y: Tensor) -> Tensor:
-    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=y.dtype))
-
-
-def _array_if_untracked(x: Any) -> Any:
-    return x._bare if isinstance(x, Tensor) and not x.tracked else x
+    tangents = tangents_like(product, fn, args, tangents)
+    positional, by_name = split_args(product, fn, args, kwargs)
+    keys = tuple(args) if isinstance(args, dict) else tuple(range(len(positional)))
+    moved = leaves(tangents)
+    call = BoundCall(run, positional, by_name, keys, moved if run is fn else None)
+    call.tensors_in = call.tensors_in or any(isinstance(t, Tensor) for t in moved)
+    course = call.course()
+    if call.stream is None:
+        moved = [tangent_for(x, t) for x, t in zip(call.variables, moved, strict=True)]
+    else:
+        moved = [node.tangent for node in course.sources]
+    return call, replace_leaves(call.output, call.tangents(course, moved))
 
 
 def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:
-    """The Hessian of fn at args times `tangents`, in the form of `args`, by two sweeps.
+    """The Hessian of fn at args times `tangents`, in the form of `args`.
+
+    It is the derivative of the gradient along `tangents`: forward mode over a sweep.
 
     fn:       returns one number
     args:     a tuple of positional arguments, a dict of arguments by name, or one bare argument
@@ -176,15 +178,10 @@ def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Ne
 
     >>> hvp(lambda x: np.sum(x**3), x, v)                     # 6 * x * v
     """
-    require_callable(fn)
-    tangents = tangents_like("hvp", fn, args, tangents)
-    positional, by_name = split_args("hvp", fn, args, kwargs)
-    argnums = tuple(args) if isinstance(args, dict) else tuple(range(len(positional)))
-    gradient_of = grad(fn, argnums)
+    argnums = tuple(args) if isinstance(args, dict) else tuple(range(_count_args(args)))
+    _, derivative = _along("hvp", fn, grad(fn, argnums), args, tangents, kwargs)
+    return like_args(args, list(derivative))
 
-    @wraps(fn)
-    def slope(*args: Any, **kwargs: Any) -> Any:
-        pairs = zip(leaves(gradient_of(*args, **kwargs)), leaves(tangents), strict=True)
-        return sum((g * v).sum() for g, v in pairs)
 
-    return like_args(args, list(grad(slope, argnums)(*positional, **by_name)))
+def _count_args(args: Nest) -> int:
+    return len(args) if type(args) is tuple else 1

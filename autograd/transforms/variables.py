@@ -25,6 +25,8 @@ from tapegrad.autograd.core.node import Node, record_call
 from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
+from tapegrad.autograd.forward.push import Course
+from tapegrad.autograd.forward.streaming import Stream
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import Paths, cotangents, reaches_parameter, seed_for
@@ -32,7 +34,7 @@ from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.gradient_record import track_gradients
 from tapegrad.autograd.transforms.sample import Single
 
-__all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
+__all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "tangent_for", "variable"]
 
 NOT_SCALAR = (
     "a gradient is of a function that returns one number; {name} returned {found}. {advice}, or "
@@ -101,6 +103,18 @@ def detach_unreachable(x: Any) -> Any:
     return x.detach()
 
 
+def _has_past(variable: Tensor) -> bool:
+    """Does a fresh variable stand for a tracked argument?"""
+    return variable._node is not None and variable._node.parents != ()
+
+
+def tangent_for(variable: Tensor, tangent: Any) -> Any:
+    """A tangent in the dtype of its variable: an array, or a Tensor where it is one."""
+    if isinstance(tangent, Tensor):
+        return tangent if tangent.dtype == variable.dtype else tangent.astype(variable.dtype)
+    return as_array(tangent, variable.dtype)
+
+
 def _any_tensors(values: list[Any]) -> bool:
     return any(isinstance(value, Tensor) for value in values)
 
@@ -120,7 +134,8 @@ def _explain_lists(error: TypeError, fn: Callable[..., Any], arguments: Iterable
 class BoundCall:
     """One run of a function on fresh variables, and what a sweep back over it needs.
 
-    keys: which arguments get variables, as positions in `args` and keys of `kwargs`
+    keys:  which arguments get variables, as positions in `args` and keys of `kwargs`
+    along: the tangents of their arrays, which then travel with the run where that is possible
     """
 
     def __init__(
@@ -129,12 +144,13 @@ class BoundCall:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         keys: tuple[int | str, ...],
+        along: list[Any] | None = None,
     ) -> None:
         self.name = function_name(fn)
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
-        self.paths: Paths | None = None  # of the last sweep
+        self.paths: Paths | Course | None = None  # of the last derivative
         self.variables: list[Tensor] = []
         changed = list(args)
         for key in keys:
@@ -154,11 +170,19 @@ class BoundCall:
                 changed[key] = new
             else:
                 kwargs = {**kwargs, key: new}
+        self.stream: Stream | None = None
+        if along is not None and self._can_stream(along):
+            self.stream = Stream()
+            for x, t in zip(self.variables, along, strict=True):
+                x._node = self.stream.node_of(x, tangent_for(x, as_array(t)))
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
         name_token = differentiated.set(self.name)
         try:
-            if current_mode() is None:
+            if self.stream is not None:
+                with self.stream.installed():
+                    self.output = fn(*changed, **kwargs)
+            elif current_mode() is None:
                 self.output = fn(*changed, **kwargs)
             else:
                 with enable_grad():
@@ -173,6 +197,15 @@ class BoundCall:
         finally:
             differentiated.reset(name_token)
             derivative_depth.reset(token)
+
+    def _can_stream(self, along: list[Any]) -> bool:
+        """Is the run at the top, on NumPy arrays, with nothing tracked among the arguments?"""
+        return (
+            current_mode() is None
+            and not derivative_depth.get()
+            and all(type(x._bare) is np.ndarray and not _has_past(x) for x in self.variables)
+            and not any(isinstance(t, Tensor) and t.tracked for t in along)
+        )
 
     def outputs(self) -> list[Tensor]:
         """The Tensors that fn returned.  Raises TypeError where fn returned anything else."""
@@ -239,7 +272,7 @@ class BoundCall:
         """The cotangents of the variables: for each key, in the structure of its argument."""
         cotangents = self.cotangents(seeds, self.targets)
         paths = self.paths
-        assert paths is not None  # the sweep has set it
+        assert isinstance(paths, Paths)  # the sweep has set it
         results = [
             self._owned_gradient(g, variable)
             for g, variable in zip(cotangents, self.variables, strict=True)
@@ -251,11 +284,51 @@ class BoundCall:
         gradients: list[Any] = replace_leaves(self.structure, results)
         return gradients
 
+    def course(self) -> Course:
+        """The calls over which tangents of the variables are pushed to the results."""
+        nodes = [output._node for output in self.outputs()]
+        course = Course(nodes, () if self.stream else self.targets, self.stream)
+        self.paths = course
+        return course
+
+    def tangents(self, course: Course, moved: list[Any]) -> list[Any]:
+        """The tangents of the results; zeros for one that does not move.
+
+        moved: one tangent for each of the course's sources, in its dtype; None for one that stays
+        They are tracked Tensors where something tracked is behind them, else Tensors or arrays as
+        gradients are.
+        """
+        outputs = self.outputs()
+        taped = derivative_depth.get() > 0 or (self.tensors_in and self.stream is None)
+        if not taped and is_recording():
+            taped = bool(course.parameters_beyond) or any(
+                isinstance(t, Tensor) and t.tracked for t in moved
+            )
+        if not taped and not is_followed():
+            pushed = course.push([None if t is None else as_array(t) for t in moved])
+        else:
+            moved = [t if t is None or isinstance(t, Tensor) else untracked(t) for t in moved]
+            if taped:
+                pushed = course.push(moved, taped=True)
+            else:
+                with no_grad():
+                    pushed = course.push(moved, taped=True)
+                    # copies, for the reason given in `_owned_gradient`
+                    pushed = [t if t is None else copy(t) for t in pushed]
+        results = [self._owned_gradient(t, y) for t, y in zip(pushed, outputs, strict=True)]
+        if not self.tensors_in:
+            return results
+        return [t if isinstance(t, Tensor) else untracked(t) for t in results]
+
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
-        """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
+        """The cotangent g of a variable, or the tangent of a result, as callers get it.
+
+        It is zeros for None, floating point ones where a result is not, and has its own memory.
+        """
         if g is None:
             xp = devices.namespace(variable._bare)
-            g = xp.zeros(variable.shape, dtype=variable.dtype)
+            dtype = variable.dtype if variable.dtype.kind in "fc" else float
+            g = xp.zeros(variable.shape, dtype=dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked

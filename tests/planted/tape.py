@@ -1,5 +1,7 @@
 """Primitives with wrong rules, of first and of second order, as text: name, case, body, rules.
 
+A rule for tangents stands beside them as "tangent of" its argument.
+
 A rule that calls a primitive whose own rule is wrong shows in the second order only; such a pair is
 written here as `inner` rules.
 """
@@ -28,6 +30,7 @@ RULE_LAWS = (
     "its_second_derivative_is_right",
     "its_gradient_is_linear_in_the_cotangent",
     "tracking_fewer_arguments_changes_no_gradient",
+    "pushed_tangents_agree_with_its_gradient",
     "a_recorded_sweep_gives_the_same_gradient",
     "gradients_share_no_memory",
     "float64_results_carry_no_float32_noise",
@@ -44,7 +47,7 @@ RULE_LAWS = (
 RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
     "tanh": (
         {"x": "N i"}, "lambda xp, x: xp.tanh(x)",
-        {"x": "lambda g, x, y: g * (1 / (ops.cosh(x) * ops.cosh(x)))"},
+        {"x": "lambda g, x, y: g * (1 / (ops.cosh(x) * ops.cosh(x)))", "tangent of x": "lambda t, y: t * (1 - y * y)"},
     ),
     "softplus": (
         {"x": "N i"}, "lambda xp, x: xp.logaddexp(x, xp.zeros_like(x))",
@@ -78,7 +81,10 @@ RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
     ),
     "matrix product": (
         {"a": "i j", "b": "j k"}, "lambda xp, a, b: xp.matmul(a, b)",
-        {"a": "lambda g, b: g @ ops.transpose(b)", "b": "lambda g, a: ops.transpose(a) @ g"},
+        {
+            "a": "lambda g, b: g @ ops.transpose(b)", "b": "lambda g, a: ops.transpose(a) @ g",
+            "tangent of a": "lambda t, b: t @ b", "tangent of b": "lambda t, a: a @ t",
+        },
     ),
     "row sums": (
         {"x": "N i"}, "lambda xp, x: xp.sum(x, axis=1)",
@@ -91,16 +97,21 @@ RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
     "softmax of rows": (
         {"x": "N i"},
         "lambda xp, x: (lambda e: e / xp.sum(e, axis=1, keepdims=True))(xp.exp(x - xp.max(x, axis=1, keepdims=True)))",
-        {"x": "lambda g, y: y * (g - ops.sum(g * y, axis=1, keepdims=True))"},
+        {
+            "x": "lambda g, y: y * (g - ops.sum(g * y, axis=1, keepdims=True))",
+            "tangent of x": "lambda t, y: y * (t - ops.sum(t * y, axis=1, keepdims=True))",
+        },
     ),
     "relu": (
         {"x": "N i"}, "lambda xp, x: xp.maximum(x, 0)", {"x": "lambda g, x: ops.where(x > 0, g, 0)"},
     ),
     "transposition": (
         {"x": "i j"}, "lambda xp, x: xp.transpose(x) * 1.0",
-        {"x": "lambda g: ops.transpose(g) * 1.0"},
+        {"x": "lambda g: ops.transpose(g) * 1.0", "tangent of x": "lambda t: ops.transpose(t)"},
     ),
 }  # fmt: skip
+
+TANGENT = "tangent of "
 
 WRONG = """
 tanh | x | no square | ops.cosh(x) * ops.cosh(x) | ops.cosh(x)
@@ -146,6 +157,15 @@ softmax of rows | x | second order only, detached | lambda g, y: y * | lambda g,
 relu | x | by the cotangent | x > 0 | g > 0
 relu | x | leaks | g, 0) | g, 0.01 * g)
 transposition | x | reshaped | ops.transpose(g) * 1.0 | ops.reshape(g, g.shape[::-1]) * 1.0
+transposition | tangent of x | not transposed where it is square | ops.transpose(t) | (t * 1.0 if t.shape[0] == t.shape[1] else ops.transpose(t))
+transposition | tangent of x | reshaped | ops.transpose(t) | ops.reshape(t, t.shape[::-1])
+tanh | tangent of x | no square | 1 - y * y | 1 - y
+tanh | tangent of x | one per cent | t * (1 | 1.01 * t * (1
+matrix product | tangent of a | transpose of squares | t @ b | (t @ ops.transpose(b) if b.shape[0] == b.shape[1] else t @ b)
+matrix product | tangent of b | one per cent | a @ t | a @ t * 1.01
+softmax of rows | tangent of x | diagonal only | (t - ops.sum(t * y, axis=1, keepdims=True)) | t * (1 - y)
+softmax of rows | tangent of x | mean | ops.sum( | ops.mean(
+softmax of rows | tangent of x | does not move | y * (t | 0 * y * (t
 """
 
 
@@ -158,7 +178,10 @@ def _operation(body: str, rules: dict[str, str]) -> Any:
     run = eval(body, names)
     run.__name__ = "planted"
     primitive = Primitive(run)
-    primitive.vjp(**{name: eval(rule, names) for name, rule in rules.items()})
+    made = {name: eval(rule, names) for name, rule in rules.items()}
+    tangents = {name: made.pop(name) for name in rules if name.startswith(TANGENT)}
+    primitive.vjp(**made)
+    primitive.jvp(**{name.removeprefix(TANGENT): rule for name, rule in tangents.items()})
     return public_function(primitive, run)
 
 

@@ -41,7 +41,7 @@ def vjp_case(
     fn: Callable[..., Any], vjp_fn: Callable[..., Any], *inputs: Any, **spec: Any
 ) -> tuple[Case, dict[str, Any]]:
     """The case of a NumPy function, and those arguments of `check_vjp` that say how to check."""
-    names = ("constant", "domains", "batchwise")
+    names = ("constant", "domains", "batchwise", "jvp_fn")
     own = {name: spec.pop(name) for name in names if name in spec}
     flags, asked, kept = _sorted_arguments(fn, spec, spec.pop("options", None))
     draw = numpy_pair(fn, vjp_fn, inputs, kept, inplace=flags.get("inplace", False), **own)
@@ -77,7 +77,7 @@ def declared_case(framework: str, subject: Any, declared: Mapping[str, Any]) -> 
     """The case that a class or function declares in ``law_case``: a dict of a check's arguments.
 
     ``"input"`` is the one input or ``"inputs"`` a list of several; ``"vjp"`` the gradient of a
-    NumPy function.
+    NumPy function, ``"jvp_fn"`` its rule for tangents where it has one.
     """
     spec = dict(declared)
     inputs = spec.pop("inputs", None) or [spec.pop("input", "N? C")]

@@ -54,6 +54,7 @@ def numpy_pair(
     domains: making.Domains | None = None,
     batchwise: str | None = None,
     inplace: bool = False,
+    jvp_fn: Callable[..., Any] | None = None,
 ) -> Callable[[Draws], Pair]:
     """The case of a NumPy function: a function that makes a `Pair` from a `Draws`.
 
@@ -61,6 +62,8 @@ def numpy_pair(
     vjp_fn:   vjp_fn(g, *inputs, **options) -> the gradients in the form of the inputs, None for
               what has none; a bare array where there is one input.  Complex gradients and
               cotangents are those of Re Σ g·y, as in tapegrad, JAX and HIPS autograd
+    jvp_fn:   jvp_fn(t, *inputs, **options) -> the tangent of what fn returns; t is a tuple with a
+              tangent for each input, None for one of integers, or a bare one for one input
     The other arguments are those of `torch_pair`.
     Raises UsageError for options and names that do not fit.
     """
@@ -68,8 +71,8 @@ def numpy_pair(
     making.refuse_batchwise(batchwise)
     specs = [parse_spec(spec) for spec in inputs]
     kinds = {key: as_option(value) for key, value in options.items()}
-    for function in (fn, vjp_fn):
-        count = len(specs) + (function is vjp_fn)
+    for function in (fn, vjp_fn, *([] if jvp_fn is None else [jvp_fn])):
+        count = len(specs) + (function is not fn)
         making.refuse_misfit(function, count, list(options))
     tops = making.parameter_names(fn, len(specs))
     making.refuse_keywords_by_position(fn, specs, tops, "{each}")
@@ -92,7 +95,8 @@ def numpy_pair(
         idle += [n for n in limits if not any(is_matched(path, n) for path in paths)]
         making.refuse_idle_names(name, idle, paths, "constant= or domains=")
         own = {i for i, origin in enumerate(spread) if origin in found}
-        made = _Nested(name, call, pull, nests, parts, whole)
+        push = functools.partial(jvp_fn, **keywords) if jvp_fn and keywords else jvp_fn
+        made = _Nested(name, call, pull, nests, parts, whole, push)
         plain = not any(whole) and all(p.paths == [top] for p, top in zip(parts, tops, strict=True))
         made.plain = plain
         if inplace:
@@ -100,6 +104,7 @@ def numpy_pair(
         arguments = CallArguments(nests, keywords, tops, {})
         return Pair(
             made.fn, made.vjp, flat_args, names,
+            jvp=None if push is None else made.jvp,
             constants=own, inplace=inplace, shown=name, paths=made.paths, subject=fn,
             samples=making.batched_among(specs, d) if batchwise else 0,
             smooth=lambda: not any(whole) and is_smooth_numpy(made.fn, flat_args),
@@ -148,10 +153,12 @@ class _Nested:
         nests: Sequence[Any],
         parts: Sequence[FlatNest],
         is_complex: Sequence[bool],
+        push: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.call = call
         self.pull = pull
+        self.push = push
         self.nests = nests
         self.parts = parts
         self.is_complex = is_complex
@@ -197,6 +204,18 @@ class _Nested:
             for path, both in zip(self._result.paths, self._complex, strict=True)
             for part in ((".real", ".imag") if both else ("",))
         ]
+
+    def jvp(self, tangents: Sequence[np.ndarray | None], *args: np.ndarray) -> list[Any]:
+        """The tangents of the results, a list of real arrays."""
+        assert self.push is not None  # else nobody asks
+        moved: Any = tangents
+        if not self.plain:
+            moved = self._nests(
+                [np.zeros_like(x) if t is None else t for t, x in zip(tangents, args, strict=True)]
+            )
+        t = moved[0] if len(self.nests) == 1 else tuple(moved)
+        flat = flat_nest(self.push(t, *self._nests(args)))
+        return real_parts_of([np.asarray(leaf) for leaf in flat.leaves], flat.paths)[0]
 
     def vjp(self, cotangent: Any, *args: np.ndarray) -> Any:
         """The gradients of all arrays; a list, unless what `vjp_fn` gives is passed on."""

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES
-from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
+from tapegrad.autograd.check.laws import (
+    Laws,
+    NotCovered,
+    must,
+    must_be_close,
+    must_be_transposed,
+)
 from tapegrad.autograd.check.probing import NO_VALUES, probe
 from tapegrad.autograd.check.report import Report
 
@@ -80,6 +87,21 @@ def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
         return
     for name, zero in zip(trial.names, trial.gradients([0 * c for c in u]), strict=True):
         must(not np.any(zero), f"the gradient of {name} for the cotangent 0 is not 0")
+
+
+@LAWS()
+def pushed_tangents_agree_with_its_gradient(trial: FunctionTrial) -> NotCovered | None:
+    """⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩ for a rule for tangents that is written by hand, too."""
+    values = trial.values()
+    u = [gaussian(trial.rng, x.shape).astype(x.dtype) for x in trial.point]
+    pushed = trial.tangents(u)
+    if pushed is None:
+        return NotCovered("it has no rule for tangents")
+    for i, (t, y) in enumerate(zip(pushed, values, strict=True)):
+        must(t.shape == y.shape, f"tangent {i} has shape {t.shape}, its result {y.shape}")
+    v = trial.cotangents(values)
+    must_be_transposed(v, pushed, trial.gradients(v), u)
+    return None
 
 
 @LAWS()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
-from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
+from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, must_be_transposed
 from tapegrad.autograd.check.modules.trial import (
     NO_SECOND_ORDER,
     ModuleTrial,
@@ -24,6 +25,9 @@ from tapegrad.autograd.check.modules.trial import (
 )
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import Report
+from tapegrad.autograd.core.tensor import as_array
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.transforms.products import jvp, vjp
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -113,6 +117,39 @@ def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
         return check_gradients(
             fn, *trial.point(), order=2, seed=trial.draws.seed, probes=1, name=repr(trial)
         )
+
+
+@LAWS()
+def pushed_tangents_agree_with_its_gradients(trial: ModuleTrial) -> NotCovered | None:
+    """⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩, with inputs and parameters as arguments of the module."""
+    point = trial.point()
+    module = trial.copy()
+    if has_handwritten_gradients(module):
+        return NotCovered(NO_SECOND_ORDER)
+    count = len(floating_arrays(trial.input))
+
+    def fn(*arguments: Tensor) -> Any:
+        devices.manual_seed(trial.draws.seed)
+        with trial.with_parameters(module, arguments[count:]):
+            outputs = leaves(trial.call(module, trial.on_input(arguments[:count])))
+        return [y for y in outputs if y.dtype.kind == "f"]
+
+    u = [gaussian(trial.rng, x.shape) for x in point]
+    values, pushed = jvp(fn, tuple(point), tuple(u))
+    v = [gaussian(trial.rng, np.shape(y)) for y in values]
+    with ExitStack() as stack:
+
+        def recorded(*arguments: Tensor) -> Any:
+            devices.manual_seed(trial.draws.seed)
+            # left open, since a checkpoint reads parameters in the reverse sweep
+            stack.enter_context(trial.with_parameters(module, arguments[count:]))
+            outputs = leaves(trial.call(module, trial.on_input(arguments[:count])))
+            return [y for y in outputs if y.dtype.kind == "f"]
+
+        _, pull = vjp(recorded, tuple(point))
+        gradients = pull(v)
+    must_be_transposed(v, list(map(as_array, pushed)), list(map(as_array, gradients)), u)
+    return None
 
 
 @LAWS()

@@ -9,11 +9,19 @@ import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES
-from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, must_be_equal
+from tapegrad.autograd.check.laws import (
+    Laws,
+    NotCovered,
+    must,
+    must_be_close,
+    must_be_equal,
+    must_be_transposed,
+)
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results
 from tapegrad.autograd.check.slopes import Line, noise_of
+from tapegrad.autograd.core.parameter import Parameter
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.transforms.products import vjp
+from tapegrad.autograd.transforms.products import jvp, vjp
 
 __all__ = ["LAWS"]
 
@@ -43,6 +51,30 @@ def its_gradient_is_linear_in_the_cotangent(trial: PrimitiveTrial) -> None:
         must_be_close(m, 2 * a - 3 * b, f"gradient {i} of 2u − 3v", relative=1e-12, scale=3 * scale)
     for i, zero in enumerate(trial.gradients([0 * a for a in u])):
         must(not np.any(zero), f"gradient {i} of the cotangent 0 is not 0")
+
+
+@LAWS()
+def pushed_tangents_agree_with_its_gradient(trial: PrimitiveTrial) -> None:
+    """⟨v, J·u⟩ = ⟨Jᵀ·v, u⟩: tangents are pushed by the transpose of the sweep."""
+    v = trial.cotangents()
+    u = [gaussian(trial.rng, x.shape).astype(x.dtype) for x in trial.point]
+
+    def results(*x: Tensor) -> Any:
+        return floating_results(trial.on_tensors(*x))
+
+    values, pushed = jvp(results, tuple(trial.point), tuple(u))
+    for i, (value, t) in enumerate(zip(values, pushed, strict=True)):
+        must(t.shape == value.shape, f"tangent {i} has shape {t.shape}, its result {value.shape}")
+        must(t.dtype == value.dtype, f"tangent {i} holds {t.dtype}, its result {value.dtype}")
+    must_be_transposed(v, pushed, trial.gradients(v), u)
+    # behind a Parameter calls are recorded first, and pushed on Tensors
+    _, taped = jvp(results, tuple(map(Parameter, trial.point)), tuple(u))
+    for i, (t, streamed) in enumerate(zip(taped, pushed, strict=True)):
+        what = f"tangent {i} of recorded calls"
+        if trial.complex:  # NumPy rounds products of complex scalars and of arrays differently
+            must_be_close(t.numpy(), streamed, what, relative=1e-12, scale=trial.scale(pushed))
+        else:
+            must_be_equal(t.numpy(), streamed, what)
 
 
 @LAWS()

@@ -63,6 +63,7 @@ _DERIVATIVE_LAWS = {
     "its_gradient_is_the_derivative",
     "its_second_derivative_is_right",
     "its_gradient_is_linear_in_the_cotangent",
+    "pushed_tangents_agree_with_its_gradient",
     "tracking_fewer_arguments_changes_no_gradient",
     "a_recorded_sweep_gives_the_same_gradient",
     "gradients_share_no_memory",

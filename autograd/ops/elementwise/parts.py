@@ -66,7 +66,7 @@ def absolute(x: Array) -> Array:
 absolute.vjp(x=lambda g, x: g * absolute_slope(x))
 
 
-@primitive
+@primitive(elementwise=True)
 def absolute_slope(xp: Namespace, x: Array) -> Array:
     """conj(x) / |x|, elementwise, 0 at 0: the derivative of |x|, whose own is NaN at 0."""
     if x.dtype.kind != "c":
@@ -108,6 +108,7 @@ def _phase_rule(g: Array, x: Array, y: Array) -> Array:
 
 
 phase.vjp(x=_phase_rule)
+phase.jvp(x=lambda t, x, y: y * (imag(conjugate(y) * t) * 1j / (absolute(x) + equal(x, 0))))
 
 
 @composite(numpy=np.sign)
@@ -125,7 +126,7 @@ def fabs(x: Array) -> Array:
 fabs.vjp(x=lambda g, x: g * absolute_slope(x))
 
 
-@primitive(domain={"x2": (0, None)})
+@primitive(elementwise=True, domain={"x2": (0, None)})
 def guarded_divide(xp: Namespace, x1: Array, x2: Array) -> Array:
     """x1 / x2, elementwise, and 0 where x2 is 0; the derivative in x2 is NaN there."""
     zero = x2 == 0
@@ -139,7 +140,7 @@ guarded_divide.vjp(
 guarded_divide.batch(elementwise_rule)
 
 
-@primitive(domain={"x": (0, None)})
+@primitive(elementwise=True, domain={"x": (0, None)})
 def guarded_sqrt(xp: Namespace, x: Array) -> Array:
     """√x, elementwise; at 0 the derivative is taken as 0, and the second one is NaN."""
     return xp.sqrt(x)
@@ -175,7 +176,7 @@ def conjugate(x: Array) -> Array:
 conjugate.vjp(x=lambda g: conjugate(g))
 
 
-@primitive(numpy=np.real, view=True)
+@primitive(elementwise=True, numpy=np.real, view=True)
 def real(xp: Namespace, x: Array) -> Array:
     """The real part, elementwise; complex64 -> float32, complex128 -> float64."""
     return x.real
@@ -185,7 +186,7 @@ real.vjp(x=lambda g: g)
 real.batch(leading_axes_rule)
 
 
-@primitive(numpy=np.imag, view=True)
+@primitive(elementwise=True, numpy=np.imag, view=True)
 def imag(xp: Namespace, x: Array) -> Array:
     """The imaginary part, elementwise; complex64 -> float32, complex128 -> float64; 0 of real x."""
     return x.imag if x.dtype.kind == "c" else xp.zeros_like(x)

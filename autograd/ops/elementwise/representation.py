@@ -35,7 +35,7 @@ def ldexp(x1: Array, x2: Array) -> Array:
 ldexp.vjp(x1=lambda g, x2: ldexp(g, x2), x2=None)
 
 
-@primitive(numpy=np.astype)
+@primitive(elementwise=True, numpy=np.astype)
 def cast(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     """x converted to another floating point `dtype`; the cotangent is converted back."""
     return x.astype(dtype)
@@ -55,7 +55,7 @@ def as_half_was(y: Array, x: Array) -> Array:
     return cast(y, dtype=np.float16) if x.dtype == np.float16 else y
 
 
-@primitive(view=True)
+@primitive(elementwise=True, view=True)
 def identity(xp: Namespace, x: Array) -> Array:
     """x itself, as a recorded call, which marks a point of the tape."""
     return x

@@ -108,7 +108,7 @@ fmin.vjp(
 )
 
 
-@primitive(numpy=np.where)
+@primitive(elementwise=True, numpy=np.where)
 def where(xp: Namespace, condition: Array, x1: Array, x2: Array) -> Array:
     """x1 where `condition` holds, x2 elsewhere, elementwise with broadcasting."""
     return xp.where(condition, x1, x2)
@@ -122,7 +122,7 @@ where.vjp(
 where.batch(elementwise_rule)
 
 
-@primitive
+@primitive(elementwise=True)
 def clip(
     xp: Namespace,
     x: Array,

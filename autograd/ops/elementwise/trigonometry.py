@@ -146,7 +146,7 @@ _quiet.run(np.seterr, over="ignore")
 _quiet_context, _cosh, _divide = _quiet.copy, np.cosh, np.divide
 
 
-@primitive
+@primitive(elementwise=True)
 def over_cosh_squared(xp: Namespace, x1: Array, x2: Array) -> Array:
     """x1 / cosh²(x2), elementwise, without overflow.
 

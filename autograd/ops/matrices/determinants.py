@@ -46,6 +46,7 @@ def det(xp: Namespace, a: Array) -> Array:
 
 
 det.vjp(a=lambda g, a: column(column(g)) * cofactors(a))
+det.jvp(a=lambda t, a: r.sum(t * cofactors(a), axis=(-2, -1)))
 det.batch(leading_axes_rule)
 
 # The products with the inverse that give cofactors fast lose as many digits as the condition number
@@ -138,6 +139,9 @@ def _total(x: Array) -> Array:
 cofactors.vjp(a=lambda g, a: cofactor_change(g, a))
 cofactors.batch(leading_axes_rule)
 cofactor_change.vjp(x=lambda g, a: cofactor_change(g, a), a=_change_rule)
+# The second derivative of a determinant is symmetric.
+cofactors.jvp(a=lambda t, a: cofactor_change(t, a))
+cofactor_change.jvp(x=lambda t, a: cofactor_change(t, a))
 cofactor_change.batch(leading_axes_rule)
 
 

@@ -45,6 +45,15 @@ def _solve_a(g: Array, a: Array, b_shape: Shape, y: Array) -> Array:
 solve.vjp(a=_solve_a, b=_solve_b)
 
 
+def _solve_tangent(t: Array, a: Array, b_shape: Shape, y: Array) -> Array:
+    if len(b_shape) == 1:
+        return -solve(a, t @ column(y))[..., 0]
+    return -solve(a, t @ y)
+
+
+solve.jvp(a=_solve_tangent, b=lambda t, a: solve(a, t))
+
+
 @solve.batch
 def _solve_batch(a: Array, b: Array, batched: tuple[bool, bool]) -> Array:
     ndim_a, ndim_b = ndim_of(a, batched[0]), ndim_of(b, batched[1])
@@ -67,6 +76,7 @@ def inv(xp: Namespace, a: Array) -> Array:
 
 
 inv.vjp(a=lambda g, y: -(transpose_matrices(y) @ g @ transpose_matrices(y)))
+inv.jvp(a=lambda t, y: -(y @ t @ y))
 inv.batch(leading_axes_rule)
 
 

@@ -50,6 +50,10 @@ diagonal.vjp(
     x=lambda g, x_shape, offset, axis1, axis2: from_diagonal(g, x_shape, offset, axis1, axis2)
 )
 from_diagonal.vjp(x=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, axis2))
+diagonal.jvp(x=lambda t, offset, axis1, axis2: diagonal(t, offset, axis1, axis2))
+from_diagonal.jvp(
+    x=lambda t, offset, axis1, axis2, y_shape: from_diagonal(t, y_shape, offset, axis1, axis2)
+)
 
 
 @diagonal.batch
@@ -78,6 +82,8 @@ def triu(xp: Namespace, m: Array, *, k: int = 0) -> Array:
 
 tril.vjp(m=lambda g, k: tril(g, k))
 triu.vjp(m=lambda g, k: triu(g, k))
+tril.jvp(m=lambda t, k: tril(t, k))
+triu.jvp(m=lambda t, k: triu(t, k))
 
 
 def _as_matrices(m: Array) -> Array:

@@ -45,6 +45,7 @@ def _negate_shift(shift: int | tuple[int, ...]) -> int | tuple[int, ...]:
 
 
 roll_entries.vjp(x=lambda g, shift, axis: roll_entries(g, _negate_shift(shift), axis))
+roll_entries.jvp(x=lambda t, shift, axis: roll_entries(t, shift, axis))
 
 
 @roll_entries.batch

@@ -27,10 +27,19 @@ EXCEPTIONS = {
         "ActivityRegularization", "the gradient of a penalty is added that is not in the output"
     ),
     ("ActivityRegularization", "backward_is_linear_in_grad_output"): "so it is with L1Penalty",
+    (
+        "ActivityRegularization",
+        "pushed_tangents_agree_with_its_gradients",
+    ): "so it is with L1Penalty",
     **not_the_derivative(
         "NegativeEntropyPenalty", "the gradient of a penalty is added that is not in the output"
     ),
     ("NegativeEntropyPenalty", "backward_is_linear_in_grad_output"): "so it is with L1Penalty",
+    (
+        "NegativeEntropyPenalty",
+        "pushed_tangents_agree_with_its_gradients",
+    ): "so it is with L1Penalty",
     ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
+    ("L1Penalty", "pushed_tangents_agree_with_its_gradients"): "the output has no penalty",
     ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",
 }

@@ -55,10 +55,12 @@ OPERATIONS = {
 EXCEPTIONS = {
     **not_the_derivative("add_gradient", "a gradient is added that is not the output's"),
     ("add_gradient", "its_gradient_is_linear_in_the_cotangent"): "what is added stays as it is",
+    ("add_gradient", "pushed_tangents_agree_with_its_gradient"): "a tangent gets none of it",
     **not_the_derivative("step_with_gate", "a step has no derivative but 0"),
     **not_the_derivative("scale_gradient", "the gradient is multiplied on its way"),
     **not_the_derivative(
         "penalize_l1", "the gradient of a penalty is added that is not in the output", second=False
     ),
     ("penalize_l1", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
+    ("penalize_l1", "pushed_tangents_agree_with_its_gradient"): "the output has no penalty",
 }

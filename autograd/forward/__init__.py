@@ -1,0 +1,1 @@
+"""Forward mode: tangents pushed over a tape, from what is moved to the results."""
