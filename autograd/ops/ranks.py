@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.devices import collectives
 
@@ -28,3 +29,4 @@ def sum_over_ranks(xp: Namespace, x: Array) -> Array:
 
 sum_over_ranks.vjp(x=lambda g: sum_over_ranks(g))
 sum_over_ranks.batch(leading_axes_rule)
+sum_over_ranks.jvp(x=linear_in(sum_over_ranks, "x"))
