@@ -45,6 +45,7 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
+from tapegrad.autograd.surface import array_api
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ __all__ = [
     "detect_anomaly",
     # operations, and how to declare one
     "Primitive",
+    "array_api",
     "ops",
     "primitive",
     # devices

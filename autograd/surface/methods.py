@@ -27,13 +27,18 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
-from tapegrad.autograd.surface import numpy_protocol, signatures
+from tapegrad.autograd.surface import array_api, numpy_protocol, signatures
 from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
+from tapegrad.autograd.surface.array_api.information import VERSIONS
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__: list[str] = []
+
+NO_EDITION = "the array API standard has no edition {version!r} here; there are {known}"
 
 
 def _power(x: Tensor, exponent: Operand) -> Tensor:
@@ -71,6 +76,31 @@ def _to(x: Tensor, device: devices.Device | str) -> Tensor:
     """
     target = devices.device(device)
     return x if x.device == target else to_device(x, device=target)
+
+
+def _to_device(x: Tensor, device: devices.Device | str, /, *, stream: Any = None) -> Tensor:
+    """x on another device, differentiably, as the array API standard asks for it: `to`.
+
+    stream: CuPy's stream to copy on; None for the current one
+    Raises DeviceError when the device is not there, ValueError for a stream of a CPU's array.
+    """
+    if stream is None:
+        return _to(x, device)
+    if x.device.kind == "cpu" and devices.device(device).kind == "cpu":
+        raise ValueError(f"to_device: the stream is {stream!r}, and a CPU has none")
+    with stream:
+        return _to(x, device)
+
+
+def _array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleType:
+    """The functions of the array API standard: `tapegrad.array_api`.
+
+    api_version: the edition that is asked for, such as "2024.12"
+    Raises ValueError for an edition that is not there.
+    """
+    if api_version is not None and api_version not in VERSIONS:
+        raise ValueError(NO_EDITION.format(version=api_version, known=", ".join(VERSIONS)))
+    return array_api
 
 
 def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Tensor:
@@ -245,7 +275,8 @@ def _attach() -> None:
         "take": signatures.take,
         "astype": signatures.astype,
         "to": _to,
-        "to_device": _to,
+        "to_device": _to_device,
+        "__array_namespace__": _array_namespace,
     }
     for name, function in names.items():
         setattr(Tensor, name, function)

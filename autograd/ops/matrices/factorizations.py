@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, Namespace, Operand
 
-__all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
+__all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_complete", "qr_parts"]
+
+
+NO_FULL_DERIVATIVE = (
+    "qr of a tracked Tensor of shape {shape}: the columns that complete Q have no derivative; say "
+    "mode='reduced', or give x.detach()"
+)
 
 
 class QRResult(NamedTuple):
@@ -98,16 +104,31 @@ qr_parts.vjp(a=_qr_rule)
 qr_parts.batch(leading_axes_rule)
 
 
+@primitive(several=True, differentiable=False)
+def qr_complete(xp: Namespace, a: Array) -> list[Array]:
+    """Q (…, m, m), unitary, and R (…, m, n), upper triangular, with Q R = a."""
+    return list(xp.linalg.qr(a, mode="complete"))
+
+
+qr_complete.batch(leading_axes_rule)
+
+
 @composite(numpy=np.linalg.qr)
 def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
-    """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
+    """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n).
 
-    Differentiable where the first k columns are independent.  Other modes raise TypeError.
+    mode: "r" for R alone; "complete" for square Q (…, m, m), R (…, m, n)
+    Differentiable where the first k columns are independent.  Raises TypeError for another mode,
+    and for "complete" of tracked matrices with m > n, since the further columns are arbitrary.
     """
     a = as_operand(a)
-    if mode not in ("reduced", "r"):
+    if mode not in ("reduced", "complete", "r"):
         raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
     m, n = a.shape[-2:]
+    if mode == "complete" and m > n:
+        if getattr(a, "tracked", False):
+            raise TypeError(NO_FULL_DERIVATIVE.format(shape=tuple(a.shape)))
+        return QRResult(*qr_complete(a))
     if m >= n:
         q, upper = qr_parts(a)
     else:

@@ -43,10 +43,17 @@ __all__ = [
     "pseudo_inverse",
     "rank_above",
     "svd",
+    "svd_complete",
     "svd_parts",
     "svdvals",
     "to_int32",
 ]
+
+
+NO_FULL_DERIVATIVE = (
+    "svd of a tracked Tensor of shape {shape}: the full matrices' further vectors have no "
+    "derivative; say full_matrices=False, or give x.detach()"
+)
 
 
 class SVDResult(NamedTuple):
@@ -122,24 +129,32 @@ svd_parts.vjp(a=_svd_rule)
 svd_parts.batch(leading_axes_rule)
 
 
+@primitive(several=True, differentiable=False)
+def svd_complete(xp: Namespace, a: Array) -> list[Array]:
+    """U (…, m, m), S (…, min(m, n)) and Vᴴ (…, n, n), whose further vectors complete the bases."""
+    return list(xp.linalg.svd(a, full_matrices=True))
+
+
+svd_complete.batch(leading_axes_rule)
+
+
 @composite(numpy=np.linalg.svd)
 def svd(
     a: Operand, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
 ) -> SVDResult | Tensor:
     """(U, S, Vᴴ) with U diag(S) Vᴴ = a; only S without `compute_uv`.
 
-    Raises TypeError for `full_matrices` of matrices that are not square: their further vectors are
-    arbitrary and have no derivative.
+    Raises TypeError for `full_matrices` of tracked matrices that are not square: their further
+    vectors are arbitrary and have no derivative.
     """
     a = as_operand(a)
     del hermitian  # a shortcut: the result is the same up to signs
     if not compute_uv:
         return svd_parts(a)[1]
     if full_matrices and a.shape[-1] != a.shape[-2]:
-        raise TypeError(
-            f"numpy.linalg.svd on a Tensor of shape {tuple(a.shape)}: the full matrices' further "
-            "vectors have no derivative; say full_matrices=False"
-        )
+        if getattr(a, "tracked", False):
+            raise TypeError(NO_FULL_DERIVATIVE.format(shape=tuple(a.shape)))
+        return SVDResult(*svd_complete(a))
     return SVDResult(*svd_parts(a))
 
 
