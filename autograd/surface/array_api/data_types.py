@@ -18,7 +18,6 @@ from tapegrad.autograd.ops.facts import result_type
 from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Operand
     from tapegrad.devices import Device
 
 __all__ = [

@@ -184,7 +184,8 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
     """(Q, R) with Q R = x: (…, m, n) -> (…, m, k), (…, k, n) with k = min(m, n).
 
     mode: "reduced", or "complete" for square Q, k = m
-    Raises TypeError for "complete" of tracked matrices with m > n, ValueError for another mode.
+    The derivative of what depends on the choice of the columns that complete Q is NaN.
+    Raises ValueError for another mode.
     """
     if mode not in ("reduced", "complete"):
         raise ValueError(f"qr: the mode is {mode!r}, none of 'reduced', 'complete'")
@@ -209,7 +210,7 @@ def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVDResult:
     """(U, S, Vh) with U diag(S) Vh = x, S falling.
 
     full_matrices: square U and Vh; else U (…, m, k) and Vh (…, k, n) with k = min(m, n)
-    Raises TypeError for `full_matrices` of tracked matrices that are not square.
+    The derivative of what depends on the choice of the vectors that complete a basis is NaN.
     """
     u, values, vh = matrices.svd(x, full_matrices)
     return SVDResult(u, values, vh)

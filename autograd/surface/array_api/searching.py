@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import counting, indexing, sorting
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Operand
 
 __all__ = [
