@@ -46,6 +46,7 @@ from tapegrad.autograd import (
 )
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
 from tapegrad.autograd.surface import array_api
+from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ __all__ = [
     # operations, and how to declare one
     "Primitive",
     "array_api",
+    "register_einops",
     "ops",
     "primitive",
     # devices

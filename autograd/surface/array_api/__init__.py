@@ -19,6 +19,7 @@ from tapegrad.autograd.surface.array_api import (
     searching,
     statistics,
 )
+from tapegrad.autograd.surface.array_api import special as special  # SciPy looks for it
 from tapegrad.autograd.surface.array_api.creation import *
 from tapegrad.autograd.surface.array_api.data_types import *
 from tapegrad.autograd.surface.array_api.elementwise import *

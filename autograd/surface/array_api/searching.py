@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.autograd.ops import counting, indexing, sorting
-from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -143,6 +143,13 @@ def unique_values(x: Tensor, /) -> Tensor:
     return sorting.unique_values(x)
 
 
-def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 where the condition holds, else x2; all three broadcast."""
-    return e.where(condition, x1, x2)
+def where(condition: Tensor, /, *choices: Operand) -> Any:
+    """x1 where the condition holds, else x2; all three broadcast.
+
+    choices: x1 and x2; without them, the result is that of `nonzero`, as in NumPy, which is not in
+             the standard, but is what scikit-learn relies on
+    Raises TypeError for x1 without x2.
+    """
+    if len(choices) not in (0, 2):
+        raise TypeError(f"where: {len(choices)} choices were given: give both x1 and x2")
+    return signatures.where(condition, *choices)

@@ -139,14 +139,15 @@ def cumulative_prod(
 def diff(
     x: Tensor,
     /,
-    *,
-    axis: int = -1,
     n: int = 1,
+    axis: int = -1,
+    *,
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
     """The n-th differences of neighbours along `axis`, of x between `prepend` and `append`.
 
+    Unlike in the standard, n and axis may be given by position, as in NumPy: scikit-learn does so.
     Raises ValueError for a negative n.
     """
     return calculus.diff(x, n, axis, prepend, append)
