@@ -52,7 +52,7 @@ class Draws:
         return self.make(x)
 
     def index(self, values, dtype="int64"):
-        return self.xp.asarray(np.asarray(values, dtype))
+        return self.make(np.asarray(values, dtype))
 
     def matrix(self, *lead, n=3):
         """Square matrices whose eigenvalues and singular values are well apart."""

@@ -134,6 +134,25 @@ def test_a_function_takes_what_the_standard_lets_one_give(name):
             assert taken[p.name].default == p.default, p.name
 
 
+# Elsewhere than on the CPU nothing may be taken for an array of NumPy's.
+CANNOT_LEAVE = {"from_dlpack"}  # DLPack knows no such memory
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - CANNOT_LEAVE))
+def test_a_function_agrees_with_itself_on_strict_arrays(name):
+    dtypes, case = CASES[name]
+    for dtype in dtypes:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Degrees of freedom", RuntimeWarning)
+            here = flat(case(xp, Draws(xp, dtype)))
+            there = flat(case(xp, Draws(xp, dtype, make=lambda x: Tensor(x, device="strict"))))
+        for one, other in zip(here, there, strict=True):
+            if isinstance(one, Tensor):
+                np.testing.assert_array_equal(other.numpy(), one.numpy(), strict=True)
+            else:
+                assert one == other
+
+
 # Arrays -------------------------------------------------------------------------------------------
 
 

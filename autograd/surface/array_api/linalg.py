@@ -16,7 +16,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import value_of
+from tapegrad.autograd.ops.arrays import device_array, value_of
 from tapegrad.autograd.ops.matrices import EighResult, EigResult, QRResult, SlogdetResult, SVDResult
 from tapegrad.autograd.surface import signatures
 from tapegrad.autograd.surface.array_api.products import (
@@ -151,7 +151,9 @@ def matrix_rank(x: Tensor, /, *, rtol: float | Tensor | None = None) -> Tensor:
         return matrices.matrix_rank(x, rtol=limit)
     values = matrices.svdvals(x)
     largest = r.max(values, axis=-1, keepdims=True)
-    return counting.count_nonzero(e.greater(values, largest * limit[..., None]), axis=-1)
+    return counting.count_nonzero(
+        e.greater(values, largest * device_array(limit[..., None], x)), axis=-1
+    )
 
 
 def outer(x1: Tensor, x2: Tensor, /) -> Tensor:

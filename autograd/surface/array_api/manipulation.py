@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops import rearranging, repetition
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_axes
+from tapegrad.autograd.ops.arrays import as_axes, namespace_of
 from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -
     """
     if copy is False:
         view = s.reshape(x.detach(), tuple(shape))
-        if view.size and not np.shares_memory(array_of(view), array_of(x)):
+        shares = namespace_of(x).shares_memory
+        if view.size and not shares(array_of(view), array_of(x)):
             raise ValueError(NEEDS_COPY.format(own=x.shape, shape=tuple(shape)))
     return signatures.reshape(x, tuple(shape), copy=copy)
 
