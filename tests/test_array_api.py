@@ -12,17 +12,8 @@ import warnings
 
 import numpy as np
 import pytest
-from array_api_cases import (
-    ALL,
-    CASES,
-    FLOATING,
-    INTEGRAL,
-    NUMERIC,
-    REAL,
-    Draws,
-    flat,
-    ours,
-)
+from array_api_cases import CASES, flat, ours
+from array_api_draws import ALL, FLOATING, INTEGRAL, NUMERIC, REAL, Draws
 
 import tapegrad
 from tapegrad import Tensor
