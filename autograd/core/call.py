@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
 from tapegrad.autograd.core.mode import announce_write, current_mode
+from tapegrad.autograd.core.nesting import holds_tensors, joined
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
 from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
@@ -46,6 +47,10 @@ def apply(
     mode = current_mode()
     observer = None if mode is None else mode.observer
     if mode is not None and mode.interpreter is not None:
+        operands = tuple(
+            [joined(item) for item in operand] if name in primitive.lists else joined(operand)
+            for name, operand in zip(primitive.arguments, operands, strict=True)
+        )
         return mode.interpreter.interpret(primitive, operands, settings, aux)
     wrapped = False
     datas: list[Any] = []
@@ -58,12 +63,13 @@ def apply(
             nodes.append(tuple(pair[1] for pair in pairs))
             flat.extend(datas[-1])
             wrapped = wrapped or any(isinstance(item, Tensor) for item in operand)
+            wrapped = wrapped or any(pair[1] is not None for pair in pairs)  # lists of Tensors
         else:
             data, node = _unwrap(primitive, name, operand)
             datas.append(data)
             nodes.append(node)
             flat.append(data)
-            wrapped = wrapped or isinstance(operand, Tensor)
+            wrapped = wrapped or isinstance(operand, Tensor) or node is not None
     xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _NestedNumbers])
     for i, data in enumerate(datas):
         if isinstance(data, _NestedNumbers):
@@ -123,8 +129,10 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
         return operand._bare, operand._node
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
-    if isinstance(operand, (list, tuple)):
+    if isinstance(operand, (list, tuple, range)):
         refuse_own_arithmetic(operand)
+        if holds_tensors(operand):
+            return _unwrap(primitive, name, joined(operand))
         return _NestedNumbers(operand), None
     if operand is None and name in primitive.optional:
         return None, None

@@ -11,6 +11,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
+from tapegrad.autograd.core.nesting import holds_tensors, joined
 from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
@@ -36,7 +37,9 @@ __all__ = [
 
 
 def as_operand(x: Operand) -> Tensor:
-    """x if it is a Tensor or an array, else a NumPy array of it; a TypeError for an object.
+    """x if it is a Tensor or an array, else an array of it; a TypeError for an object.
+
+    A list or tuple that holds Tensors becomes a Tensor, and anything else an array of NumPy.
 
     Type checkers take the result for a Tensor, which has all that operations ask of an array.
     """
@@ -44,6 +47,8 @@ def as_operand(x: Operand) -> Tensor:
     if isinstance(operand, Tensor) or devices.is_array(operand):
         return operand
     refuse_own_arithmetic(operand)
+    if holds_tensors(operand):
+        return joined(operand)
     array: Any = np.asarray(operand)
     if array.dtype.kind == "O":  # a sparse matrix, None, … as an entry of an array
         raise no_operand("an argument", operand)

@@ -103,9 +103,9 @@ def _array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleT
     return array_api
 
 
-def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Tensor:
-    """x limited to min <= x <= max."""
-    return e.clip(x, min, max)
+def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x limited to min <= x <= max: numbers, arrays that broadcast, or None for no bound."""
+    return e.numpy_clip(x, min=min, max=max)
 
 
 def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:

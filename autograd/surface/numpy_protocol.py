@@ -19,6 +19,7 @@ from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
@@ -98,7 +99,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         options.setdefault("axis", 0)
         return _ACCUMULATIONS[ufunc](*inputs, **options)
     if method == "outer" and ufunc in numpy_functions and len(inputs) == 2 and not options:
-        first, second = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
+        first, second = (as_operand(x) for x in inputs)
         wide = tuple(first.shape) + (1,) * second.ndim
         return numpy_functions[ufunc](first.reshape(wide), second)
     if method == "at" and ufunc in _ADDITIONS and not options:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core import tensor
+from tapegrad.autograd.core.nesting import holds_tensors, joined
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 from tapegrad.autograd.ops import grids, rearranging
 from tapegrad.autograd.ops import shape as s
@@ -55,13 +56,6 @@ def _placed(array: np.ndarray, device: Home) -> Tensor:
     return result_tensor(array if device is None else devices.to_device(array, device))
 
 
-def _holds_tensors(obj: Any) -> bool:
-    """Whether a nested sequence holds a Tensor anywhere."""
-    if isinstance(obj, (list, tuple)):
-        return any(_holds_tensors(item) for item in obj)
-    return isinstance(obj, Tensor)
-
-
 def asarray(
     obj: Operand,
     /,
@@ -87,10 +81,9 @@ def asarray(
             x = signatures.astype(x, wanted)
         elif copy:
             x = s.copy(x)
-    elif _holds_tensors(obj):
+    elif holds_tensors(obj):
         _refuse_copy(copy, "a sequence")
-        parts: Any = obj
-        x = s.stack([asarray(part) for part in parts])
+        x = joined(obj)
         x = x if wanted is None else signatures.astype(x, wanted, copy=False)
     else:
         bare: Any = obj
