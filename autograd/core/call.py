@@ -8,6 +8,7 @@ ordinary case, recording on NumPy arrays, runs a function specialised for the de
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,12 @@ from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
 from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.nesting import holds_tensors, joined
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
-from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
+from tapegrad.autograd.core.operands import (
+    NoOperandError,
+    can_answer,
+    no_operand,
+    refuse_own_arithmetic,
+)
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
 
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply",
+    "apply_operator",
     "aspects",
     "dtype_of",
     "item_node",
@@ -106,6 +113,21 @@ def apply(
     return (outcome, *(untracked(ensure_array(xp, e)) for e in extra)) if aux else outcome
 
 
+def apply_operator(
+    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
+    """`apply`, for an operator: NotImplemented where another operand's class may have the answer.
+
+    Python then asks the reflected operator of that class, as it does for arrays of NumPy.
+    """
+    try:
+        return apply(primitive, operands, settings)
+    except NoOperandError:
+        if can_answer(type(operands[-1]), primitive.name):
+            return NotImplemented
+        raise
+
+
 def _note_result_views(
     primitive: Primitive, outcome: Any, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> None:
@@ -138,6 +160,8 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
         return None, None
     if isinstance(operand, np.ndarray):
         return as_array(operand), None
+    if isinstance(operand, Real):  # a Fraction, say
+        return float(operand), None
     raise no_operand(f"{primitive.name}: argument {name}", operand)
 
 

@@ -6,12 +6,19 @@ refused: a Tensor would read their memory, and compute something else than NumPy
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["no_operand", "refuse_own_arithmetic"]
+__all__ = [
+    "NoOperandError",
+    "can_answer",
+    "computes_with_arrays",
+    "no_operand",
+    "refuse_own_arithmetic",
+]
 
 OWN_ARITHMETIC = "{name} has arithmetic of its own, which Tensors do not follow: {advice}"
 NO_OPERAND = "{place} is {name}, not an array or a number{advice}"
@@ -76,9 +83,59 @@ def refuse_own_arithmetic(data: Any) -> None:
                 refuse_own_arithmetic(item)
 
 
-def no_operand(place: str, data: Any) -> TypeError:
+class NoOperandError(TypeError):
+    """What an operation raises for an operand that is no array, before anything is computed."""
+
+
+# Libraries whose arrays convert a Tensor behind the user's back, or raise without a hint.
+_NO_ANSWER = ("builtins", "jax", "jaxlib", "numpy", "scipy", "torch")
+_REFLECTED = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "floor_divide": "__rfloordiv__",
+    "remainder": "__rmod__",
+    "power": "__rpow__",
+    "matmul": "__rmatmul__",
+    "bitwise_and": "__rand__",
+    "bitwise_or": "__ror__",
+    "bitwise_xor": "__rxor__",
+    "left_shift": "__rlshift__",
+    "right_shift": "__rrshift__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+}
+
+
+def can_answer(kind: type, operation: str) -> bool:
+    """Whether objects of a foreign class may know what ``tensor + object`` is.
+
+    operation: the name of the primitive.  Equality is anybody's to answer: at last, Python compares
+    the objects themselves.
+    """
+    if operation in ("equal", "not_equal"):
+        return True
+    if kind.__module__.partition(".")[0] in _NO_ANSWER:
+        return False
+    name = _REFLECTED.get(operation, "")
+    return getattr(kind, name, None) is not getattr(object, name, None)
+
+
+def computes_with_arrays(kinds: Iterable[type], protocol: str, own: type) -> bool:
+    """Whether a foreign class among `kinds` answers one of NumPy's protocols itself."""
+    return any(
+        getattr(kind, protocol, None) is not None
+        for kind in kinds
+        if not issubclass(kind, (own, np.ndarray, np.generic))
+    )
+
+
+def no_operand(place: str, data: Any) -> NoOperandError:
     """The error for something that is no array, with what to write instead where that is known."""
     advice = _advice_on(type(data))
-    return TypeError(
+    return NoOperandError(
         NO_OPERAND.format(place=place, name=type(data).__name__, advice=advice and f": {advice}")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,8 @@ def as_operand(x: Operand) -> Tensor:
     if holds_tensors(operand):
         return joined(operand)
     array: Any = np.asarray(operand)
+    if array.dtype.kind == "O" and isinstance(operand, Real):  # a Fraction, say
+        return np.asarray(float(operand))  # type: ignore[return-value]  # as above
     if array.dtype.kind == "O":  # a sparse matrix, None, … as an entry of an array
         raise no_operand("an argument", operand)
     return array
