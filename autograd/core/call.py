@@ -15,15 +15,11 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
+from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.nesting import holds_tensors, joined
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
-from tapegrad.autograd.core.operands import (
-    NoOperandError,
-    can_answer,
-    no_operand,
-    refuse_own_arithmetic,
-)
+from tapegrad.autograd.core.operands import can_answer, no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
 
@@ -122,7 +118,7 @@ def apply_operator(
     """
     try:
         return apply(primitive, operands, settings)
-    except NoOperandError:
+    except OperandError:
         if can_answer(type(operands[-1]), primitive.name):
             return NotImplemented
         raise

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.core.errors import OperandError
+
 __all__ = [
-    "NoOperandError",
     "can_answer",
     "computes_with_arrays",
     "no_operand",
@@ -83,10 +84,6 @@ def refuse_own_arithmetic(data: Any) -> None:
                 refuse_own_arithmetic(item)
 
 
-class NoOperandError(TypeError):
-    """What an operation raises for an operand that is no array, before anything is computed."""
-
-
 # Libraries whose arrays convert a Tensor behind the user's back, or raise without a hint.
 _NO_ANSWER = ("builtins", "jax", "jaxlib", "numpy", "scipy", "torch")
 _REFLECTED = {
@@ -133,9 +130,9 @@ def computes_with_arrays(kinds: Iterable[type], protocol: str, own: type) -> boo
     )
 
 
-def no_operand(place: str, data: Any) -> NoOperandError:
+def no_operand(place: str, data: Any) -> OperandError:
     """The error for something that is no array, with what to write instead where that is known."""
     advice = _advice_on(type(data))
-    return NoOperandError(
+    return OperandError(
         NO_OPERAND.format(place=place, name=type(data).__name__, advice=advice and f": {advice}")
     )

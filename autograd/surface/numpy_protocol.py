@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import refuse
-from tapegrad.autograd.core.operands import NoOperandError, computes_with_arrays
+from tapegrad.autograd.core.operands import computes_with_arrays
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
@@ -84,7 +85,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
             return numpy_functions[ufunc](*inputs)
         return _other_ufunc_call(ufunc, method, inputs, options)
-    except NoOperandError:
+    except OperandError:
         if computes_with_arrays(map(type, inputs), "__array_ufunc__", Tensor):
             return NotImplemented
         raise
@@ -147,7 +148,7 @@ def array_function(
         if not kwargs and len(args) <= leading:  # the ordinary call
             return target(*args)
         return _call_with_options(function, target, translate, args, kwargs)
-    except NoOperandError:
+    except OperandError:
         if computes_with_arrays(types, "__array_function__", Tensor):
             return NotImplemented
         raise
