@@ -147,17 +147,17 @@ def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tu
 
 
 def _as_floating_tensor(x: Any) -> Tensor:
-    """x as a Tensor; a Python number is a floating point one, as in `grad`."""
+    """x as a Tensor; a number is a floating point one, as in `grad`."""
     if isinstance(x, Tensor):
         return x
     array = as_array(x)
-    return untracked(
-        array if array.dtype.kind in "fc" or hasattr(x, "dtype") else as_array(x, float)
-    )
+    is_number = isinstance(x, np.generic) or not hasattr(x, "dtype")
+    return untracked(as_array(x, float) if array.dtype.kind not in "fc" and is_number else array)
 
 
 def _zeros_like(y: Tensor) -> Tensor:
-    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=y.dtype))
+    dtype = y.dtype if y.dtype.kind in "fc" else float  # integers have the derivative 0.0
+    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=dtype))
 
 
 def _array_if_untracked(x: Any) -> Any:
