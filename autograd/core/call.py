@@ -17,7 +17,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
 from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import announce_write, current_mode
-from tapegrad.autograd.core.nesting import holds_tensors, joined
+from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
 from tapegrad.autograd.core.operands import can_answer, no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
@@ -51,7 +51,9 @@ def apply(
     observer = None if mode is None else mode.observer
     if mode is not None and mode.interpreter is not None:
         operands = tuple(
-            [joined(item) for item in operand] if name in primitive.lists else joined(operand)
+            [as_one_tensor(item) for item in operand]
+            if name in primitive.lists
+            else as_one_tensor(operand)
             for name, operand in zip(primitive.arguments, operands, strict=True)
         )
         return mode.interpreter.interpret(primitive, operands, settings, aux)
@@ -150,7 +152,7 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
     if isinstance(operand, (list, tuple, range)):
         refuse_own_arithmetic(operand)
         if holds_tensors(operand):
-            return _unwrap(primitive, name, joined(operand))
+            return _unwrap(primitive, name, as_one_tensor(operand))
         return _NestedNumbers(operand), None
     if operand is None and name in primitive.optional:
         return None, None

@@ -10,7 +10,7 @@ from typing import Any
 
 from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["holds_tensors", "joined", "register_stack"]
+__all__ = ["holds_tensors", "as_one_tensor", "register_stack"]
 
 _registered: list[Callable[[Sequence[Any]], Tensor]] = []
 
@@ -27,7 +27,7 @@ def holds_tensors(data: Any) -> bool:
     return False
 
 
-def joined(data: Any) -> Any:
+def as_one_tensor(data: Any) -> Any:
     """A nested list or tuple that holds Tensors as one Tensor; anything else as it is.
 
     Raises ShapeError for parts of different shapes.
@@ -35,4 +35,4 @@ def joined(data: Any) -> Any:
     if not holds_tensors(data):
         return data
     [stack] = _registered
-    return stack([joined(item) for item in data])
+    return stack([as_one_tensor(item) for item in data])

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
-from tapegrad.autograd.core.nesting import holds_tensors, joined
+from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
@@ -49,7 +49,7 @@ def as_operand(x: Operand) -> Tensor:
         return operand
     refuse_own_arithmetic(operand)
     if holds_tensors(operand):
-        return joined(operand)
+        return as_one_tensor(operand)
     array: Any = np.asarray(operand)
     if array.dtype.kind == "O" and isinstance(operand, Real):  # a Fraction, say
         return np.asarray(float(operand))  # type: ignore[return-value]  # as above

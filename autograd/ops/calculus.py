@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.core.nesting import joined
+from tapegrad.autograd.core.nesting import as_one_tensor
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -87,7 +87,7 @@ def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Arr
     if n < edge_order + 1:
         raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")
     shape = tuple(-1 if i == axis else 1 for i in range(f.ndim))
-    spacing = joined(spacing)
+    spacing = as_one_tensor(spacing)
     if np.ndim(spacing):
         steps = diff(s.ravel(as_operand(spacing)))
         if steps.shape[0] != n - 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core import tensor
-from tapegrad.autograd.core.nesting import holds_tensors, joined
+from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 from tapegrad.autograd.ops import grids, rearranging
 from tapegrad.autograd.ops import shape as s
@@ -83,7 +83,7 @@ def asarray(
             x = s.copy(x)
     elif holds_tensors(obj):
         _refuse_copy(copy, "a sequence")
-        x = joined(obj)
+        x = as_one_tensor(obj)
         x = x if wanted is None else signatures.astype(x, wanted, copy=False)
     else:
         bare: Any = obj
