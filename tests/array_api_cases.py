@@ -120,6 +120,8 @@ STATISTICS = {
                 getattr(xp, name)(d(4)),
                 getattr(xp, name)(d(2, 3), axis=0),
                 getattr(xp, name)(d(2, 3), axis=-1, include_initial=True),
+                getattr(xp, name)(d.special(9), include_initial=True),
+                getattr(xp, name)(d(0), include_initial=True),
                 getattr(xp, name)(d(2, 3), axis=1, dtype=getattr(xp, d.dtype)),
             ],
         )

@@ -96,7 +96,7 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
     arrays, template = split_index(index)
     if not arrays and _is_same_view(value, x, template):
         return  # x[i] += v ends with this write; it has changed the view x[i] already
-    if value.__class__ is list or value.__class__ is tuple:
+    if isinstance(value, (list, tuple)):
         value = as_one_tensor(value)
     root, path = root_of(x), path_of(x)
     if _writes_unrecorded(root, value, action):

@@ -26,7 +26,7 @@ def register_einops() -> None:
     if _registered:
         return
 
-    class TapegradBackend(NumpyBackend):  # type: ignore[misc]  # einops has no types
+    class TapegradBackend(NumpyBackend):
         """NumPy's functions, which Tensors answer; einops finds the class as a subclass."""
 
         framework_name = "tapegrad"

@@ -140,7 +140,7 @@ def array_function(
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
     try:
-        target = numpy_functions.get(function)
+        target: Any = numpy_functions.get(function)
         known = _translators.get(function)
         if known is None or known[0] is not target:
             known = _learn_function(function, target)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tapegrad.autograd.ops import calculus, counting
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops import statistics as st
 from tapegrad.autograd.surface import signatures
 from tapegrad.autograd.surface.array_api.data_types import astype
@@ -91,11 +92,13 @@ def min(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     return r.min(x, axis=axis, keepdims=keepdims)
 
 
-def _along(x: Tensor, axis: int | None, name: str) -> int:
-    """The axis of a running sum.  Raises ValueError if it is not given and x has several."""
-    if axis is None and x.ndim != 1:
+def _along(x: Tensor, axis: int | None, name: str) -> tuple[Tensor, int]:
+    """x and the axis of a running sum.  Raises ValueError if there are several to choose from."""
+    if axis is not None:
+        return x, axis
+    if x.ndim > 1:
         raise ValueError(WHICH_AXIS.format(name=name, ndim=x.ndim))
-    return 0 if axis is None else axis
+    return s.reshape(x, (x.size,)), 0
 
 
 def cumulative_sum(
@@ -111,7 +114,7 @@ def cumulative_sum(
     dtype: 64 bits for integers, x's own for others, when omitted
     Raises ValueError without `axis` for x of several axes.
     """
-    axis = _along(x, axis, "cumulative_sum")
+    x, axis = _along(x, axis, "cumulative_sum")
     x = x if dtype is None else astype(x, dtype, copy=False)
     y = st.cumulative_sum(x, axis=axis, include_initial=include_initial)
     return y if dtype is None else astype(y, dtype, copy=False)
@@ -130,7 +133,7 @@ def cumulative_prod(
     dtype: 64 bits for integers, x's own for others, when omitted
     Raises ValueError without `axis` for x of several axes.
     """
-    axis = _along(x, axis, "cumulative_prod")
+    x, axis = _along(x, axis, "cumulative_prod")
     x = x if dtype is None else astype(x, dtype, copy=False)
     y = st.cumulative_prod(x, axis=axis, include_initial=include_initial)
     return y if dtype is None else astype(y, dtype, copy=False)
