@@ -99,3 +99,30 @@ def test_einops_is_registered_once():
     assert kinds.count("tapegrad") == 1
     with pytest.raises(TypeError, match="tracked"):
         tapegrad.grad(lambda x: pytest.importorskip("einops").asnumpy(x).sum())(X)
+
+
+# Objects that hold Tensors -----------------------------------------------------------------------
+
+
+def test_labelled_arrays_hold_tensors():
+    xarray = pytest.importorskip("xarray")
+    labelled = xarray.DataArray(np.arange(3.0), dims="t")
+    x = np.array([0.7, 1.9, 0.4])
+    for total in (
+        lambda x: (x * labelled).sum().data,
+        lambda x: (labelled * x).sum().data,
+        lambda x: (xarray.DataArray(x, dims="t") * labelled).sum("t").data,
+        lambda x: np.multiply(x, labelled).data.sum(),
+    ):
+        np.testing.assert_array_equal(tapegrad.grad(total)(x), np.arange(3.0))
+
+
+def test_quantities_with_units_hold_tensors():
+    quantity = pytest.importorskip("pint").UnitRegistry().Quantity
+    x = np.array([0.7, 1.9, 0.4])
+    for total in (
+        lambda x: (x * quantity(2.0, "m")).to("cm").magnitude.sum(),
+        lambda x: (quantity(2.0, "m") * x).to("cm").magnitude.sum(),
+        lambda x: (quantity(x, "m") * 2).to("cm").magnitude.sum(),
+    ):
+        np.testing.assert_allclose(tapegrad.grad(total)(x), 200 * np.ones(3))
