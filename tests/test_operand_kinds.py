@@ -268,13 +268,21 @@ def test_a_fraction_is_a_number():
 
 
 def test_a_tensor_may_be_compared_with_anything_for_equality():
-    x = Tensor(1.0)
-    assert (x == None) is False  # noqa: E711
-    assert (x != None) is True  # noqa: E711
-    assert (x == "a") is False
+    x = Tensor(X)
+    for other in (None, "a", object()):
+        np.testing.assert_array_equal((x == other).numpy(), [False] * 3, strict=True)
+        np.testing.assert_array_equal((x != other).numpy(), [True] * 3, strict=True)
+        assert x[0] != other
     for other in (None, "a", object(), iter([1])):
         with pytest.raises(tg.errors.OperandError, match="not an array or a number"):
             x + other
+
+
+@pytest.mark.extra
+def test_an_array_of_another_library_is_not_merely_unequal():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(tg.errors.OperandError, match=r"give x\.numpy\(\)"):
+        Tensor(X) == torch.ones(3)  # noqa: B015
 
 
 # Arguments and results ---------------------------------------------------------------------------

@@ -19,7 +19,12 @@ from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
-from tapegrad.autograd.core.operands import can_answer, no_operand, refuse_own_arithmetic
+from tapegrad.autograd.core.operands import (
+    can_answer,
+    equals_no_number,
+    no_operand,
+    refuse_own_arithmetic,
+)
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
 
@@ -116,13 +121,17 @@ def apply_operator(
 ) -> Any:
     """`apply`, for an operator: NotImplemented where another operand's class may have the answer.
 
-    Python then asks the reflected operator of that class, as it does for arrays of NumPy.
+    Python then asks the reflected operator of that class, as it does for arrays of NumPy.  And as
+    with these, no entry equals None or a text.
     """
     try:
         return apply(primitive, operands, settings)
     except OperandError:
-        if can_answer(type(operands[-1]), primitive.name):
+        kind, name = type(operands[-1]), primitive.name
+        if can_answer(kind, name):
             return NotImplemented
+        if name in ("equal", "not_equal") and equals_no_number(kind):
+            return operands[0].full_like(name == "not_equal", np.dtype(bool))
         raise
 
 

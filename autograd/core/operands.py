@@ -17,6 +17,7 @@ from tapegrad.autograd.core.errors import OperandError
 __all__ = [
     "can_answer",
     "computes_with_arrays",
+    "equals_no_number",
     "no_operand",
     "refuse_own_arithmetic",
 ]
@@ -104,21 +105,28 @@ _REFLECTED = {
     "less_equal": "__ge__",
     "greater": "__lt__",
     "greater_equal": "__le__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
 }
 
 
 def can_answer(kind: type, operation: str) -> bool:
     """Whether objects of a foreign class may know what ``tensor + object`` is.
 
-    operation: the name of the primitive.  Equality is anybody's to answer: at last, Python compares
-    the objects themselves.
+    operation: the name of the primitive
     """
-    if operation in ("equal", "not_equal"):
-        return True
     if kind.__module__.partition(".")[0] in _NO_ANSWER:
         return False
     name = _REFLECTED.get(operation, "")
     return getattr(kind, name, None) is not getattr(object, name, None)
+
+
+def equals_no_number(kind: type) -> bool:
+    """Whether no number equals an object of a class: None, text, what has no equality of its own.
+
+    Arrays of other libraries are none of these: they may hold numbers.
+    """
+    return kind.__module__ == "builtins" or kind.__eq__ is object.__eq__
 
 
 def computes_with_arrays(kinds: Iterable[type], protocol: str, own: type) -> bool:

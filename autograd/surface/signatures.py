@@ -99,7 +99,7 @@ def sum(
     if dtype is None and out is None and initial is None and where is True:
         return r.sum(a, axis=axis, keepdims=keepdims)
     x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 0)
-    y = _cast_if_needed(r.sum(x, axis=axis, keepdims=keepdims), dtype)
+    y = r.sum(x, axis=axis, keepdims=keepdims)
     return _write_to_out(out, y if initial is None else y + initial, "sum")
 
 
@@ -116,7 +116,7 @@ def prod(
     if dtype is None and out is None and initial is None and where is True:
         return r.prod(a, axis=axis, keepdims=keepdims)
     x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 1)
-    y = _cast_if_needed(r.prod(x, axis=axis, keepdims=keepdims), dtype)
+    y = r.prod(x, axis=axis, keepdims=keepdims)
     return _write_to_out(out, y if initial is None else y * initial, "prod")
 
 
@@ -292,16 +292,16 @@ def cumsum(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running sum along `axis`; of the flattened array when None."""
-    y = r.cumsum(_cast_if_needed(as_operand(a), dtype), axis=axis)
-    return _write_to_out(out, _cast_if_needed(y, dtype), "cumsum")
+    return _write_to_out(out, r.cumsum(_cast_if_needed(as_operand(a), dtype), axis=axis), "cumsum")
 
 
 def cumprod(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running product along `axis`; of the flattened array when None."""
-    y = statistics.cumprod(_cast_if_needed(as_operand(a), dtype), axis)
-    return _write_to_out(out, _cast_if_needed(y, dtype), "cumprod")
+    return _write_to_out(
+        out, statistics.cumprod(_cast_if_needed(as_operand(a), dtype), axis), "cumprod"
+    )
 
 
 def trace(
@@ -314,8 +314,7 @@ def trace(
 ) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
     x = _cast_if_needed(as_operand(a), dtype)
-    y = _cast_if_needed(linalg.trace(x, offset, axis1, axis2), dtype)
-    return _write_to_out(out, y, "trace")
+    return _write_to_out(out, linalg.trace(x, offset, axis1, axis2), "trace")
 
 
 # Shapes -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import device_array, value_of
 from tapegrad.autograd.ops.matrices import EighResult, EigResult, QRResult, SlogdetResult, SVDResult
-from tapegrad.autograd.surface import signatures
+from tapegrad.autograd.surface.array_api import statistics
 from tapegrad.autograd.surface.array_api.products import (
     matmul,
     matrix_transpose,
@@ -225,7 +225,7 @@ def svdvals(x: Tensor, /) -> Tensor:
 
 def trace(x: Tensor, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tensor:
     """The sums of the diagonals of matrices, `offset` above the main one: (…, m, n) -> (…)."""
-    return signatures.sum(rearranging.matrix_diagonal(x, offset), -1, dtype)
+    return statistics.sum(rearranging.matrix_diagonal(x, offset), axis=-1, dtype=dtype)
 
 
 def vector_norm(

@@ -9,7 +9,6 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops import statistics as st
 from tapegrad.autograd.surface import signatures
-from tapegrad.autograd.surface.array_api.data_types import astype
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -34,6 +33,11 @@ __all__ = [
 WHICH_AXIS = "{name}: x has {ndim} axes; say along which: axis=0, …, or axis=-1"
 
 
+def _in_dtype(x: Tensor, dtype: DTypeLike) -> Tensor:
+    """x in a dtype; x itself for None."""
+    return x if dtype is None else signatures.astype(x, dtype, copy=False)
+
+
 def all(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether no entry over `axis` is 0."""
     return r.all(x, axis=axis, keepdims=keepdims)
@@ -53,14 +57,14 @@ def sum(
     x: Tensor, /, *, axis: Axes = None, dtype: DTypeLike = None, keepdims: bool = False
 ) -> Tensor:
     """Σ x over `axis`; integers in 64 bits, others in x's dtype, unless `dtype` says which."""
-    return signatures.sum(x, axis, dtype, keepdims=keepdims)
+    return _in_dtype(signatures.sum(x, axis, dtype, keepdims=keepdims), dtype)
 
 
 def prod(
     x: Tensor, /, *, axis: Axes = None, dtype: DTypeLike = None, keepdims: bool = False
 ) -> Tensor:
     """Π x over `axis`; integers in 64 bits, others in x's dtype, unless `dtype` says which."""
-    return signatures.prod(x, axis, dtype, keepdims=keepdims)
+    return _in_dtype(signatures.prod(x, axis, dtype, keepdims=keepdims), dtype)
 
 
 def mean(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
@@ -115,9 +119,8 @@ def cumulative_sum(
     Raises ValueError without `axis` for x of several axes.
     """
     x, axis = _along(x, axis, "cumulative_sum")
-    x = x if dtype is None else astype(x, dtype, copy=False)
-    y = st.cumulative_sum(x, axis=axis, include_initial=include_initial)
-    return y if dtype is None else astype(y, dtype, copy=False)
+    y = st.cumulative_sum(_in_dtype(x, dtype), axis=axis, include_initial=include_initial)
+    return _in_dtype(y, dtype)
 
 
 def cumulative_prod(
@@ -134,9 +137,8 @@ def cumulative_prod(
     Raises ValueError without `axis` for x of several axes.
     """
     x, axis = _along(x, axis, "cumulative_prod")
-    x = x if dtype is None else astype(x, dtype, copy=False)
-    y = st.cumulative_prod(x, axis=axis, include_initial=include_initial)
-    return y if dtype is None else astype(y, dtype, copy=False)
+    y = st.cumulative_prod(_in_dtype(x, dtype), axis=axis, include_initial=include_initial)
+    return _in_dtype(y, dtype)
 
 
 def diff(
