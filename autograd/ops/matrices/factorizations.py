@@ -126,11 +126,14 @@ def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
 
     mode: "r" for R alone; "complete" for square Q (…, m, m), R (…, m, n)
     Differentiable where the first k columns are independent; the derivative of what depends on the
-    choice of the columns that complete Q is NaN.  Raises TypeError for another mode.
+    choice of the columns that complete Q is NaN.
+    Raises TypeError for mode "raw", ValueError for a mode that NumPy lacks.
     """
     a = as_operand(a)
-    if mode not in ("reduced", "complete", "r"):
-        raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
+    if mode == "raw":
+        raise TypeError("numpy.linalg.qr on a Tensor: mode 'raw' is not supported")
+    if mode not in ("reduced", "complete", "r", "full"):
+        raise ValueError(f"qr: the mode is {mode!r}, none of 'reduced', 'complete', 'r', 'raw'")
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:
         return QRResult(*qr_complete(a))

@@ -17,7 +17,6 @@ from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 from tapegrad.autograd.ops import grids, rearranging
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.surface import signatures
 from tapegrad.autograd.surface.array_api.data_types import float64, int64
 
 if TYPE_CHECKING:
@@ -78,13 +77,13 @@ def asarray(
         x = obj
         if wanted is not None and wanted != x.dtype:
             _refuse_copy(copy, f"{x.dtype} as {wanted}")
-            x = signatures.astype(x, wanted)
+            x = x.astype(wanted)
         elif copy:
             x = s.copy(x)
     elif holds_tensors(obj):
         _refuse_copy(copy, "a sequence")
         x = as_one_tensor(obj)
-        x = x if wanted is None else signatures.astype(x, wanted, copy=False)
+        x = x if wanted is None else x.astype(wanted, copy=False)
     else:
         bare: Any = obj
         array = bare if devices.is_array(bare) else as_array(bare)
@@ -168,7 +167,7 @@ def linspace(
     """
     if isinstance(start, Tensor) or isinstance(stop, Tensor):
         x = grids.linspace(start, stop, num, endpoint)
-        x = x if dtype is None else signatures.astype(x, dtype, copy=False)
+        x = x if dtype is None else x.astype(dtype, copy=False)
         return asarray(x, device=device)
     numbers: tuple[Any, Any] = (start, stop)
     return _placed(np.linspace(*numbers, num, endpoint=endpoint, dtype=dtype), device)

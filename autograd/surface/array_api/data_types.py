@@ -15,7 +15,6 @@ import numpy as np
 
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops.facts import result_type
-from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
     from tapegrad.devices import Device
@@ -145,7 +144,7 @@ def astype(
     dtype = np.dtype(dtype)
     if x.dtype.kind == "c" and dtype.kind not in "cb":
         raise TypeError(COMPLEX_TO_REAL.format(own=x.dtype, dtype=dtype))
-    y = signatures.astype(x, dtype, copy=copy)
+    y = x.astype(dtype, copy=copy)
     return y if device is None else y.to(device)
 
 

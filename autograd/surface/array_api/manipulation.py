@@ -11,7 +11,6 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops import rearranging, repetition
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_axes, namespace_of
-from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -99,7 +98,8 @@ def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -
         shares = namespace_of(x).shares_memory
         if view.size and not shares(array_of(view), array_of(x)):
             raise ValueError(NEEDS_COPY.format(own=x.shape, shape=tuple(shape)))
-    return signatures.reshape(x, tuple(shape), copy=copy)
+    y = s.reshape(x, tuple(shape))
+    return s.copy(y) if copy else y
 
 
 def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes = None) -> Tensor:

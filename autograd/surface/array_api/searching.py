@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.autograd.ops import counting, indexing, sorting
+from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -152,4 +152,4 @@ def where(condition: Tensor, /, *choices: Operand) -> Any:
     """
     if len(choices) not in (0, 2):
         raise TypeError(f"where: {len(choices)} choices were given: give both x1 and x2")
-    return signatures.where(condition, *choices)
+    return e.where(condition, *choices) if choices else nonzero(condition)

@@ -8,7 +8,6 @@ from tapegrad.autograd.ops import calculus, counting
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops import statistics as st
-from tapegrad.autograd.surface import signatures
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -35,7 +34,7 @@ WHICH_AXIS = "{name}: x has {ndim} axes; say along which: axis=0, …, or axis=-
 
 def _in_dtype(x: Tensor, dtype: DTypeLike) -> Tensor:
     """x in a dtype; x itself for None."""
-    return x if dtype is None else signatures.astype(x, dtype, copy=False)
+    return x if dtype is None else x.astype(dtype, copy=False)
 
 
 def all(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
@@ -57,14 +56,14 @@ def sum(
     x: Tensor, /, *, axis: Axes = None, dtype: DTypeLike = None, keepdims: bool = False
 ) -> Tensor:
     """Σ x over `axis`; integers in 64 bits, others in x's dtype, unless `dtype` says which."""
-    return _in_dtype(signatures.sum(x, axis, dtype, keepdims=keepdims), dtype)
+    return _in_dtype(x.sum(axis, dtype, keepdims=keepdims), dtype)
 
 
 def prod(
     x: Tensor, /, *, axis: Axes = None, dtype: DTypeLike = None, keepdims: bool = False
 ) -> Tensor:
     """Π x over `axis`; integers in 64 bits, others in x's dtype, unless `dtype` says which."""
-    return _in_dtype(signatures.prod(x, axis, dtype, keepdims=keepdims), dtype)
+    return _in_dtype(x.prod(axis, dtype, keepdims=keepdims), dtype)
 
 
 def mean(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
