@@ -126,7 +126,8 @@ def equals_no_number(kind: type) -> bool:
 
     Arrays of other libraries are none of these: they may hold numbers.
     """
-    return kind.__module__ == "builtins" or kind.__eq__ is object.__eq__
+    own: Any = kind.__eq__
+    return kind.__module__ == "builtins" or own is object.__eq__
 
 
 def computes_with_arrays(kinds: Iterable[type], protocol: str, own: type) -> bool:
