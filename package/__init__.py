@@ -45,6 +45,8 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
+from tapegrad.autograd.surface import array_api
+from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ __all__ = [
     "detect_anomaly",
     # operations, and how to declare one
     "Primitive",
+    "array_api",
+    "register_einops",
     "ops",
     "primitive",
     # devices

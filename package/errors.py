@@ -7,7 +7,13 @@ UserWarning.
 from tapegrad.autograd.check.gradients import CheckError, UsageError
 from tapegrad.autograd.check.report import GradientError, LawError
 from tapegrad.autograd.check.running import UncheckedError
-from tapegrad.autograd.core.errors import BatchingError, ConversionError, InPlaceError, ShapeError
+from tapegrad.autograd.core.errors import (
+    BatchingError,
+    ConversionError,
+    InPlaceError,
+    OperandError,
+    ShapeError,
+)
 from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
@@ -40,6 +46,7 @@ __all__ = [
     "LimitError",
     "MXNetError",
     "MXNetValueError",
+    "OperandError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

@@ -27,7 +27,7 @@ FAMILIES = {
     "to_device": "a device's, and that of Tensors",
 }
 # Rooms that have another system's names, each behind a namespace of its own.
-FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
+FACADES = ("autograd/surface/array_api/", "nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:

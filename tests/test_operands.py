@@ -72,7 +72,6 @@ OF_MASKED = {
     "np.ma.multiply": lambda x: np.ma.multiply(x, MASKED),
     "np.ma.minimum": lambda x: np.ma.minimum(MASKED, x),
     "np.ma.getdata": np.ma.getdata,
-    "np.ma.getmaskarray": np.ma.getmaskarray,
     "np.ma.concatenate": lambda x: np.ma.concatenate([MASKED, x]),
     "np.ma.where": lambda x: np.ma.where(MASKED > 1, x, 0.0),
     "np.ma.dot": lambda x: np.ma.dot(MASKED, x),
@@ -107,6 +106,11 @@ def test_a_subclass_with_arithmetic_of_its_own_is_refused(use, kind):
 def test_functions_of_masked_arrays_refuse_a_tracked_tensor(name):
     with pytest.raises(TypeError, match=r"NumPy array|float\(\)|arithmetic of its own"):
         tg.grad(lambda x: np.sum(OF_MASKED[name](x)))(X)
+
+
+def test_the_mask_of_a_tensor_is_a_constant():
+    gradient = tg.grad(lambda x: np.sum(np.ma.getmaskarray(x)))(X)
+    np.testing.assert_array_equal(gradient, np.zeros_like(X), strict=True)
 
 
 @pytest.mark.parametrize("kind", REFUSED)

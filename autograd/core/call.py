@@ -8,15 +8,23 @@ ordinary case, recording on NumPy arrays, runs a function specialised for the de
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
+from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import announce_write, current_mode
+from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
-from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
+from tapegrad.autograd.core.operands import (
+    can_answer,
+    equals_no_number,
+    no_operand,
+    refuse_own_arithmetic,
+)
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply",
+    "apply_operator",
     "aspects",
     "dtype_of",
     "item_node",
@@ -46,6 +55,12 @@ def apply(
     mode = current_mode()
     observer = None if mode is None else mode.observer
     if mode is not None and mode.interpreter is not None:
+        operands = tuple(
+            [as_one_tensor(item) for item in operand]
+            if name in primitive.lists
+            else as_one_tensor(operand)
+            for name, operand in zip(primitive.arguments, operands, strict=True)
+        )
         return mode.interpreter.interpret(primitive, operands, settings, aux)
     wrapped = False
     datas: list[Any] = []
@@ -58,12 +73,13 @@ def apply(
             nodes.append(tuple(pair[1] for pair in pairs))
             flat.extend(datas[-1])
             wrapped = wrapped or any(isinstance(item, Tensor) for item in operand)
+            wrapped = wrapped or any(pair[1] is not None for pair in pairs)  # lists of Tensors
         else:
             data, node = _unwrap(primitive, name, operand)
             datas.append(data)
             nodes.append(node)
             flat.append(data)
-            wrapped = wrapped or isinstance(operand, Tensor)
+            wrapped = wrapped or isinstance(operand, Tensor) or node is not None
     xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _NestedNumbers])
     for i, data in enumerate(datas):
         if isinstance(data, _NestedNumbers):
@@ -100,6 +116,25 @@ def apply(
     return (outcome, *(untracked(ensure_array(xp, e)) for e in extra)) if aux else outcome
 
 
+def apply_operator(
+    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
+    """`apply`, for an operator: NotImplemented where another operand's class may have the answer.
+
+    Python then asks the reflected operator of that class, as it does for arrays of NumPy.  And as
+    with these, no entry equals None or a text.
+    """
+    try:
+        return apply(primitive, operands, settings)
+    except OperandError:
+        kind, name = type(operands[-1]), primitive.name
+        if can_answer(kind, name):
+            return NotImplemented
+        if name in ("equal", "not_equal") and equals_no_number(kind):
+            return operands[0].full_like(name == "not_equal", np.dtype(bool))
+        raise
+
+
 def _note_result_views(
     primitive: Primitive, outcome: Any, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> None:
@@ -123,13 +158,17 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
         return operand._bare, operand._node
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
-    if isinstance(operand, (list, tuple)):
+    if isinstance(operand, (list, tuple, range)):
         refuse_own_arithmetic(operand)
+        if holds_tensors(operand):
+            return _unwrap(primitive, name, as_one_tensor(operand))
         return _NestedNumbers(operand), None
     if operand is None and name in primitive.optional:
         return None, None
     if isinstance(operand, np.ndarray):
         return as_array(operand), None
+    if isinstance(operand, Real):  # a Fraction, say
+        return float(operand), None
     raise no_operand(f"{primitive.name}: argument {name}", operand)
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["BatchingError", "ConversionError", "EngineSignal", "InPlaceError", "ShapeError"]
+__all__ = [
+    "BatchingError",
+    "ConversionError",
+    "EngineSignal",
+    "InPlaceError",
+    "OperandError",
+    "ShapeError",
+]
 
 
 class BatchingError(TapegradError, TypeError):
@@ -24,6 +31,10 @@ class ConversionError(TapegradError, TypeError):
 
 class InPlaceError(TapegradError, RuntimeError):
     """An array was written in place where a derivative needs, or would lose, its old value."""
+
+
+class OperandError(TapegradError, TypeError):
+    """An operand of an operation is no array and no number; nothing has been computed."""
 
 
 class ShapeError(TapegradError, ValueError):

@@ -6,12 +6,21 @@ refused: a Tensor would read their memory, and compute something else than NumPy
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["no_operand", "refuse_own_arithmetic"]
+from tapegrad.autograd.core.errors import OperandError
+
+__all__ = [
+    "can_answer",
+    "computes_with_arrays",
+    "equals_no_number",
+    "no_operand",
+    "refuse_own_arithmetic",
+]
 
 OWN_ARITHMETIC = "{name} has arithmetic of its own, which Tensors do not follow: {advice}"
 NO_OPERAND = "{place} is {name}, not an array or a number{advice}"
@@ -76,9 +85,63 @@ def refuse_own_arithmetic(data: Any) -> None:
                 refuse_own_arithmetic(item)
 
 
-def no_operand(place: str, data: Any) -> TypeError:
+# Libraries whose arrays convert a Tensor behind the user's back, or raise without a hint.
+_NO_ANSWER = ("builtins", "jax", "jaxlib", "numpy", "scipy", "torch")
+_REFLECTED = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "floor_divide": "__rfloordiv__",
+    "remainder": "__rmod__",
+    "power": "__rpow__",
+    "matmul": "__rmatmul__",
+    "bitwise_and": "__rand__",
+    "bitwise_or": "__ror__",
+    "bitwise_xor": "__rxor__",
+    "left_shift": "__rlshift__",
+    "right_shift": "__rrshift__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+}
+
+
+def can_answer(kind: type, operation: str) -> bool:
+    """Whether objects of a foreign class may know what ``tensor + object`` is.
+
+    operation: the name of the primitive
+    """
+    if kind.__module__.partition(".")[0] in _NO_ANSWER:
+        return False
+    name = _REFLECTED.get(operation, "")
+    return getattr(kind, name, None) is not getattr(object, name, None)
+
+
+def equals_no_number(kind: type) -> bool:
+    """Whether no number equals an object of a class: None, text, what has no equality of its own.
+
+    Arrays of other libraries are none of these: they may hold numbers.
+    """
+    own: Any = kind.__eq__
+    return kind.__module__ == "builtins" or own is object.__eq__
+
+
+def computes_with_arrays(kinds: Iterable[type], protocol: str, own: type) -> bool:
+    """Whether a foreign class among `kinds` answers one of NumPy's protocols itself."""
+    return any(
+        getattr(kind, protocol, None) is not None
+        for kind in kinds
+        if not issubclass(kind, (own, np.ndarray, np.generic))
+    )
+
+
+def no_operand(place: str, data: Any) -> OperandError:
     """The error for something that is no array, with what to write instead where that is known."""
     advice = _advice_on(type(data))
-    return TypeError(
+    return OperandError(
         NO_OPERAND.format(place=place, name=type(data).__name__, advice=advice and f": {advice}")
     )

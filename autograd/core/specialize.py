@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.call import apply, aspects, ensure_array
+from tapegrad.autograd.core.call import apply, apply_operator, aspects, ensure_array
 from tapegrad.autograd.core.declaration import NUMBERS, Primitive
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.mode import NO_GRAD, announce_write, current_mode
@@ -30,7 +30,7 @@ from tapegrad.autograd.core.node import Node, next_serial, note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
 
-__all__ = ["public_function", "saved_expression", "view_lines"]
+__all__ = ["operator_function", "public_function", "saved_expression", "view_lines"]
 
 
 _STUB = compile_source(
@@ -58,6 +58,24 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     function.on = primitive.on
     function.with_aux = _with_aux(primitive, function)
     return function
+
+
+def operator_function(function: Any) -> Any:
+    """A primitive's public function as an operator of Tensor, for two operands.
+
+    The code differs in what happens to other objects than arrays and numbers: `apply_operator`.
+    """
+    primitive = function.primitive
+    scope: dict[str, Any] = {"specialize": None, "__name__": function.__module__}
+    exec(_STUB, scope)  # noqa: S102  # a constant text
+    operator: Any = scope["function"]
+    scope["specialize"] = lambda: _specialize(primitive, operator, apply_operator)
+    operator.__name__ = operator.__qualname__ = primitive.name
+    operator.__doc__ = function.__doc__
+    operator.__module__ = function.__module__
+    operator.__signature__ = function.__signature__
+    operator.primitive = primitive
+    return operator
 
 
 def _signature_parameters(primitive: Primitive) -> list[inspect.Parameter]:
@@ -95,12 +113,14 @@ def _with_aux(primitive: Primitive, function: Any) -> Callable[..., Any]:
     return with_aux
 
 
-def _specialize(primitive: Primitive, function: FunctionType) -> None:
+def _specialize(
+    primitive: Primitive, function: FunctionType, run: Callable[..., Any] = apply
+) -> None:
     missing = [n for n in primitive.arguments if n not in primitive.rules]
     if primitive.differentiable and missing:
         raise TypeError(f"primitive {primitive.name} says nothing about {', '.join(missing)}")
     scope = function.__globals__
-    code = compile_source(_function_source(primitive, scope), primitive.name)
+    code = compile_source(_function_source(primitive, scope, run), primitive.name)
     exec(code, scope)  # noqa: S102  # source made by `_function_source`
     made = scope.pop("_call")
     function.__code__ = made.__code__
@@ -125,13 +145,13 @@ def _function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
     return f"def _call({', '.join(parts)}):\n"
 
 
-def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
+def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[..., Any]) -> str:
     operands = primitive.arguments
     settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
     general = (
         f"return _apply(_primitive, ({', '.join(operands)}{',' * bool(operands)}), {{{settings}}})"
     )
-    scope.update(_apply=apply, _primitive=primitive)
+    scope.update(_apply=run, _primitive=primitive)
     simple = (
         1 <= len(operands) <= 2
         and not primitive.lists

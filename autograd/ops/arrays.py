@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
+from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
@@ -36,7 +38,9 @@ __all__ = [
 
 
 def as_operand(x: Operand) -> Tensor:
-    """x if it is a Tensor or an array, else a NumPy array of it; a TypeError for an object.
+    """x if it is a Tensor or an array, else an array of it; a TypeError for an object.
+
+    A list or tuple that holds Tensors becomes a Tensor, and anything else an array of NumPy.
 
     Type checkers take the result for a Tensor, which has all that operations ask of an array.
     """
@@ -44,7 +48,11 @@ def as_operand(x: Operand) -> Tensor:
     if isinstance(operand, Tensor) or devices.is_array(operand):
         return operand
     refuse_own_arithmetic(operand)
+    if holds_tensors(operand):
+        return as_one_tensor(operand)
     array: Any = np.asarray(operand)
+    if array.dtype.kind == "O" and isinstance(operand, Real):  # a Fraction, say
+        return np.asarray(float(operand))  # type: ignore[return-value]  # as above
     if array.dtype.kind == "O":  # a sparse matrix, None, … as an entry of an array
         raise no_operand("an argument", operand)
     return array

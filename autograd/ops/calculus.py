@@ -9,6 +9,8 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.nesting import as_one_tensor
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -17,7 +19,6 @@ from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, Axes, Operand
 
 __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
@@ -60,6 +61,14 @@ def diff(
     return y
 
 
+def _where_it_lives(numbers: Operand, like: Tensor) -> Array:
+    """Numbers, or a list of them, in the dtype and on the device of `like`; a Tensor as it is."""
+    array = as_operand(numbers)
+    if isinstance(array, Tensor):
+        return array
+    return device_array(np.asarray(array, like.dtype), like)
+
+
 @composite(numpy=np.ediff1d)
 def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | None = None) -> Tensor:
     """The differences of neighbours in the flattened x, between `to_begin` and `to_end`."""
@@ -67,10 +76,7 @@ def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | Non
     y = y[1:] - y[:-1]
     parts = [to_begin, y, to_end]
     pieces = [
-        # numbers and lists become arrays where x lives
-        s.ravel(p if hasattr(p, "dtype") else device_array(np.asarray(p, y.dtype), y))
-        for p in parts
-        if p is not None
+        s.ravel(p if hasattr(p, "dtype") else _where_it_lives(p, y)) for p in parts if p is not None
     ]
     return s.concatenate(pieces, 0) if len(pieces) > 1 else y
 
@@ -81,6 +87,7 @@ def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Arr
     if n < edge_order + 1:
         raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")
     shape = tuple(-1 if i == axis else 1 for i in range(f.ndim))
+    spacing = as_one_tensor(spacing)
     if np.ndim(spacing):
         steps = diff(s.ravel(as_operand(spacing)))
         if steps.shape[0] != n - 1:

@@ -16,6 +16,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.nesting import register_stack
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops.arrays import as_axes, as_operand, normalize_axis
@@ -369,11 +370,14 @@ def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
 
     Raises ShapeError for arrays of different shapes.
     """
-    arrays = list(arrays)
-    shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
+    parts = [as_operand(a) for a in arrays]
+    shapes = {tuple(a.shape) for a in parts}
     if len(shapes) != 1:
         raise ShapeError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
-    return concatenate([expand_dims(as_operand(a), axis) for a in arrays], axis=axis)
+    return concatenate([expand_dims(a, axis) for a in parts], axis=axis)
+
+
+register_stack(stack)
 
 
 @composite(numpy=np.atleast_1d)

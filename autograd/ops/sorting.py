@@ -267,12 +267,11 @@ class _Distinct:
     NumPy finds them by value; the entries themselves are taken from the Tensor by index.
     """
 
-    def __init__(self, x: Operand) -> None:
+    def __init__(self, x: Operand, *, equal_nan: bool = True) -> None:
         x = as_operand(x)
         flat = s.ravel(x)
-        _, first, inverse, counts = (
-            device_array(part, flat) for part in np.unique(value_of(flat), True, True, True)
-        )
+        found = np.unique(value_of(flat), True, True, True, equal_nan=equal_nan)
+        _, first, inverse, counts = (device_array(part, flat) for part in found)
         self.values = take(flat, first, 0)
         self.index = wrap_like(first, x)
         self.inverse = wrap_like(s.reshape(inverse, tuple(x.shape)), x)
@@ -306,28 +305,28 @@ def unique(
 
 @composite(numpy=np.unique_values)
 def unique_values(x: Operand) -> Tensor:
-    """The distinct entries, sorted."""
-    return _Distinct(x).values
+    """The distinct entries, sorted; every NaN is one of its own."""
+    return _Distinct(x, equal_nan=False).values
 
 
 @composite(numpy=np.unique_counts)
 def unique_counts(x: Operand) -> tuple[Tensor, Tensor]:
     """(values, counts) of the distinct entries."""
-    distinct = _Distinct(x)
+    distinct = _Distinct(x, equal_nan=False)
     return distinct.values, distinct.counts
 
 
 @composite(numpy=np.unique_inverse)
 def unique_inverse(x: Operand) -> tuple[Tensor, Tensor]:
     """(values, inverse indices) of the distinct entries."""
-    distinct = _Distinct(x)
+    distinct = _Distinct(x, equal_nan=False)
     return distinct.values, distinct.inverse
 
 
 @composite(numpy=np.unique_all)
 def unique_all(x: Operand) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(values, first indices, inverse indices, counts) of the distinct entries."""
-    distinct = _Distinct(x)
+    distinct = _Distinct(x, equal_nan=False)
     return distinct.values, distinct.index, distinct.inverse, distinct.counts
 
 

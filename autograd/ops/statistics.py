@@ -14,7 +14,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.arrays import as_operand, device_array, wrap_like
 from tapegrad.autograd.ops.batch_rules import axis_in_batch, axis_rule
 from tapegrad.autograd.ops.rearranging import diagonal
 
@@ -284,7 +284,9 @@ def _cumulate(
     y = of(x, axis)
     if not include_initial:
         return y
-    first = y[(slice(None),) * normalize_axis(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
+    shape = [*y.shape]
+    shape[axis] = 1
+    first = wrap_like(np.full(shape, initial, y.dtype), y)
     return s.concatenate([first, y], axis)
 
 

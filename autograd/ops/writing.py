@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.nesting import as_one_tensor
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
@@ -110,4 +111,5 @@ def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
     n = min(_require_tensor(a, "fill_diagonal").shape)
     diagonal = device_array(np.arange(n), a)
+    val = as_one_tensor(val)
     a[(diagonal,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)

@@ -24,6 +24,7 @@ from tapegrad.autograd.core.call import record_primitive
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import is_followed, is_recording, no_grad
+from tapegrad.autograd.core.nesting import as_one_tensor
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import (
@@ -95,6 +96,8 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
     arrays, template = split_index(index)
     if not arrays and _is_same_view(value, x, template):
         return  # x[i] += v ends with this write; it has changed the view x[i] already
+    if isinstance(value, (list, tuple)):
+        value = as_one_tensor(value)
     root, path = root_of(x), path_of(x)
     if _writes_unrecorded(root, value, action):
         _refuse_read_only(x, action)
@@ -170,6 +173,7 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
         raise TypeError(INTO_ARRAY)
     arrays, template = split_index(index)
     target = indexing.getitem(x.detach(), index)
+    value = as_one_tensor(value)
     if not hasattr(value, "dtype"):
         value = target._bare.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
     wide = shape.broadcast_to(value if value.shape else value.reshape(()), target.shape)

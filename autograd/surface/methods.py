@@ -1,8 +1,8 @@
 """Tensor's operators and array methods, attached from the primitives.
 
-Operators are the primitives' own functions, not wrappers around them: a wrapper would cost as much
-as a tenth of a recorded operation.  An attribute that arrays have and Tensors do not is an error
-that says what to write instead.
+Operators are functions made of the primitives as the primitives' own are, not wrappers around them:
+a wrapper would cost as much as a tenth of a recorded operation.  An attribute that arrays have and
+Tensors do not is an error that says what to write instead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tapegrad import devices
+from tapegrad.autograd.core.specialize import operator_function
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
     counting,
@@ -27,19 +28,27 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
-from tapegrad.autograd.surface import numpy_protocol, signatures
+from tapegrad.autograd.surface import array_api, numpy_protocol, signatures
 from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
+from tapegrad.autograd.surface.array_api.information import VERSIONS
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__: list[str] = []
+
+NO_EDITION = "the array API standard has no edition {version!r} here; there are {known}"
+
+
+_raise_to = operator_function(e.power)
 
 
 def _power(x: Tensor, exponent: Operand) -> Tensor:
     if type(exponent) is int and exponent == 2:
         return e.square(x)
-    return e.power(x, exponent)
+    return _raise_to(x, exponent)
 
 
 def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
@@ -73,9 +82,34 @@ def _to(x: Tensor, device: devices.Device | str) -> Tensor:
     return x if x.device == target else to_device(x, device=target)
 
 
-def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Tensor:
-    """x limited to min <= x <= max."""
-    return e.clip(x, min, max)
+def _to_device(x: Tensor, device: devices.Device | str, /, *, stream: Any = None) -> Tensor:
+    """x on another device, differentiably, as the array API standard asks for it: `to`.
+
+    stream: CuPy's stream to copy on; None for the current one
+    Raises DeviceError when the device is not there, ValueError for a stream of a CPU's array.
+    """
+    if stream is None:
+        return _to(x, device)
+    if x.device.kind == "cpu" and devices.device(device).kind == "cpu":
+        raise ValueError(f"to_device: the stream is {stream!r}, and a CPU has none")
+    with stream:
+        return _to(x, device)
+
+
+def _array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleType:
+    """The functions of the array API standard: `tapegrad.array_api`.
+
+    api_version: the edition that is asked for, such as "2024.12"
+    Raises ValueError for an edition that is not there.
+    """
+    if api_version is not None and api_version not in VERSIONS:
+        raise ValueError(NO_EDITION.format(version=api_version, known=", ".join(VERSIONS)))
+    return array_api
+
+
+def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x limited to min <= x <= max: numbers, arrays that broadcast, or None for no bound."""
+    return e.numpy_clip(x, min=min, max=max)
 
 
 def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
@@ -139,42 +173,42 @@ def _names_of(x: Tensor) -> list[str]:
 def _attach() -> None:
     """Give Tensor its operators, methods and properties."""
     names: dict[str, Any] = {
-        "__add__": e.add,
+        "__add__": operator_function(e.add),
         "__radd__": e.add,
-        "__sub__": e.subtract,
+        "__sub__": operator_function(e.subtract),
         "__rsub__": lambda x, other: e.subtract(other, x),
-        "__mul__": e.multiply,
+        "__mul__": operator_function(e.multiply),
         "__rmul__": e.multiply,
-        "__truediv__": e.divide,
+        "__truediv__": operator_function(e.divide),
         "__rtruediv__": lambda x, other: e.divide(other, x),
-        "__floordiv__": e.floor_divide,
+        "__floordiv__": operator_function(e.floor_divide),
         "__rfloordiv__": lambda x, other: e.floor_divide(other, x),
-        "__mod__": e.remainder,
+        "__mod__": operator_function(e.remainder),
         "__rmod__": lambda x, other: e.remainder(other, x),
         "__pow__": _power,
         "__rpow__": lambda x, other: e.power(other, x),
-        "__matmul__": linalg.matmul,
+        "__matmul__": operator_function(linalg.matmul),
         "__rmatmul__": lambda x, other: linalg.matmul(other, x),
         "__neg__": e.negative,
         "__pos__": e.positive,
         "__abs__": e.absolute,
-        "__lt__": e.less,
-        "__le__": e.less_equal,
-        "__gt__": e.greater,
-        "__ge__": e.greater_equal,
-        "__eq__": e.equal,
-        "__ne__": e.not_equal,
+        "__lt__": operator_function(e.less),
+        "__le__": operator_function(e.less_equal),
+        "__gt__": operator_function(e.greater),
+        "__ge__": operator_function(e.greater_equal),
+        "__eq__": operator_function(e.equal),
+        "__ne__": operator_function(e.not_equal),
         "__hash__": object.__hash__,
         "__dir__": _names_of,
-        "__and__": e.bitwise_and,
+        "__and__": operator_function(e.bitwise_and),
         "__rand__": lambda x, other: e.bitwise_and(other, x),
-        "__or__": e.bitwise_or,
+        "__or__": operator_function(e.bitwise_or),
         "__ror__": lambda x, other: e.bitwise_or(other, x),
-        "__xor__": e.bitwise_xor,
+        "__xor__": operator_function(e.bitwise_xor),
         "__rxor__": lambda x, other: e.bitwise_xor(other, x),
-        "__lshift__": e.left_shift,
+        "__lshift__": operator_function(e.left_shift),
         "__rlshift__": lambda x, other: e.left_shift(other, x),
-        "__rshift__": e.right_shift,
+        "__rshift__": operator_function(e.right_shift),
         "__rrshift__": lambda x, other: e.right_shift(other, x),
         "__divmod__": lambda x, other: (e.floor_divide(x, other), e.remainder(x, other)),
         "__rdivmod__": lambda x, other: (e.floor_divide(other, x), e.remainder(other, x)),
@@ -245,7 +279,8 @@ def _attach() -> None:
         "take": signatures.take,
         "astype": signatures.astype,
         "to": _to,
-        "to_device": _to,
+        "to_device": _to_device,
+        "__array_namespace__": _array_namespace,
     }
     for name, function in names.items():
         setattr(Tensor, name, function)

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.core.errors import OperandError
 from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.operands import computes_with_arrays
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
@@ -78,8 +81,20 @@ def to_numpy_array(
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy calls this when a ufunc meets a Tensor."""
-    if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
-        return numpy_functions[ufunc](*inputs)
+    try:
+        if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
+            return numpy_functions[ufunc](*inputs)
+        return _other_ufunc_call(ufunc, method, inputs, options)
+    except OperandError:
+        if computes_with_arrays(map(type, inputs), "__array_ufunc__", Tensor):
+            return NotImplemented
+        raise
+
+
+def _other_ufunc_call(
+    ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """A ufunc with options, or one of its methods."""
     name = advice.public_name(ufunc)
     out = options.pop("out", None)
     if out is not None:
@@ -98,7 +113,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         options.setdefault("axis", 0)
         return _ACCUMULATIONS[ufunc](*inputs, **options)
     if method == "outer" and ufunc in numpy_functions and len(inputs) == 2 and not options:
-        first, second = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
+        first, second = (as_operand(x) for x in inputs)
         wide = tuple(first.shape) + (1,) * second.ndim
         return numpy_functions[ufunc](first.reshape(wide), second)
     if method == "at" and ufunc in _ADDITIONS and not options:
@@ -124,19 +139,43 @@ def array_function(
     kwargs: dict[str, Any],
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
-    target = numpy_functions.get(function)
-    known = _translators.get(function)
-    if known is None or known[0] is not target:
-        name = advice.public_name(function)
-        if target is None:
-            raise _unknown(function, name)
-        leading, translate = _make_translator(name, function, target)
-        if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
-            leading = min(leading, FULL[function][1])
-        known = _translators[function] = (target, leading, translate)
-    _, leading, translate = known
-    if not kwargs and len(args) <= leading:  # the ordinary call
-        return target(*args)
+    try:
+        target: Any = numpy_functions.get(function)
+        known = _translators.get(function)
+        if known is None or known[0] is not target:
+            known = _learn_function(function, target)
+        _, leading, translate = known
+        if not kwargs and len(args) <= leading:  # the ordinary call
+            return target(*args)
+        return _call_with_options(function, target, translate, args, kwargs)
+    except OperandError:
+        if computes_with_arrays(types, "__array_function__", Tensor):
+            return NotImplemented
+        raise
+
+
+def _learn_function(
+    function: Callable[..., Any], target: Callable[..., Any] | None
+) -> tuple[Any, int, Callable[..., Any]]:
+    """How calls of a function of NumPy become calls of ours.  Raises TypeError if none has it."""
+    name = advice.public_name(function)
+    if target is None:
+        raise _unknown(function, name)
+    leading, translate = _make_translator(name, function, target)
+    if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
+        leading = min(leading, FULL[function][1])
+    _translators[function] = known = (target, leading, translate)
+    return known
+
+
+def _call_with_options(
+    function: Callable[..., Any],
+    target: Any,
+    translate: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """A call that has more than leading arguments."""
     if kwargs.get("out") is not None:
         kwargs = dict(kwargs)
         out = kwargs.pop("out")

@@ -56,21 +56,28 @@ def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[.
 
     @wraps(fn)
     def summed(*args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs).sum()
+        y = fn(*args, **kwargs)
+        return y.sum() if hasattr(y, "sum") else y  # a number is a constant
 
     return grad(summed, argnums)
 
 
 @overload
-def jacobian(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+def jacobian(fn: np.ufunc, argnums: Argnums = 0, *, strict: bool = False) -> Callable[..., Any]: ...
 @overload
-def jacobian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
-def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def jacobian(
+    fn: Callable[P, Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[P, Any]: ...
+def jacobian(
+    fn: Callable[..., Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[..., Any]:
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape).
+
 
     fn runs once.  Then there is one sweep for each number that it returns, or one push of a tangent
     (`jvp`) for each number in x, whichever are fewer.
     argnums: which argument is x, or a tuple of several, as in `grad`
+    strict:  raise TypeError where no result depends on x, whose derivative is 0 otherwise
     The result is an array for an array, a Tensor for a Tensor, a tracked one where a Parameter is
     behind fn (`value_and_grad`).  Where fn returns a nest, x is one,
     or `argnums` is a tuple, it is a nest of such arrays: for each array that fn returns, one for
@@ -78,13 +85,15 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
     Complex numbers: for real x and complex fn(x) it is complex.  For complex
     x and complex fn(x) it is the derivative of the real part, ∂Re fn/∂Re x - i·∂Re fn/∂Im x, which
     is all of it where fn is holomorphic; `jvp` needs no such condition.
-    Raises TypeError when fn returns anything but Tensors.
+    Raises TypeError when fn returns anything but Tensors, arrays and numbers.
     """
     arguments = Arguments(fn, argnums)
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
+        if strict:
+            call.require_dependence()
         outputs = call.outputs()
         if _pushes(call) <= sum(_sweeps(call, output) for output in outputs):
             parts = _pushed_blocks(call)

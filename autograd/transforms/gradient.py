@@ -22,21 +22,29 @@ P = ParamSpec("P")  # the parameters of fn
 
 
 @overload
-def value_and_grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]: ...
+def value_and_grad(
+    fn: np.ufunc, argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[..., tuple[Any, Any]]: ...
 @overload
-def value_and_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]: ...
-def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
+def value_and_grad(
+    fn: Callable[P, Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[P, tuple[Any, Any]]: ...
+def value_and_grad(
+    fn: Callable[..., Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[..., tuple[Any, Any]]:
     """A function that returns (fn(…), its gradient with respect to argument(s) `argnums`).
 
     fn:      returns one number (0-d, or one entry)
     argnums: the position or the name of an argument, or a tuple of such, whether callers pass it by
              position or by name
+    strict:  raise TypeError for an argument that the result does not depend on; its gradient is 0
+             otherwise, also where fn returns a number or an array that is no Tensor
     Gradients are arrays for arrays and Tensors for Tensors, in the structure of the arguments; with
     a tuple of `argnums`, a tuple of gradients.  Where a Parameter is behind fn, value and gradients
     are tracked Tensors, so that they can stand in a loss; under `no_grad` they are arrays.
     Of a complex number it is the gradient of the real part: for a holomorphic fn of complex
     arguments its derivative.
-    Raises ValueError when fn returns several numbers, TypeError when it returns no Tensor, an
+    Raises ValueError when fn returns several numbers, TypeError when it returns no number, an
     argument is not floating point, or `argnums` names one that fn was not given.
     """
     arguments = Arguments(fn, argnums)
@@ -44,6 +52,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
+        if strict:
+            call.require_dependence()
         gradient = _gradient(call, arguments)
         return call.value(), gradient
 
@@ -56,10 +66,14 @@ def _gradient(call: BoundCall, arguments: Arguments) -> Any:
 
 
 @overload
-def grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+def grad(fn: np.ufunc, argnums: Argnums = 0, *, strict: bool = False) -> Callable[..., Any]: ...
 @overload
-def grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
-def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def grad(
+    fn: Callable[P, Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[P, Any]: ...
+def grad(
+    fn: Callable[..., Any], argnums: Argnums = 0, *, strict: bool = False
+) -> Callable[..., Any]:
     """A function that returns the gradient of fn with respect to argument(s) `argnums`.
 
     See `value_and_grad`.  Nest it for higher orders: ``grad(grad(f))``.
@@ -71,6 +85,8 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
+        if strict:
+            call.require_dependence()
         return _gradient(call, arguments)
 
     return differentiated

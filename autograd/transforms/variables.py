@@ -21,7 +21,7 @@ from tapegrad.autograd.core.mode import (
     is_recording,
     no_grad,
 )
-from tapegrad.autograd.core.node import Node, record_call
+from tapegrad.autograd.core.node import Node, parents_of, record_call
 from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
@@ -42,8 +42,11 @@ NOT_SCALAR = (
 )
 NOTHING_RETURNED = "{name} returned None: does it end without a return statement?"
 NOT_A_TENSOR = (
-    "{name} returned {found}, which holds no Tensor: its result does not depend on the arguments "
-    "through tapegrad. Were they converted with .numpy(), float() or .data?"
+    "{name} returned {found}, which is no Tensor, array or number, and so has no derivative"
+)
+INDEPENDENT = (
+    "strict=True: the result of {name} does not depend on its argument {which}. Was that converted "
+    "with .numpy(), or used in comparisons and as an index alone?"
 )
 LIST_OF_NUMBERS = (
     "argument {which} of {name} is a list of numbers, which {name} gets as a list of Tensors; "
@@ -70,7 +73,7 @@ _WITHOUT_PAST, _WITH_PAST = (e.identity.primitive.plan((tracked,)) for tracked i
 
 
 def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
-    """A variable for one array of an argument of fn; a Python number becomes a floating point one.
+    """A variable for one array of an argument of fn; a number, Python's or NumPy's, is a float.
 
     which: the position or name of the argument, for messages
     Raises TypeError for an array of integers or booleans, and for what is no array of numbers.
@@ -80,7 +83,7 @@ def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> 
     except TypeError as error:
         raise TypeError(f"argument {which} of {function_name(fn)}: {error}") from error
     if tensor.dtype.kind not in "fc":
-        if hasattr(value, "dtype"):
+        if hasattr(value, "dtype") and not isinstance(value, np.generic):
             raise TypeError(
                 NOT_FLOATING.format(which=which, name=function_name(fn), dtype=tensor.dtype)
             )
@@ -115,6 +118,29 @@ def tangent_for(variable: Tensor, tangent: Any) -> Any:
     return as_array(tangent, variable.dtype)
 
 
+def _as_constant(result: Any) -> Any:
+    """An array or a number as a Tensor that is not tracked; anything else as it is."""
+    if isinstance(result, Tensor) or not (
+        devices.is_array(result) or isinstance(result, (int, float, complex, np.generic))
+    ):
+        return result
+    return untracked(as_array(result))
+
+
+def _reach(nodes: list[Node], targets: set[Node | None]) -> bool:
+    """Whether one of the targets is among the nodes and their ancestors."""
+    seen: set[Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node in targets:
+            return True
+        if node not in seen:
+            seen.add(node)
+            stack.extend(parents_of(node))
+    return False
+
+
 def _any_tensors(values: list[Any]) -> bool:
     return any(isinstance(value, Tensor) for value in values)
 
@@ -147,6 +173,7 @@ class BoundCall:
         along: list[Any] | None = None,
     ) -> None:
         self.name = function_name(fn)
+        self.keys = keys
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
@@ -208,9 +235,13 @@ class BoundCall:
         )
 
     def outputs(self) -> list[Tensor]:
-        """The Tensors that fn returned.  Raises TypeError where fn returned anything else."""
+        """What fn returned, as Tensors: arrays and numbers are constants, of derivative 0.
+
+        Raises TypeError where fn returned anything else.
+        """
         if self.output is None:
             raise TypeError(NOTHING_RETURNED.format(name=self.name))
+        self.output = map_leaves(_as_constant, self.output)
         outputs = leaves(self.output)
         for output in outputs:
             if not isinstance(output, Tensor):
@@ -224,7 +255,9 @@ class BoundCall:
         """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
         output = self.output
         if not isinstance(output, Tensor):
-            self.outputs()  # raises where a part of the result is no Tensor
+            self.outputs()  # raises where a part of the result is no number
+            output = self.output
+        if not isinstance(output, Tensor):
             found = f"a {type(output).__name__}"
             advice = "Return the number alone"
             raise TypeError(NOT_SCALAR.format(name=self.name, found=found, advice=advice))
@@ -232,6 +265,17 @@ class BoundCall:
             found = f"shape {output.shape}"
             raise ValueError(NOT_SCALAR.format(name=self.name, found=found, advice="Sum it"))
         return output
+
+    def require_dependence(self) -> None:
+        """Raise TypeError, which names it, for an argument that fn's result does not depend on."""
+        outputs = [y._node for y in self.outputs() if y._node is not None]
+        position = 0
+        for key, value in zip(self.keys, self.structure, strict=True):
+            count = len(leaves(value))
+            own = {v._node for v in self.variables[position : position + count]}
+            position += count
+            if count and not _reach(outputs, own):
+                raise TypeError(INDEPENDENT.format(name=self.name, which=key))
 
     def value(self) -> Any:
         """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative.

@@ -87,8 +87,17 @@ def _of_eigenvectors(function):
 def _of_singular_vectors(function):
     def phase_free(*args, **settings):
         u, values, vh = function(*args, **settings)
-        across = np.swapaxes(u, -1, -2)[..., :, None] * vh[..., None, :]
+        k = values.shape[-1]
+        across = np.swapaxes(u, -1, -2)[..., :k, :, None] * vh[..., :k, None, :]
         return [_projectors(u), values, _projectors(np.conj(np.swapaxes(vh, -1, -2))), across]
+
+    return phase_free
+
+
+def _of_completed(function):
+    def phase_free(*args, **settings):
+        q, upper = function(*args, **settings)
+        return [_projectors(q), upper]
 
     return phase_free
 
@@ -98,7 +107,9 @@ PHASE_FREE = {
     "eig_parts": _of_eigenvectors(ops.eig_parts),
     "eigh": _of_eigenvectors(ops.eigh),
     "eigh_parts": _of_eigenvectors(ops.eigh_parts),
+    "qr_complete": _of_completed(ops.qr_complete),
     "svd": _of_singular_vectors(ops.svd),
+    "svd_complete": _of_singular_vectors(ops.svd_complete),
     "svd_parts": _of_singular_vectors(ops.svd_parts),
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.arrays import as_operand, refuse_complex
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.arithmetic import square
 from tapegrad.autograd.ops.elementwise.comparisons import equal
@@ -114,7 +114,7 @@ phase.jvp(x=lambda t, x, y: y * (imag(conjugate(y) * t) * 1j / (absolute(x) + eq
 @composite(numpy=np.sign)
 def sign(x: Operand) -> Tensor:
     """x / |x|, elementwise, 0 at 0: without a derivative of real x, with one of complex x."""
-    x = x if hasattr(x, "dtype") else np.asarray(x)
+    x = as_operand(x)
     return phase(x) if x.dtype.kind == "c" else signum(x)
 
 

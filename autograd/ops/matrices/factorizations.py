@@ -12,6 +12,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.matrices.completing import cotangent_from_rest
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, Namespace, Operand
 
-__all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
+__all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_complete", "qr_parts"]
 
 
 class QRResult(NamedTuple):
@@ -98,16 +99,44 @@ qr_parts.vjp(a=_qr_rule)
 qr_parts.batch(leading_axes_rule)
 
 
+@primitive(several=True)
+def qr_complete(xp: Namespace, a: Array) -> list[Array]:
+    """Q (…, m, m), unitary, and R (…, m, n), upper triangular, with Q R = a, m > n."""
+    return list(xp.linalg.qr(a, mode="complete"))
+
+
+def _qr_complete_rule(g: Array, y: Array) -> Array:
+    (of_q, of_r), (q, upper) = g, y
+    n = upper.shape[-1]
+    first = q[..., :n]
+    if of_q is not None:
+        more = cotangent_from_rest(first, q[..., n:], conj(of_q[..., n:]))
+        of_q = of_q[..., :n] + conj(more)
+    of_r = None if of_r is None else of_r[..., :n, :]
+    return _qr_rule((of_q, of_r), (first, upper[..., :n, :]))
+
+
+qr_complete.vjp(a=_qr_complete_rule)
+qr_complete.batch(leading_axes_rule)
+
+
 @composite(numpy=np.linalg.qr)
 def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
-    """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
+    """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n).
 
-    Differentiable where the first k columns are independent.  Other modes raise TypeError.
+    mode: "r" for R alone; "complete" for square Q (…, m, m), R (…, m, n)
+    Differentiable where the first k columns are independent; the derivative of what depends on the
+    choice of the columns that complete Q is NaN.
+    Raises TypeError for mode "raw", ValueError for a mode that NumPy lacks.
     """
     a = as_operand(a)
-    if mode not in ("reduced", "r"):
-        raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
+    if mode == "raw":
+        raise TypeError("numpy.linalg.qr on a Tensor: mode 'raw' is not supported")
+    if mode not in ("reduced", "complete", "r", "full"):
+        raise ValueError(f"qr: the mode is {mode!r}, none of 'reduced', 'complete', 'r', 'raw'")
     m, n = a.shape[-2:]
+    if mode == "complete" and m > n:
+        return QRResult(*qr_complete(a))
     if m >= n:
         q, upper = qr_parts(a)
     else:

@@ -57,6 +57,7 @@ def _is_zero(x: Array, order: Any) -> bool:
 
 
 def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
+    order = as_constant(order, "ord")
     first, second = (normalize_axis(a, x.ndim) for a in axes)
     if first == second:
         raise ValueError("norm: the two axes of a matrix are the same")

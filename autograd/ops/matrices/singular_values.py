@@ -19,6 +19,7 @@ from tapegrad.autograd.ops.matrices.closeness import (
     require_cancelled,
     require_zeros,
 )
+from tapegrad.autograd.ops.matrices.completing import cotangent_from_rest
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
@@ -43,6 +44,7 @@ __all__ = [
     "pseudo_inverse",
     "rank_above",
     "svd",
+    "svd_complete",
     "svd_parts",
     "svdvals",
     "to_int32",
@@ -122,24 +124,46 @@ svd_parts.vjp(a=_svd_rule)
 svd_parts.batch(leading_axes_rule)
 
 
+@primitive(several=True)
+def svd_complete(xp: Namespace, a: Array) -> list[Array]:
+    """U (…, m, m), S (…, min(m, n)) and Vᴴ (…, n, n), whose further vectors complete the bases."""
+    return list(xp.linalg.svd(a, full_matrices=True))
+
+
+def _svd_complete_rule(g: Array, y: Array) -> Array:
+    (of_u, of_s, of_vh), (u, values, vh) = g, y
+    k = values.shape[-1]
+    u1, vh1 = u[..., :k], vh[..., :k, :]
+    of_u1, of_vh1 = of_u, of_vh
+    if of_u is not None and u.shape[-1] > k:
+        more = cotangent_from_rest(u1, u[..., k:], conj(of_u[..., k:]))
+        of_u1 = of_u[..., :k] + conj(more)
+    if of_vh is not None and vh.shape[-2] > k:
+        rest, of_rest = adjoint(vh[..., k:, :]), transpose_matrices(of_vh[..., k:, :])
+        more = cotangent_from_rest(adjoint(vh1), rest, of_rest)
+        of_vh1 = of_vh[..., :k, :] + transpose_matrices(more)
+    return _svd_rule((of_u1, of_s, of_vh1), (u1, values, vh1))
+
+
+svd_complete.vjp(a=_svd_complete_rule)
+svd_complete.batch(leading_axes_rule)
+
+
 @composite(numpy=np.linalg.svd)
 def svd(
     a: Operand, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
 ) -> SVDResult | Tensor:
     """(U, S, Vᴴ) with U diag(S) Vᴴ = a; only S without `compute_uv`.
 
-    Raises TypeError for `full_matrices` of matrices that are not square: their further vectors are
-    arbitrary and have no derivative.
+    full_matrices: U (…, m, m) and Vᴴ (…, n, n), whose further vectors are any that complete the
+    bases; the derivative of what depends on their choice is NaN
     """
     a = as_operand(a)
     del hermitian  # a shortcut: the result is the same up to signs
     if not compute_uv:
         return svd_parts(a)[1]
     if full_matrices and a.shape[-1] != a.shape[-2]:
-        raise TypeError(
-            f"numpy.linalg.svd on a Tensor of shape {tuple(a.shape)}: the full matrices' further "
-            "vectors have no derivative; say full_matrices=False"
-        )
+        return SVDResult(*svd_complete(a))
     return SVDResult(*svd_parts(a))
 
 

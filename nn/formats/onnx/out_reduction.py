@@ -192,7 +192,7 @@ refuses("ONNX has no solver of linear equations, and no inverse", "solve", "inv"
         "pseudo_inverse", "cofactors", "cofactor_change", "slogdet_parts")  # fmt: skip
 refuses("ONNX has no eigenvalues and no factorizations of matrices",
         "eigh_parts", "eig_parts", "require_basis", "cholesky_lower", "qr_parts", "svd_parts",
-        "rank_above", "close_pairs")  # fmt: skip
+        "qr_complete", "svd_complete", "rank_above", "close_pairs")  # fmt: skip
 refuses("ONNX has no running product", "cumprod", "backward_scan")
 refuses("ONNX's operators have no complex numbers",
         "forward_transform", "inverse_transform", "half_transform", "inverse_half_transform",

@@ -62,6 +62,12 @@ def tall(d):
     return TrialCall([oblong(d, tall=True, spectral=False)])
 
 
+def one_more(d):
+    """Matrices of which one vector completes the basis, free in its sign alone."""
+    m, n = d.choice([(3, 2), (2, 1), (4, 3)])
+    return TrialCall([apart(d, m)[..., :m, :n]])
+
+
 def any_matrix(d):
     return TrialCall([oblong(d)])
 
@@ -167,10 +173,12 @@ OPERATIONS = {
     "multi_dot": multi_dot,
     "norm": norm,
     "qr": qr,
+    "qr_complete": one_more,
     "qr_parts": tall,
     "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "solve": solve,
     "svd": svd,
+    "svd_complete": one_more,
     "svd_parts": lambda d: TrialCall([oblong(d, zero=False)]),
     "tensorinv": tensorinv,
     "tensorsolve": tensorsolve,
