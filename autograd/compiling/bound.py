@@ -115,6 +115,8 @@ class _Binder:
         if group.space is None:
             return True
         [first, *more] = group.entries
+        if not more and first.primitive.steps is not None:
+            return True
         if more or first.primitive.inline is None:
             return False
         read = {v.slot for c in group.space.calls for v in c.operands if isinstance(v, Value)}

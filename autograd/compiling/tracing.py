@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.errors import EngineSignal
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ScalarCall:
 
 @dataclass(frozen=True)
 class Traced:
-    """An entry taken apart: its calls in order, of which the last gives the result."""
+    """An entry taken apart: its calls in order, of which the last gives the (first) result."""
 
     calls: tuple[ScalarCall, ...]
     result: Value
@@ -87,6 +88,8 @@ class Traced:
 def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     """The calls that an entry's body makes.  Raises `Untraceable`, with the reason."""
     primitive = entry.primitive
+    if primitive.steps is not None:
+        return _trace_steps(entry, layouts)
     if primitive.mutates or primitive.random or primitive.aux or primitive.several:
         raise Untraceable("writes, draws or has several results")
     target = entry.results[0].number
@@ -96,38 +99,65 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     if not verdicts.get(form, True):
         raise Untraceable(DIFFERS)
     body, result = _run_on_standins(entry, layouts)
-    found, expected = result.value, layouts[target]
+    if type(result) is not _Standin:
+        raise Untraceable("it moves entries and computes nothing")
+    found = result.value
+    _require_result(found, layouts[target])
+    if form not in verdicts and primitive.inline is None:
+        verdicts[form] = _gives_what_its_body_gives(entry, layouts, body, found)
+        if not verdicts[form]:
+            raise Untraceable(DIFFERS)
+    return _named(body, {found: target})
+
+
+def _trace_steps(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
+    """The calls of the array code by which a kernel may join an entry to others."""
+    body, result = _run_on_standins(entry, layouts)
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    targets = list(leaves(list(entry.results)))
+    if len(results) != len(targets) or any(type(r) is not _Standin for r in results):
+        raise Untraceable("its steps give other results than its body")
+    for found, target in zip(results, targets, strict=True):
+        _require_result(found.value, layouts[target.number])
+    return _named(body, {r.value: t.number for r, t in zip(results, targets, strict=True)})
+
+
+def _require_result(found: Value, expected: Layout) -> None:
     if found.slot is not None:
         raise Untraceable("it returns its operand")
     if found.dtype != expected.dtype or found.shape != expected.shape:
         raise Untraceable("its stand-in has another shape or dtype than its result")
     if not expected.contiguous or not expected.owns:
         raise Untraceable("its result has gaps, another order, or another's memory")
-    if form not in verdicts and primitive.inline is None:
-        verdicts[form] = _gives_what_its_body_gives(entry, layouts, body, found)
-        if not verdicts[form]:
-            raise Untraceable(DIFFERS)
-    named = Value(found.shape, found.dtype, target)
+
+
+def _named(body: _Body, slots: dict[Value, int]) -> Traced:
+    """The calls of a body, whose results have the numbers that they have in the program."""
+    names = {value: Value(value.shape, value.dtype, slot) for value, slot in slots.items()}
+
+    def named(value: Any) -> Any:
+        return names.get(value, value) if isinstance(value, Value) else value
+
     calls = [
-        replace(
-            c,
-            operands=tuple(named if o is found else o for o in c.operands),
-            result=named if c.result is found else c.result,
-        )
+        replace(c, operands=tuple(map(named, c.operands)), result=named(c.result))
         for c in body.calls
     ]
-    return Traced(tuple(calls), named)
+    return Traced(tuple(calls), next(iter(names.values())))
 
 
-def _run_on_standins(entry: ProgramEntry, layouts: list[Layout]) -> tuple[_Body, _Standin]:
+def _run_on_standins(entry: ProgramEntry, layouts: list[Layout]) -> tuple[_Body, Any]:
     """What the body of an entry calls, and what it returns.  Raises `Untraceable`."""
-    body = _Body()
-    operands = [body.operand(part, layouts) for part in entry.operands]
+    body, code = _Body(), entry.primitive.steps or entry.primitive.body
+    optional = entry.primitive.steps is not None
+    operands = [
+        None if part is None and optional else body.operand(part, layouts)
+        for part in entry.operands
+    ]
     try:
-        result = entry.primitive.body(body, *operands, **entry.settings)
+        result = code(body, *operands, **entry.settings)
     except Exception as error:  # noqa: BLE001  # whatever a body raises that meets a stand-in
         raise Untraceable(f"its body is no plain elementwise code ({error})") from None
-    if type(result) is not _Standin or not body.calls:
+    if not body.calls:
         raise Untraceable("it moves entries and computes nothing")
     return body, result
 

@@ -202,6 +202,7 @@ class Primitive:
         self.domain = dict(domain or {})
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
+        self.steps: Callable[..., Any] | None = None
         self.rules: dict[str, VjpRule | None] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
@@ -259,6 +260,15 @@ class Primitive:
             return body
 
         return declare
+
+    def stepwise(self, body: F) -> F:
+        """Register array code of plain steps, in which kernels of `compile` join the call to others.
+
+        It takes and returns what the body does, up to rounding, and raises for operands of a shape
+        that it is not made for.  A call that joins no other runs by its own body.
+        """
+        self.steps = body
+        return body
 
     def body_for(self, xp: Namespace) -> Callable[..., Any]:
         """The body that runs on the arrays of the namespace `xp`."""
