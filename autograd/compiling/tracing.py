@@ -68,6 +68,7 @@ class ScalarCall:
     operands: values, and numbers as they were written
     dtypes:   in which each operand takes part
     axes:     those that a reduction runs over; it keeps them with length 1
+    relaxed:  from stepwise code, which states a bound of its own: float32 stays in its precision
     """
 
     name: str
@@ -75,6 +76,7 @@ class ScalarCall:
     dtypes: tuple[np.dtype[Any], ...]
     result: Value
     axes: tuple[int, ...] = ()
+    relaxed: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,14 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
 def _trace_steps(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     """The calls of the array code by which a kernel may join an entry to others."""
     body, result = _run_on_standins(entry, layouts)
-    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    results = list(result) if type(result) in (tuple, list) else [result]
     targets = list(leaves(list(entry.results)))
     if len(results) != len(targets) or any(type(r) is not _Standin for r in results):
         raise Untraceable("its steps give other results than its body")
     for found, target in zip(results, targets, strict=True):
         _require_result(found.value, layouts[target.number])
-    return _named(body, {r.value: t.number for r, t in zip(results, targets, strict=True)})
+    slots = {r.value: t.number for r, t in zip(results, targets, strict=True)}
+    return _named(body, slots, relaxed=True)
 
 
 def _require_result(found: Value, expected: Layout) -> None:
@@ -131,7 +134,7 @@ def _require_result(found: Value, expected: Layout) -> None:
         raise Untraceable("its result has gaps, another order, or another's memory")
 
 
-def _named(body: _Body, slots: dict[Value, int]) -> Traced:
+def _named(body: _Body, slots: dict[Value, int], *, relaxed: bool = False) -> Traced:
     """The calls of a body, whose results have the numbers that they have in the program."""
     names = {value: Value(value.shape, value.dtype, slot) for value, slot in slots.items()}
 
@@ -139,7 +142,12 @@ def _named(body: _Body, slots: dict[Value, int]) -> Traced:
         return names.get(value, value) if isinstance(value, Value) else value
 
     calls = [
-        replace(c, operands=tuple(map(named, c.operands)), result=named(c.result))
+        replace(
+            c,
+            operands=tuple(map(named, c.operands)),
+            result=named(c.result),
+            relaxed=relaxed,
+        )
         for c in body.calls
     ]
     return Traced(tuple(calls), next(iter(names.values())))

@@ -262,7 +262,7 @@ class Primitive:
         return declare
 
     def stepwise(self, body: F) -> F:
-        """Register array code of plain steps, in which kernels of `compile` join the call to others.
+        """Register array code of plain steps, by which a kernel of `compile` joins it to others.
 
         It takes and returns what the body does, up to rounding, and raises for operands of a shape
         that it is not made for.  A call that joins no other runs by its own body.
