@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.core.mode import announce_write, is_followed
+from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.zeros import nonzero_parts, set_to_zero, watch_zeros, zeros_of
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.pending import RowsOf
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
+    from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["add_to_grad"]
+__all__ = ["add_to_grad", "clear_gradient"]
 
 # NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
 # One that is a copy made by a fork may be held by a thread that the child does not have.
@@ -40,14 +45,32 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
             if type(g) is np.ndarray and leaf.adjust is None and scale == 1:
                 whole = np.empty(leaf.shape, leaf.dtype)  # one pass in place of two, with its bits
                 leaf.grad = untracked(np.add(g, 0, out=whole, casting="same_kind"))
+                watch_zeros(whole)
                 return
             xp = devices.namespace(as_array(g))
             leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+            watch_zeros(as_array(leaf.grad))
         if leaf.adjust is not None:
             g = leaf.adjust(g)
             if g is None:
                 return
+        zeros = zeros_of(as_array(leaf.grad))
+        if zeros is None:
+            inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+            return
+        before = zeros.begin()
         inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+        zeros.end(before, as_array(leaf.grad), None)
+
+
+def clear_gradient(gradient: Tensor) -> None:
+    """gradient[...] = 0: where its entries are known to be 0 but for some rows, these rows only."""
+    array = as_array(gradient)
+    if type(array) is not np.ndarray or is_followed():
+        inplace.assign(gradient, 0)
+        return
+    with _adding[0]:
+        set_to_zero(array)
 
 
 def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
@@ -55,6 +78,21 @@ def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
     grad = leaf.grad
     if grad is None or leaf.adjust is not None or type(as_array(grad)) is not np.ndarray:
         return False
-    rows, sums = g.sums()
-    inplace.assign_at(grad, as_array(grad)[rows] + sums, [rows], template=(HOLE,))
+    array = as_array(grad)
+    zeros = zeros_of(array)
+    if zeros is None or not zeros.valid:
+        rows, sums = g.sums()
+        inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
+        return True
+    is_zero = nonzero_parts(array) == []
+    before = zeros.begin()
+    if is_zero and not is_followed():  # sums of nothing but the new values: in place
+        announce_write(array)
+        scatter_add(np, array, (g.index,), g.values)
+        note_write(array)
+        rows = g.index.reshape(-1).copy()
+    else:
+        rows, sums = g.sums()
+        inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
+    zeros.end(before, array, rows)
     return True

@@ -26,6 +26,7 @@ from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
+from tapegrad.autograd.core.zeros import forget_zeros
 from tapegrad.optim.core.options import Options, draw_example
 
 __all__ = [
@@ -104,6 +105,7 @@ def optimizer_step(
     options: the other options
     The rule sees float16 x and gradients as float32.
     """
+    _hand_out(rule, gradient)
     state = dict(zip(slot_names, slots, strict=True))
     settings = _settings(rule, state, options, array_names, arrays)
     if x.dtype == np.float16:
@@ -134,6 +136,12 @@ def optimizer_step(
         )  # fmt: skip
 
 
+def _hand_out(rule: Any, gradient: Array) -> None:
+    """Note that a rule that is not ours sees the memory of a gradient."""
+    if not rule.function.__module__.startswith("tapegrad."):
+        forget_zeros(gradient)
+
+
 @optimizer_step.on("numba")
 def _optimizer_step_compiled(
     xp: Namespace, x: Array, gradient: Array, slots: list[Array], arrays: list[Array], *, rule: Any,
@@ -145,6 +153,7 @@ def _optimizer_step_compiled(
     if way is None and x.size >= COMPILED_FROM:
         way = rule.faster.get("numba")
     fits = x.dtype in COMPILED and x.dtype == gradient.dtype
+    _hand_out(rule, gradient)
     if way is not None and fits and _all_contiguous(x, gradient, slots):
         state = dict(zip(slot_names, slots, strict=True))
         settings = _settings(rule, state, options, array_names, arrays)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd.kernels.descending import descend
+from tapegrad.autograd.core.zeros import nonzero_parts
+from tapegrad.autograd.kernels.descending import descend, descend_parts
 from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
@@ -107,6 +108,11 @@ def _sgd_by_machine(
     if np.ndim(rate) or (speed is not None and speed.dtype != x.dtype):
         return False
     rate = float(cast_like(np, rate, x))
+    if not momentum and not decay and 0 <= rate < np.inf:
+        parts = nonzero_parts(g)  # a step by a gradient of 0 is none, to the bit
+        if parts is not None:
+            descend_parts(x, g, parts, rate)
+            return None
     descend(x, g, speed, rate, decay, momentum, bool(options["nesterov"]))
     return None
 
