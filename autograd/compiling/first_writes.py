@@ -6,6 +6,8 @@ contribution.  It is written as 0 + x, which is not x where x is -0.0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,11 @@ def start_sum(xp: Namespace, target: Array, x: Array) -> None:
 
 
 START = Primitive(start_sum, mutates="target")
+
+
+@START.prepared
+def _start_prepared(target: Array, x: Array) -> Callable[[], Array]:
+    return partial(np.add, np.zeros((), target.dtype), x, target)
 
 
 def write_first_instead_of_zeroing(program: Program, layouts: list[Layout]) -> Program:

@@ -203,6 +203,7 @@ class Primitive:
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.steps: Callable[..., Any] | None = None
+        self.prepare: Callable[..., Callable[[], Any] | None] | None = None
         self.rules: dict[str, VjpRule | None] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
@@ -269,6 +270,15 @@ class Primitive:
         """
         self.steps = body
         return body
+
+    def prepared(self, function: F) -> F:
+        """Register what makes calls on fixed NumPy arrays ready, so that less is done in each.
+
+        It takes what the body does without `xp`, and returns a function that does the body's work
+        on the values that are there when it is called; or None where it cannot.
+        """
+        self.prepare = function
+        return function
 
     def body_for(self, xp: Namespace) -> Callable[..., Any]:
         """The body that runs on the arrays of the namespace `xp`."""

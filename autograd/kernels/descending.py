@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import run_pieces
-from tapegrad.autograd.kernels.vector_code import (
-    Floats,
-    KernelCode,
-    Whole,
-    address,
-    readable,
-    ready,
-)
+from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.zeros import Part
 
-__all__ = ["descend", "descend_parts"]
+__all__ = ["descend", "descend_parts", "prepared_descent"]
 
 Array = np.ndarray[Any, Any]
 PIECE = 1 << 17  # entries for one thread at a time
@@ -81,6 +75,28 @@ def descend(
         run(at_x + moved, at_g + moved, at_v + moved, left, at_numbers)
 
     run_pieces(piece, -(-count // PIECE))
+
+
+def prepared_descent(
+    x: Array, g: Array, v: Array | None, rate: Any, decay: float, momentum: float, nesterov: bool
+) -> Callable[[], None] | None:
+    """`descend` on these arrays, with the rate that is in a 0-d array when it is called.
+
+    None for arrays so large that the call is not what takes time.
+    """
+    if x.size > PIECE:
+        return None
+    run: Any = _step(x.dtype, bool(decay), v is not None, nesterov)
+    numbers = np.array([0, decay, momentum], x.dtype)
+    call = run.fixed(
+        address(x), address(g), 0 if v is None else address(v), x.size, address(numbers)
+    )
+
+    def descent(_held: Any = (x, g, v)) -> None:
+        numbers[0] = rate
+        call()
+
+    return descent
 
 
 @lru_cache(maxsize=2)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels import machine, normalizing_code
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import run_pieces
-from tapegrad.autograd.kernels.vector_code import address, readable
 
 __all__ = ["Work", "normalize", "normalize_gradient", "shape_of_work"]
 

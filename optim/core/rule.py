@@ -49,6 +49,7 @@ State: TypeAlias = MutableMapping[str, Any]
 Update: TypeAlias = tuple[Array, dict[str, Array]]
 
 # A faster way to run a rule: (x, gradient, state, options) -> None, or False if it did nothing.
+Prepare: TypeAlias = "Callable[..., Callable[[], None] | None]"
 InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], bool | None]
 
 GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
@@ -134,6 +135,34 @@ def optimizer_step(
             {k: _block_of(o, shape, part) for k, o in settings.items()},
             is_last=part.stop == size,
         )  # fmt: skip
+
+
+@optimizer_step.primitive.prepared
+def _optimizer_step_prepared(
+    x: Array, gradient: Array, slots: list[Array], arrays: list[Array], *, rule: Any,
+    slot_names: tuple[str, ...], array_names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
+) -> Callable[[], None] | None:  # fmt: skip
+    settings = {**dict(options), **dict(zip(array_names, arrays, strict=True))}
+    if rule.ready is None or UPDATES in settings or any(map(callable, settings.values())):
+        return None
+    fits = x.dtype in COMPILED and x.dtype == gradient.dtype and x.size >= MACHINE_FROM
+    if not fits or not _all_contiguous(x, gradient, slots):
+        return None
+    state = dict(zip(slot_names, slots, strict=True))
+    flat = _flat_state(state, x.shape)
+    step: Callable[[], None] | None = rule.ready(
+        x.reshape(-1), gradient.reshape(-1), flat, settings
+    )
+    if step is None or rule.counter is None:
+        return step
+    call, count, one = step, state[rule.counter], np.ones((), state[rule.counter].dtype)
+
+    def counted() -> None:
+        call()
+        np.add(count, one, count)
+
+    return counted
 
 
 def _hand_out(rule: Any, gradient: Array) -> None:
@@ -262,6 +291,7 @@ class UpdateRule:
         self.check = check
         # Faster ways to do the same, by what runs them; see `on`.
         self.faster: dict[str, InPlace] = {}
+        self.ready: Prepare | None = None
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
@@ -299,6 +329,15 @@ class UpdateRule:
             return function
 
         return declare
+
+    def prepared(self, function: Prepare) -> Prepare:
+        """Declare what makes the steps of fixed arrays ready, for recorded steps, as a decorator.
+
+        It is called as the functions of `on` are, and returns a function that makes one step but
+        for counting it; or None where it cannot.
+        """
+        self.ready = function
+        return function
 
     def complete_options(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options in `config` and return all, with the defaults of those that it lacks.
