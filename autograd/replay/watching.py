@@ -61,6 +61,8 @@ class Watches:
         self._names: set[str] = set()  # the attributes that the code of the step names
         self._by_name: list[tuple[Any, str, set[str]]] = []  # object, label, names watched so far
         self._quick: Callable[[], bool] | None = None
+        # Parameters that had no gradient before the step, and the array of the one that it made.
+        self.begun: list[tuple[Any, Any]] = []
 
     def __len__(self) -> int:
         return len(self._places)
@@ -105,6 +107,8 @@ class Watches:
                 continue
             if not place.holds():
                 changed.extend(place.changes())
+                if isinstance(place, Memory) and place.is_parameter and place.values[1] is None:
+                    self.begun.append((place.tensor, place.gradient_memory(place.tensor)))
                 remaining = place.without_changes()
                 if remaining is None:
                     continue
