@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["add_to_grad", "clear_gradient"]
+__all__ = ["add_to_grad", "clear_gradient", "deliver_to_grad"]
 
 # NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
 # One that is a copy made by a fork may be held by a thread that the child does not have.
@@ -61,6 +62,33 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
         before = zeros.begin()
         inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
         zeros.end(before, as_array(leaf.grad), None)
+
+
+def _count_alone() -> int:
+    """How many references `deliver_to_grad` sees of an array that nobody else holds."""
+    collected: dict[Any, Any] = {None: np.empty(1)}
+    g = collected.pop(None)
+    return sys.getrefcount(g)
+
+
+_ALONE = _count_alone()
+
+
+def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
+    """Take the cotangent of a leaf out of `collected`, and add it to the leaf's gradient.
+
+    A first one that nobody else holds, or has a view of, becomes the gradient itself.
+    """
+    g = collected.pop(leaf)
+    if leaf.grad is None and type(g) is np.ndarray and g.base is None and leaf.adjust is None:
+        fits = g.shape == leaf.shape and g.dtype == leaf.dtype and g.flags.writeable
+        if fits and sys.getrefcount(g) <= _ALONE:
+            with _adding[0]:
+                if leaf.grad is None:
+                    leaf.grad = untracked(np.add(g, 0, out=g))  # as added to zeros: no -0.0
+                    watch_zeros(g)
+                    return
+    add_to_grad(leaf, g)
 
 
 def clear_gradient(gradient: Tensor) -> None:
