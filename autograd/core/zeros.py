@@ -21,10 +21,10 @@ from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write, owner_of, zeros_by_owner
 
 __all__ = [
-    "Part",
-    "Zeros",
+    "UncleanPart",
+    "KnownZeros",
     "forget_zeros",
-    "nonzero_parts",
+    "unclean_parts",
     "set_to_zero",
     "watch_zeros",
     "zeros_of",
@@ -35,7 +35,7 @@ LEAST = 1 << 16  # entries of memory that is worth it
 SHARE = 4  # where more than one in so many entries may differ from 0, all are taken
 
 
-class Part(NamedTuple):
+class UncleanPart(NamedTuple):
     """A part of a flat array: its entries from begin to stop, in `height` rows.
 
     rows: those that may differ from 0; None for all
@@ -51,7 +51,7 @@ class Part(NamedTuple):
         return array.reshape(-1)[self.begin : self.stop].reshape(self.height, -1)
 
 
-class Zeros:
+class KnownZeros:
     """What is known of one memory.
 
     writes: how many writes there were
@@ -96,7 +96,7 @@ def watch_zeros(array: Any) -> None:
     if type(array) is np.ndarray and array.size >= LEAST and array.dtype.kind == "f":
         owner = owner_of(array)
         if type(owner) is np.ndarray and owner.flags.c_contiguous:
-            zeros_by_owner[id(owner)] = Zeros(owner)
+            zeros_by_owner[id(owner)] = KnownZeros(owner)
 
 
 def forget_zeros(array: Any) -> None:
@@ -105,12 +105,12 @@ def forget_zeros(array: Any) -> None:
         zeros_by_owner.pop(id(owner_of(array)), None)
 
 
-def zeros_of(array: Any) -> Zeros | None:
+def zeros_of(array: Any) -> KnownZeros | None:
     """What is known of the memory of an array; None for nothing."""
     return zeros_by_owner.get(id(owner_of(array))) if zeros_by_owner else None
 
 
-def nonzero_parts(array: Array) -> list[Part] | None:
+def unclean_parts(array: Array) -> list[UncleanPart] | None:
     """The parts of an array that may differ from 0.
 
     None if that is not known, or if the parts are so large that it does not pay.
@@ -120,7 +120,7 @@ def nonzero_parts(array: Array) -> list[Part] | None:
         return None
     first, size = _address(array), array.itemsize
     last, total = first, 0
-    found: list[Part] = []
+    found: list[UncleanPart] = []
     for (start, nbytes), (height, rows) in sorted(zeros.parts.items(), key=itemgetter(0)):
         stop = start + nbytes
         if stop <= first or start >= first + array.nbytes:
@@ -130,7 +130,7 @@ def nonzero_parts(array: Array) -> list[Part] | None:
         last = stop
         each = None if rows is None else _distinct(rows, height)
         total += nbytes // size if each is None else each.size * (nbytes // size // height)
-        found.append(Part((start - first) // size, (stop - first) // size, height, each))
+        found.append(UncleanPart((start - first) // size, (stop - first) // size, height, each))
     return found if total * SHARE <= array.size else None
 
 
@@ -149,7 +149,7 @@ def set_to_zero(array: Array) -> None:
         array[...] = 0
         note_write(array)
         return
-    parts = nonzero_parts(array)
+    parts = unclean_parts(array)
     before = zeros.begin()
     if parts is None:
         owner = zeros.owner()

@@ -16,7 +16,7 @@ from tapegrad.autograd.kernels.threads import run_pieces
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.zeros import Part
+    from tapegrad.autograd.core.zeros import UncleanPart
 
 __all__ = ["descend", "descend_parts", "prepared_descent"]
 
@@ -122,7 +122,7 @@ def _rows_step(dtype: np.dtype[Any]) -> Callable[..., None]:
     return ready(k)
 
 
-def descend_parts(x: Array, g: Array, parts: Sequence[Part], rate: float) -> None:
+def descend_parts(x: Array, g: Array, parts: Sequence[UncleanPart], rate: float) -> None:
     """x -= rate·g in some parts of these flat arrays, as `descend` does in all."""
     for part in parts:
         if part.rows is None:

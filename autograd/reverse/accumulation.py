@@ -13,7 +13,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.mode import announce_write, is_followed
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, untracked
-from tapegrad.autograd.core.zeros import nonzero_parts, set_to_zero, watch_zeros, zeros_of
+from tapegrad.autograd.core.zeros import set_to_zero, unclean_parts, watch_zeros, zeros_of
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops.index_template import HOLE
@@ -112,7 +112,7 @@ def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
         rows, sums = g.sums()
         inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
         return True
-    is_zero = nonzero_parts(array) == []
+    is_zero = unclean_parts(array) == []
     before = zeros.begin()
     if is_zero and not is_followed():  # sums of nothing but the new values: in place
         announce_write(array)

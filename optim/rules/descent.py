@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd.core.zeros import nonzero_parts, zeros_of
+from tapegrad.autograd.core.zeros import unclean_parts, zeros_of
 from tapegrad.autograd.kernels.descending import descend, descend_parts, prepared_descent
 from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
@@ -129,7 +129,7 @@ def _sgd_by_machine(
         return False
     rate = float(cast_like(np, rate, x))
     if not momentum and not decay and 0 <= rate < np.inf:
-        parts = nonzero_parts(g)  # a step by a gradient of 0 is none, to the bit
+        parts = unclean_parts(g)  # a step by a gradient of 0 is none, to the bit
         if parts is not None:
             descend_parts(x, g, parts, rate)
             return None
