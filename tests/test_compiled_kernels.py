@@ -14,7 +14,7 @@ import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
 from tapegrad import compile, value_and_grad
-from tapegrad.autograd import Tensor
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.compiling import bound, compiled
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.kernel_text import KernelText
@@ -642,3 +642,10 @@ def test_an_interrupted_step_runs_compiled_in_its_next_call():
             assert not guarded._running.locked()
     finally:
         signal.signal(signal.SIGALRM, earlier)
+
+
+@needs_llvm
+def test_stepwise_code_by_itself_reads_the_view_that_its_call_read():
+    step = compile(lambda x: ops.gelu(np.broadcast_to(x, (64, 64))))
+    x = single(64)
+    np.testing.assert_allclose(third_call(step, x), np.tile(ops.gelu(x), (64, 1)), rtol=1e-5)

@@ -118,12 +118,12 @@ class _Binder:
         if group.space is None:
             return True
         [first, *more] = group.entries
-        if not more and first.primitive.steps is not None:
-            return True
-        if more or first.primitive.inline is None:
+        by_steps = first.primitive.steps is not None and machine.is_available()
+        if more or (first.primitive.inline is None and not by_steps):
             return False
         read = {v.slot for c in group.space.calls for v in c.operands if isinstance(v, Value)}
-        return read <= set(slots_in(first.operands))  # else it reads the base of a stretched view
+        known = {None, *slots_in(first.operands), *slots_in(first.results)}
+        return read <= known  # else it reads the base of a stretched view
 
     def bind(self) -> BoundProgram:
         """Bind all groups."""

@@ -99,11 +99,10 @@ class _Builder:
         reason = ""
         traced: Traced | None = None
         space: Space | None = None
-        if entry.primitive.steps is not None and not self._channels:
-            reason = "its own body is faster than blocks of rows"
-        elif self._obstacle is not None:
+        if self._obstacle is not None:
             try:
-                traced = self._see_through(trace_entry(entry, self._layouts))
+                found = trace_entry(entry, self._layouts, by_steps=self._channels)
+                traced = self._see_through(found)
                 space = self._space_of(traced, self._obstacle)
             except (Untraceable, Unplaceable) as why:
                 traced, reason = None, str(why)

@@ -186,7 +186,8 @@ def emit_call(code: Code, call: ScalarCall, operands: list[str], width: int) -> 
     if call.relaxed and call.name in SINGLE_FUNCTIONS:
         return SINGLE_FUNCTIONS[call.name](code, operands, width)
     if call.relaxed and call.name in JOINED:  # a sum of a product is rounded once
-        return code.binary(f"{JOINED[call.name]} contract", *operands, dtype, width)
+        a, b = operands
+        return code.binary(f"{JOINED[call.name]} contract", a, b, dtype, width)
     if call.name in FUNCTIONS:
         return FUNCTIONS[call.name](code, operands, width)
     return EXACT[call.name](code, operands, dtype, width)

@@ -87,10 +87,13 @@ class Traced:
     result: Value
 
 
-def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
-    """The calls that an entry's body makes.  Raises `Untraceable`, with the reason."""
+def trace_entry(entry: ProgramEntry, layouts: list[Layout], *, by_steps: bool = True) -> Traced:
+    """The calls that an entry's body makes.  Raises `Untraceable`, with the reason.
+
+    by_steps: whether to take the stepwise code of a primitive that has some, which is for kernels
+    """
     primitive = entry.primitive
-    if primitive.steps is not None:
+    if by_steps and primitive.steps is not None:
         return _trace_steps(entry, layouts)
     if primitive.mutates or primitive.random or primitive.aux or primitive.several:
         raise Untraceable("writes, draws or has several results")
@@ -100,7 +103,7 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     verdicts, form = _verdicts.setdefault(primitive, {}), _form(entry, layouts)
     if not verdicts.get(form, True):
         raise Untraceable(DIFFERS)
-    body, result = _run_on_standins(entry, layouts)
+    body, result = _run_on_standins(entry, layouts, primitive.body)
     if type(result) is not _Standin:
         raise Untraceable("it moves entries and computes nothing")
     found = result.value
@@ -114,7 +117,8 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
 
 def _trace_steps(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     """The calls of the array code by which a kernel may join an entry to others."""
-    body, result = _run_on_standins(entry, layouts)
+    assert entry.primitive.steps is not None
+    body, result = _run_on_standins(entry, layouts, entry.primitive.steps)
     results = list(result) if type(result) in (tuple, list) else [result]
     targets = list(leaves(list(entry.results)))
     if len(results) != len(targets) or any(type(r) is not _Standin for r in results):
@@ -153,10 +157,11 @@ def _named(body: _Body, slots: dict[Value, int], *, relaxed: bool = False) -> Tr
     return Traced(tuple(calls), next(iter(names.values())))
 
 
-def _run_on_standins(entry: ProgramEntry, layouts: list[Layout]) -> tuple[_Body, Any]:
-    """What the body of an entry calls, and what it returns.  Raises `Untraceable`."""
-    body, code = _Body(), entry.primitive.steps or entry.primitive.body
-    optional = entry.primitive.steps is not None
+def _run_on_standins(
+    entry: ProgramEntry, layouts: list[Layout], code: Callable[..., Any]
+) -> tuple[_Body, Any]:
+    """What a body or stepwise code calls, and what it returns.  Raises `Untraceable`."""
+    body, optional = _Body(), code is entry.primitive.steps
     operands = [
         None if part is None and optional else body.operand(part, layouts)
         for part in entry.operands
@@ -191,7 +196,8 @@ def _gives_what_its_body_gives(
 ) -> bool:
     """Whether the calls of an entry, computed on some arrays, give what its body gives on them."""
     said = body.summary()
-    if any(_run_on_standins(entry, layouts)[0].summary() != said for _ in range(REPEATS)):
+    code = entry.primitive.body
+    if any(_run_on_standins(entry, layouts, code)[0].summary() != said for _ in range(REPEATS)):
         return False
     generator = np.random.default_rng(0)
     for low, high in RANGES:
