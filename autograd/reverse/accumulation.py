@@ -21,9 +21,10 @@ from tapegrad.autograd.ops.pending import RowsOf
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
+    from tapegrad.autograd.core.parameter import Parameter
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["add_to_grad", "clear_gradient", "deliver_to_grad"]
+__all__ = ["add_to_grad", "begin_gradient", "clear_gradient", "deliver_to_grad"]
 
 # NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
 # One that is a copy made by a fork may be held by a thread that the child does not have.
@@ -89,6 +90,14 @@ def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
                     watch_zeros(g)
                     return
     add_to_grad(leaf, g)
+
+
+def begin_gradient(p: Parameter) -> None:
+    """Give a Parameter a gradient of zeros."""
+    array = as_array(p.detach())
+    p.grad = devices.namespace(array).zeros_like(array)
+    assert p.grad is not None
+    watch_zeros(as_array(p.grad))
 
 
 def clear_gradient(gradient: Tensor) -> None:

@@ -22,8 +22,7 @@ from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.former import former_method
 from tapegrad.autograd.core.mode import Observer, install_observer, refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
-from tapegrad.autograd.core.zeros import watch_zeros
-from tapegrad.autograd.reverse.accumulation import clear_gradient
+from tapegrad.autograd.reverse.accumulation import begin_gradient, clear_gradient
 from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
@@ -296,8 +295,7 @@ class Optimizer:
                     continue
                 p = run.members[0][1]
                 if p.grad is None:
-                    p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
-                    watch_zeros(array_of(p.grad))
+                    begin_gradient(p)
                 gradients.append(p.grad.detach())
         return gradients
 
