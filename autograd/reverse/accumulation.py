@@ -92,12 +92,13 @@ def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
     add_to_grad(leaf, g)
 
 
-def begin_gradient(p: Parameter) -> None:
-    """Give a Parameter a gradient of zeros."""
+def begin_gradient(p: Parameter) -> Tensor:
+    """Give a Parameter a gradient of zeros, and return it."""
     array = as_array(p.detach())
-    p.grad = devices.namespace(array).zeros_like(array)
-    assert p.grad is not None
-    watch_zeros(as_array(p.grad))
+    gradient = untracked(devices.namespace(array).zeros_like(array))
+    watch_zeros(as_array(gradient))
+    p.grad = gradient
+    return gradient
 
 
 def clear_gradient(gradient: Tensor) -> None:

@@ -294,9 +294,8 @@ class Optimizer:
                     gradients.append(run.g)
                     continue
                 p = run.members[0][1]
-                if p.grad is None:
-                    begin_gradient(p)
-                gradients.append(p.grad.detach())
+                gradient = begin_gradient(p) if p.grad is None else p.grad
+                gradients.append(gradient.detach())
         return gradients
 
     # Training -------------------------------------------------------------------------------------
