@@ -14,11 +14,12 @@ import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
 from tapegrad import compile, value_and_grad
-from tapegrad.autograd import Tensor
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.compiling import bound, compiled
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.kernel_text import KernelText
 from tapegrad.autograd.compiling.scalar_code import EXACT
+from tapegrad.autograd.compiling.single_functions import SINGLE_FUNCTIONS
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tree import leaves
@@ -82,6 +83,19 @@ def units(found, exact):
 
 
 @needs_llvm
+@pytest.mark.parametrize("name", sorted(SINGLE_FUNCTIONS))
+def test_functions_in_single_precision_are_within_one_unit(name):
+    declared = Primitive(lambda xp, x: getattr(xp, name)(x), differentiable=False)
+    declared.stepwise(declared.body)
+    x = floats(np.float32, 400_000)
+    found = in_kernel(public_function(declared, declared.body), x)
+    with np.errstate(all="ignore"):
+        exact = getattr(np, name)(x.astype("d"))
+    distance = units(found, exact)
+    worst = np.argmax(distance)
+    assert distance[worst] <= 1, (x[worst], found[worst], exact[worst])
+
+
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"logaddexp"}))
 def test_functions_are_within_their_bound_of_float64(name):
     must_be_within_bound(name, floats(np.float32, 20_000))
@@ -628,3 +642,10 @@ def test_an_interrupted_step_runs_compiled_in_its_next_call():
             assert not guarded._running.locked()
     finally:
         signal.signal(signal.SIGALRM, earlier)
+
+
+@needs_llvm
+def test_stepwise_code_by_itself_reads_the_view_that_its_call_read():
+    step = compile(lambda x: ops.gelu(np.broadcast_to(x, (64, 64))))
+    x = single(64)
+    np.testing.assert_allclose(third_call(step, x), np.tile(ops.gelu(x), (64, 1)), rtol=1e-5)

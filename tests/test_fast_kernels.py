@@ -26,7 +26,8 @@ from tapegrad.autograd.kernels import (
     vector_code,
     winograd,
 )
-from tapegrad.autograd.kernels.vector_code import KernelCode, address, ready
+from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.vector_code import KernelCode, ready
 from tapegrad.autograd.kernels.windows import plane_windows
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled_steps import calls, single, third_call
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -203,3 +204,53 @@ def test_second_derivatives_and_batches_go_by_the_rule():
         np.testing.assert_allclose(
             mapped, ops.normalize(arrays[0], arrays[1], axes=axes), atol=1e-12
         )
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (33, 70), (3, 5, 1000), (70, 4100)])
+@pytest.mark.parametrize("without", [(), (1,), (2,), (1, 2)])
+def test_a_kernel_of_a_compiled_step_joins_rows_to_their_neighbours(shape, without):
+    axes = (len(shape) - 1,)
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(0, 2, shape).astype("f"), rng.normal(size=shape).astype("f")
+    arrays = [x, *(rng.normal(size=shape[-1:]).astype("f") for _ in range(2))]
+    for number in without:
+        arrays[number] = None
+    parameters = [None if a is None else tg.Parameter(a.copy()) for a in arrays]
+
+    given = [p for p in parameters if p is not None]
+    for p in given:
+        p.grad = np.zeros(p.shape, "f")
+
+    @tg.compile
+    def step(g):
+        for p in given:
+            p.grad[...] = 0
+        x, *rest = parameters
+        y = ops.normalize(x * 2, *rest, axes=axes)
+        np.sum(y * g).backward()
+        return y
+
+    y = third_call(step, g)
+    assert "normalize" not in calls(step)
+    assert "normalize_gradient" not in calls(step)
+    expected, _, _, pulled = by_steps([x * 2, *arrays[1:]], axes, 1e-5, g)
+    close(y, expected, 1e-5)
+    found = [np.asarray(p.grad) for p in given]
+    for one, wanted, scale in zip(found, pulled, (2, 1, 1), strict=False):
+        close(one, wanted * scale, 4e-5)
+
+
+def test_rows_far_from_zero_lose_no_digits_in_a_kernel():
+    x = np.random.default_rng(0).normal(3000, 1, (5, 4000)).astype("f")
+    step = tg.compile(lambda x: ops.normalize(x * 1, axes=(1,), eps=1e-12) * 1)
+    found = third_call(step, x)
+    assert calls(step) == []
+    wide = x.astype("d")
+    close(found, (wide - wide.mean(1, keepdims=True)) / wide.std(1, keepdims=True), 1e-5)
+
+
+def test_rows_by_themselves_run_the_code_for_rows():
+    x = single(64, 64)
+    step = tg.compile(lambda x: ops.normalize(x, axes=(1,)))
+    np.testing.assert_array_equal(third_call(step, x), ops.normalize(x, axes=(1,)))
+    assert calls(step) == ["normalize"]

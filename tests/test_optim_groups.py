@@ -213,7 +213,7 @@ def test_blocks_give_the_bits_of_the_whole():
         x = start.copy()
         config = {"learningRates": factors, "momentum": 0.9, "learningRate": 0.1}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tapegrad.optim.core.rule.BLOCK", block)
+            patch.setattr("tapegrad.optim.core.step.BLOCK", block)
             for _ in range(3):
                 optim.sgd(lambda v: (0.0, np.sin(v)), x, config)
                 optim.asgd(lambda v: (0.0, np.sin(v)), x, average := {"eta0": 0.1, "t0": 1})

@@ -11,7 +11,8 @@ import tapegrad as tg
 from tapegrad import nn
 from tapegrad.autograd import ops
 from tapegrad.autograd.kernels import machine, recurrent, vector_functions
-from tapegrad.autograd.kernels.vector_code import KernelCode, address, ready
+from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.vector_code import KernelCode, ready
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tapegrad import compile as tg_compile
 from tapegrad import devices, nn, optim
 from tapegrad.autograd import Parameter, ReplayError, Tensor, grad, ops, replay
 from tapegrad.autograd.core.tree import leaves, map_leaves
@@ -255,3 +256,47 @@ def test_keyword_arguments_are_bound_at_each_call_and_their_names_are_guards():
     for i in range(4):
         np.testing.assert_array_equal(step(x, w=w, k=i % 2).numpy(), x * w * (i % 2))
     assert step.recorded == 3
+
+
+@pytest.mark.parametrize("wrap", [replay, tg_compile], ids=["replay", "compile"])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_gradient_that_the_step_makes_is_there_after_each_call(wrap, passes):
+    p = Parameter(np.arange(6.0).reshape(2, 3))
+
+    @wrap
+    def step(x):
+        for k in range(passes):
+            np.sum(np.tanh(p * x) * (k + 1)).backward()
+        return np.sum(p * x)
+
+    held = []
+    for number in range(5):
+        x = np.full((2, 3), 0.1 * (number + 1))
+        expected = passes * (passes + 1) / 2 * x / np.cosh(np.arange(6.0).reshape(2, 3) * x) ** 2
+        p.grad = None
+        step(x)
+        np.testing.assert_allclose(np.asarray(p.grad), expected, rtol=1e-12)
+        held.append((p.grad, expected))
+    for gradient, expected in held:  # each call has made its own
+        np.testing.assert_allclose(np.asarray(gradient), expected, rtol=1e-12)
+    for number in range(4):  # kept, it grows
+        step(x)
+        np.testing.assert_allclose(np.asarray(p.grad), (number + 2) * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [replay, tg_compile], ids=["replay", "compile"])
+def test_a_table_s_gradient_that_the_step_makes_is_there_after_each_call(wrap):
+    p = Parameter(np.ones((1000, 3)))
+
+    @wrap
+    def step(i):
+        np.sum(p[i] * 2).backward()
+        return np.sum(p)
+
+    for number in range(4):
+        p.grad = None
+        step(np.array([number, 5, 5]))
+        rows = np.asarray(p.grad)[:, 0]
+        assert rows[5] == 4
+        assert rows[number] == 2
+        assert rows.sum() == 6

@@ -28,7 +28,10 @@ from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.errors import EngineSignal
+from tapegrad.autograd.core.mode import announce_write
+from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.replay.plain import bind_entry
 from tapegrad.autograd.replay.recording import ProgramSlot
 
@@ -115,10 +118,12 @@ class _Binder:
         if group.space is None:
             return True
         [first, *more] = group.entries
-        if more or first.primitive.inline is None:
+        by_steps = first.primitive.steps is not None and machine.is_available()
+        if more or (first.primitive.inline is None and not by_steps):
             return False
         read = {v.slot for c in group.space.calls for v in c.operands if isinstance(v, Value)}
-        return read <= set(slots_in(first.operands))  # else it reads the base of a stretched view
+        known = {None, *slots_in(first.operands), *slots_in(first.results)}
+        return read <= known  # else it reads the base of a stretched view
 
     def bind(self) -> BoundProgram:
         """Bind all groups."""
@@ -326,6 +331,11 @@ class _Binder:
             return _nothing
         if len(results) == 1 and results[0] in self.planned:
             return self._bind_writing(entry, self.fixed[results[0]])
+        if primitive.prepare is not None and set(slots_in(entry.operands)) <= set(self.fixed):
+            operands = [_filled(part, self.fixed) for part in entry.operands]
+            call = primitive.prepare(*operands, **entry.settings)
+            if call is not None:
+                return _noted_write(call, operands[primitive.arguments.index(primitive.mutates)])
         return bind_entry(entry)
 
     def _bind_view(self, entry: ProgramEntry, slot: int) -> bool:
@@ -427,8 +437,19 @@ def _call_kernels(
     for table, index, slot, form in moving:
         if form is not None:
             values[slot] = np.empty(*form)
-        table[index] = values[slot].ctypes.data
+        table[index] = address(values[slot])
     machine.call_all(addresses)
+
+
+def _noted_write(call: Callable[[], Any], target: np.ndarray) -> Action:
+    """The action of a call on fixed arrays that writes into `target`."""
+
+    def act(_: list[Any]) -> None:
+        announce_write(target)
+        call()
+        note_write(target)
+
+    return act
 
 
 def _nothing(_: list[Any]) -> None:

@@ -29,6 +29,7 @@ from tapegrad.autograd.compiling.passes import (
     ownership_of,
     remove_unused,
 )
+from tapegrad.autograd.compiling.row_gradients import write_rows_first
 from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.compiling.times import NO_TIMES, draw_timeline
 from tapegrad.autograd.core.mode import is_followed
@@ -48,7 +49,13 @@ __all__ = ["Compiled", "compile"]
 P = ParamSpec("P")  # the step's own parameters
 _Form = tuple[tuple[int, ...], "np.dtype[Any]", tuple[int, ...]] | None
 
-PASSES = (fold_constants, join_equal_entries, remove_unused, write_first_instead_of_zeroing)
+PASSES = (
+    fold_constants,
+    join_equal_entries,
+    remove_unused,
+    write_first_instead_of_zeroing,
+    write_rows_first,
+)
 
 COMPILED_VARIANTS = 64  # of one step; the least recently used one is replayed from then on
 

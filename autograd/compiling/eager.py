@@ -23,6 +23,7 @@ from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.compiling.space import Space, Unplaceable, key_of
 from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
@@ -94,9 +95,7 @@ def run_kernel(
         out = np.empty(shape, kernel.dtype)
     elif out.dtype != kernel.dtype or not out.flags.c_contiguous or out.shape != shape:
         return None
-    pointers = [
-        (out if i < 0 else operands[i]).__array_interface__["data"][0] for i in kernel.order
-    ]
+    pointers = [address(out if i < 0 else operands[i]) for i in kernel.order]
     count = out.size // kernel.columns
     piece = max(PIECE // kernel.columns, 1)
     if get_num_threads() == 1 or count < 2 * piece:

@@ -6,6 +6,8 @@ contribution.  It is written as 0 + x, which is not x where x is -0.0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["write_first_instead_of_zeroing"]
+__all__ = ["START", "write_first_instead_of_zeroing"]
 
 
 def start_sum(xp: Namespace, target: Array, x: Array) -> None:
@@ -29,7 +31,12 @@ def start_sum(xp: Namespace, target: Array, x: Array) -> None:
     xp.add(xp.zeros((), dtype=target.dtype), x, out=target)
 
 
-_START = Primitive(start_sum, mutates="target")
+START = Primitive(start_sum, mutates="target")
+
+
+@START.prepared
+def _start_prepared(target: Array, x: Array) -> Callable[[], Array]:
+    return partial(np.add, np.zeros((), target.dtype), x, target)
 
 
 def write_first_instead_of_zeroing(program: Program, layouts: list[Layout]) -> Program:
@@ -49,7 +56,7 @@ def write_first_instead_of_zeroing(program: Program, layouts: list[Layout]) -> P
 
 
 def _as_first(entry: ProgramEntry) -> ProgramEntry:
-    return ProgramEntry(_START, entry.operands, {}, (), entry.where, entry.xp)
+    return ProgramEntry(START, entry.operands, {}, (), entry.where, entry.xp)
 
 
 def _contributions(

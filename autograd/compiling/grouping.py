@@ -101,7 +101,8 @@ class _Builder:
         space: Space | None = None
         if self._obstacle is not None:
             try:
-                traced = self._see_through(trace_entry(entry, self._layouts))
+                found = trace_entry(entry, self._layouts, by_steps=self._channels)
+                traced = self._see_through(found)
                 space = self._space_of(traced, self._obstacle)
             except (Untraceable, Unplaceable) as why:
                 traced, reason = None, str(why)

@@ -12,8 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.compiling.kernel_sums import LANES, add_lanes, join_lanes, start_of_sum
-from tapegrad.autograd.compiling.machine_text import DOUBLE, Code
+from tapegrad.autograd.compiling.kernel_sums import (
+    LANES,
+    ROWS_IN_SINGLE,
+    add_lanes,
+    add_partial_sums,
+    dtype_of_sum,
+    join_lanes,
+    start_of_sum,
+)
+from tapegrad.autograd.compiling.loops import carried_loop, loop, loop_while
+from tapegrad.autograd.compiling.machine_text import DOUBLE, FLOAT, Code
 from tapegrad.autograd.compiling.scalar_code import emit_call
 from tapegrad.autograd.compiling.space import END, Space, key_of
 from tapegrad.autograd.compiling.tracing import ScalarCall, Value
@@ -22,6 +31,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["LANES", "KernelText", "kernel_text"]
+
+# Sums and products that later phases compute again: to store a row and to read it takes longer.
+CHEAP = 3
 
 
 @dataclass
@@ -82,6 +94,7 @@ class _Writer:
         self.pointers: dict[Any, str] = {}
         self.singles: dict[Any, str] = {}  # vectors of one number: of kind row and one
         self.waiting: dict[Any, str] = {}  # pointers to rows in scratch memory
+        self.remade: dict[Any, ScalarCall] = {}  # what later phases compute again
         self.rows, self.columns = space.rows, space.columns
         self.length = ""  # "rows" or "columns" where the table says how many
         self._flatten()
@@ -125,9 +138,9 @@ class _Writer:
                     self._single_call(call)
         last = max((p.phase for p in self.space.places.values() if p.phase != END), default=0)
         if self.length == "rows":
-            self._loop_while("%length", 1, lambda row: self._row(row, last))
+            loop_while(self.code, "%length", 1, lambda row: self._row(row, last))
         else:
-            self._loop(self.rows, 1, lambda row: self._row(row, last))
+            loop(self.code, self.rows, 1, lambda row: self._row(row, last))
         self._finish()
         code.do("ret void")
 
@@ -148,18 +161,42 @@ class _Writer:
     def _plan_scratch(self) -> None:
         """Reserve memory for sums over rows, and for rows that wait for a later phase."""
         self.totals: dict[Any, str] = {}
+        self.partial: dict[Any, str] = {}  # float32 totals of some rows
+        padded = -(-self.columns // LANES) * LANES
         for call in self.calls:
             if call.axes and self._place(call)[1] == END:
                 count = self._length(self._place(call)[0])
-                pointer = self.totals[key_of(call.result)] = self._more_memory(8 * count)
-                self._loop(count, 1, self._clear(pointer))
+                partly = self._place(call)[0] == "col" and self._adds_in_single(call)
+                size = padded if partly else count
+                pointer = self.totals[key_of(call.result)] = self._more_memory(8 * size)
+                loop(self.code, size, 1, self._clear(pointer, DOUBLE))
+                if partly:
+                    pointer = self._more_memory(4 * padded)
+                    self.partial[key_of(call.result)] = pointer
+                    loop(self.code, padded, 1, self._clear(pointer, call.result.dtype))
+        costs: dict[Any, int] = {}
         for call in self.calls:
             key = key_of(call.result)
             kind, phase = self._place(call)
-            if kind == "full" and key not in self.stored and self._needed_after(key, phase):
+            if kind != "full" or key in self.stored:
+                continue
+            costs[key] = self._cost(call, costs)
+            if costs[key] <= CHEAP:
+                self.remade[key] = call
+            elif self._needed_after(key, phase):
                 width = call.result.dtype.itemsize
-                padded = -(-self.columns // LANES) * LANES * width
-                self.waiting[key] = self._more_memory(padded)
+                self.waiting[key] = self._more_memory(padded * width)
+
+    def _cost(self, call: ScalarCall, costs: dict[Any, int]) -> int:
+        """How many instructions make a value from what is read from outside; many: too many."""
+        if call.name not in {"add", "subtract", "multiply", "negative"}:
+            return 2 * CHEAP
+        total = 1
+        for value in call.operands:
+            key = key_of(value) if isinstance(value, Value) else None
+            if key in self.space.places and self.space.places[key].kind == "full":
+                total += 0 if key in self.outside else costs.get(key, 2 * CHEAP)
+        return total
 
     def _length(self, kind: str) -> int:
         """How many numbers a sum over all rows has."""
@@ -170,12 +207,21 @@ class _Writer:
     def _channel(self, row: str) -> str:
         return self.code.let(f"urem i64 {row}, {self.space.shape[1]}")
 
-    def _clear(self, pointer: str) -> Callable[[str], None]:
+    def _clear(self, pointer: str, dtype: np.dtype[Any]) -> Callable[[str], None]:
         def clear(index: str) -> None:
-            at = self.code.let(f"getelementptr double, ptr {pointer}, i64 {index}")
-            self.code.do(f"store double 0.0, ptr {at}, align 8")
+            self.code.store(pointer, dtype, self.code.number(0, dtype, 1), index, 1, None)
 
         return clear
+
+    def _adds_in_single(self, call: ScalarCall) -> bool:
+        return call.result.dtype == FLOAT and dtype_of_sum(call, ROWS_IN_SINGLE) == FLOAT
+
+    def _add_partial_sums(self, row: str) -> None:
+        """After some rows, and after the last one, add their float32 totals in float64."""
+        if self.partial:
+            rows = "%length" if self.length == "rows" else str(self.rows)
+            pairs = [(pointer, self.totals[key]) for key, pointer in self.partial.items()]
+            add_partial_sums(self.code, pairs, self.columns, row, rows)
 
     def _needed_after(self, key: Any, phase: int) -> bool:
         return any(
@@ -191,61 +237,6 @@ class _Writer:
         value = call.operands[0]
         place = self.space.places.get(key_of(value))
         return 0 if place is None else place.phase
-
-    def _loop(self, count: int, step: int, body: Callable[[str], None]) -> None:
-        """Write a loop of `body(index)` for 0, step, …, without carried values."""
-        if count <= 0:
-            return
-        if count <= step:
-            body("0")
-            return
-
-        self._loop_while(str(count), step, body)
-
-    def _loop_while(self, count: str, step: int, body: Callable[[str], None]) -> None:
-        """Write a loop of `body(index)` for 0, step, … below `count`, at least once."""
-
-        def without_values(index: str, _: list[str]) -> list[str]:
-            body(index)
-            return []
-
-        self._carried(count, step, [], without_values)
-
-    def _carried(
-        self,
-        count: str,
-        step: int,
-        carried: list[tuple[str, str]],
-        body: Callable[[str, list[str]], list[str]],
-    ) -> list[str]:
-        """Write a loop that carries values: (type, first value) -> the last values."""
-        code = self.code
-        head, after, before = (
-            code.fresh("head")[1:],
-            code.fresh("after")[1:],
-            code.fresh("from")[1:],
-        )
-        end = code.fresh("end")[1:]
-        code.do(f"br label %{before}")
-        code.do(f"{before}:")
-        code.do(f"br label %{head}")
-        code.do(f"{head}:")
-        index, following = code.fresh("i"), code.fresh("i")
-        code.do(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{end} ]")
-        names = [code.fresh("c") for _ in carried]
-        at = len(code.lines)
-        new = body(index, names)
-        code.do(f"br label %{end}")
-        code.do(f"{end}:")
-        code.do(f"{following} = add i64 {index}, {step}")
-        more = code.let(f"icmp slt i64 {following}, {count}")
-        code.do(f"br i1 {more}, label %{head}, label %{after}")
-        code.do(f"{after}:")
-        code.lines[at:at] = [
-            f"  {name} = phi {kind} [ {first}, %{before} ], [ {value}, %{end} ]"
-            for name, (kind, first), value in zip(names, carried, new, strict=True)
-        ]
-        return new
 
     # One row --------------------------------------------------------------------------------------
 
@@ -266,6 +257,7 @@ class _Writer:
                     self._single_call(call)
                     self._store_single(call, row)
             self._columns(phase, offset, row)
+        self._add_partial_sums(row)
 
     def _lasts(self, key: Any) -> bool:
         place = self.space.places.get(key)
@@ -303,7 +295,7 @@ class _Writer:
         if not loop:
             return
         sums = [c for c in loop if c.axes and self._place(c)[0] != "col"]
-        starts = [start_of_sum(self.code, c) for c in sums]
+        starts = [start_of_sum(self.code, c, self.columns) for c in sums]
         whole, rest = divmod(self.columns, LANES)
         totals = [first for _, first in starts]
         spread: dict[tuple[Any, int], str] = {}
@@ -314,7 +306,7 @@ class _Writer:
         if whole == 1:
             totals = self._vector(loop, sums, totals, "0", offset, None, spread)
         elif whole:
-            totals = self._carried(
+            totals = carried_loop(self.code,
                 str(whole * LANES), LANES, starts,
                 lambda i, c: self._vector(loop, sums, c, i, offset, None, spread),
             )  # fmt: skip
@@ -336,7 +328,7 @@ class _Writer:
         def one_vector(index: str) -> None:
             self._vector(loop, [], [], index, offset, None, spread)
 
-        self._loop_while(end, LANES, one_vector)
+        loop_while(self.code, end, LANES, one_vector)
         rest = code.let(f"and i64 %length, {LANES - 1}")
         kind = f"<{LANES} x i64>"
         first = code.let(f"insertelement {kind} poison, i64 {rest}, i64 0")
@@ -348,13 +340,16 @@ class _Writer:
 
     def _spread_singles(self, loop: list[ScalarCall], spread: dict[tuple[Any, int], str]) -> None:
         """Vectors of equal numbers, made before the loop that reads them."""
-        for call in loop:
+        made = {key_of(c.result) for c in loop if not c.axes}
+        waiting = list(loop)
+        for call in waiting:  # which grows
             for value in call.operands:
-                if isinstance(value, Value) and key_of(value) in self.singles:
-                    key = key_of(value)
-                    if (key, LANES) not in spread:
-                        single = self.singles[key]
-                        spread[key, LANES] = self.code.splat(single, self.dtypes[key], LANES)
+                key = key_of(value) if isinstance(value, Value) else None
+                if key in self.singles and (key, LANES) not in spread:
+                    single = self.singles[key]
+                    spread[key, LANES] = self.code.splat(single, self.dtypes[key], LANES)
+                elif key in self.remade and key not in made:
+                    waiting.append(self.remade[key])
 
     def _vector(
         self,
@@ -379,6 +374,10 @@ class _Writer:
                 name = spread[key, LANES]
             elif key in known:
                 name = known[key]
+            elif key in self.remade:
+                call = self.remade[key]
+                operands = [read(o, d) for o, d in zip(call.operands, call.dtypes, strict=True)]
+                name = known[key] = emit_call(self.code, call, operands, LANES)
             else:
                 name = known[key] = self._load_columns(key, index, at, mask)
             return self.code.convert(name, self.dtypes[key], dtype, LANES)
@@ -396,7 +395,9 @@ class _Writer:
                     self._add_to_columns(call, operands[0], index, mask)
                 else:
                     before = totals[id(call)]
-                    totals[id(call)] = add_lanes(self.code, call, before, operands[0], mask)
+                    totals[id(call)] = add_lanes(
+                        self.code, call, before, operands[0], mask, self.columns
+                    )
                 continue
             known[key] = emit_call(self.code, call, operands, LANES)
             if key in self.stored:
@@ -413,7 +414,17 @@ class _Writer:
         return self.code.load(self.pointers[key], dtype, where, LANES, mask)
 
     def _add_to_columns(self, call: ScalarCall, value: str, index: str, mask: str | None) -> None:
-        pointer = self.totals[key_of(call.result)]
+        key = key_of(call.result)
+        if key in self.partial:
+            pointer, dtype = self.partial[key], call.result.dtype
+            before = self.code.load(pointer, dtype, index, LANES, None)
+            if mask is not None:
+                zero = self.code.number(0, dtype, LANES)
+                value = self.code.select(mask, value, zero, dtype, LANES)
+            total = self.code.binary("fadd", before, value, dtype, LANES)
+            self.code.store(pointer, dtype, total, index, LANES, None)
+            return
+        pointer = self.totals[key]
         wide = self.code.convert(value, call.result.dtype, DOUBLE, LANES)
         before = self.code.load(pointer, DOUBLE, index, LANES, mask)
         total = self.code.binary("fadd", before, wide, DOUBLE, LANES)
@@ -422,7 +433,7 @@ class _Writer:
     def _end_sum(self, call: ScalarCall, total: str, row: str) -> None:
         """Join the lanes of a sum to one number; of a sum over all rows, add it to the others."""
         code = self.code
-        dtype, total = join_lanes(code, call, total)
+        dtype, total = join_lanes(code, call, total, self.columns)
         key = key_of(call.result)
         if self._place(call)[1] == END:
             at = self._channel(row) if self._place(call)[0] == "channel" else "0"
@@ -451,7 +462,7 @@ class _Writer:
         for kind in ("col", "channel"):
             calls = [c for c in ends if self._place(c)[0] == kind]
             if calls:
-                self._loop(self._length(kind), 1, self._write_numbers(calls))
+                loop(self.code, self._length(kind), 1, self._write_numbers(calls))
 
     def _write_numbers(self, calls: list[ScalarCall]) -> Callable[[str], None]:
         """The body of a loop over sums over all rows, and over what is computed of them."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.machine_text import BOOL, FLOAT, Code, type_of
+from tapegrad.autograd.compiling.single_functions import SINGLE_FUNCTIONS
 from tapegrad.autograd.compiling.tracing import REDUCTIONS
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ EXACT: dict[str, Emit] = {
     "trunc": _intrinsic("trunc"),
     "where": _where,
 }
+JOINED = {"add": "fadd", "subtract": "fsub", "multiply": "fmul"}
 # Those that booleans may go through as well.
 _OF_BOOLS = frozenset(
     {"cast", "logical_and", "logical_not", "logical_or", "logical_xor", "stretch", "where"}
@@ -181,6 +183,11 @@ def emit_call(code: Code, call: ScalarCall, operands: list[str], width: int) -> 
         return code.convert(operands[0], dtype, call.result.dtype, width)
     if call.name == "power":
         return _square(code, operands[:1], dtype, width)
+    if call.relaxed and call.name in SINGLE_FUNCTIONS:
+        return SINGLE_FUNCTIONS[call.name](code, operands, width)
+    if call.relaxed and call.name in JOINED:  # a sum of a product is rounded once
+        a, b = operands
+        return code.binary(f"{JOINED[call.name]} contract", a, b, dtype, width)
     if call.name in FUNCTIONS:
         return FUNCTIONS[call.name](code, operands, width)
     return EXACT[call.name](code, operands, dtype, width)

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.errors import EngineSignal
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ScalarCall:
     operands: values, and numbers as they were written
     dtypes:   in which each operand takes part
     axes:     those that a reduction runs over; it keeps them with length 1
+    relaxed:  from stepwise code, which states a bound of its own: float32 stays in its precision
     """
 
     name: str
@@ -74,19 +76,25 @@ class ScalarCall:
     dtypes: tuple[np.dtype[Any], ...]
     result: Value
     axes: tuple[int, ...] = ()
+    relaxed: bool = False
 
 
 @dataclass(frozen=True)
 class Traced:
-    """An entry taken apart: its calls in order, of which the last gives the result."""
+    """An entry taken apart: its calls in order, of which the last gives the (first) result."""
 
     calls: tuple[ScalarCall, ...]
     result: Value
 
 
-def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
-    """The calls that an entry's body makes.  Raises `Untraceable`, with the reason."""
+def trace_entry(entry: ProgramEntry, layouts: list[Layout], *, by_steps: bool = True) -> Traced:
+    """The calls that an entry's body makes.  Raises `Untraceable`, with the reason.
+
+    by_steps: whether to take the stepwise code of a primitive that has some, which is for kernels
+    """
     primitive = entry.primitive
+    if by_steps and primitive.steps is not None:
+        return _trace_steps(entry, layouts)
     if primitive.mutates or primitive.random or primitive.aux or primitive.several:
         raise Untraceable("writes, draws or has several results")
     target = entry.results[0].number
@@ -95,39 +103,74 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     verdicts, form = _verdicts.setdefault(primitive, {}), _form(entry, layouts)
     if not verdicts.get(form, True):
         raise Untraceable(DIFFERS)
-    body, result = _run_on_standins(entry, layouts)
-    found, expected = result.value, layouts[target]
+    body, result = _run_on_standins(entry, layouts, primitive.body)
+    if type(result) is not _Standin:
+        raise Untraceable("it moves entries and computes nothing")
+    found = result.value
+    _require_result(found, layouts[target])
+    if form not in verdicts and primitive.inline is None:
+        verdicts[form] = _gives_what_its_body_gives(entry, layouts, body, found)
+        if not verdicts[form]:
+            raise Untraceable(DIFFERS)
+    return _named(body, {found: target})
+
+
+def _trace_steps(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
+    """The calls of the array code by which a kernel may join an entry to others."""
+    assert entry.primitive.steps is not None
+    body, result = _run_on_standins(entry, layouts, entry.primitive.steps)
+    results = list(result) if type(result) in (tuple, list) else [result]
+    targets = list(leaves(list(entry.results)))
+    if len(results) != len(targets) or any(type(r) is not _Standin for r in results):
+        raise Untraceable("its steps give other results than its body")
+    for found, target in zip(results, targets, strict=True):
+        _require_result(found.value, layouts[target.number])
+    slots = {r.value: t.number for r, t in zip(results, targets, strict=True)}
+    return _named(body, slots, relaxed=True)
+
+
+def _require_result(found: Value, expected: Layout) -> None:
     if found.slot is not None:
         raise Untraceable("it returns its operand")
     if found.dtype != expected.dtype or found.shape != expected.shape:
         raise Untraceable("its stand-in has another shape or dtype than its result")
     if not expected.contiguous or not expected.owns:
         raise Untraceable("its result has gaps, another order, or another's memory")
-    if form not in verdicts and primitive.inline is None:
-        verdicts[form] = _gives_what_its_body_gives(entry, layouts, body, found)
-        if not verdicts[form]:
-            raise Untraceable(DIFFERS)
-    named = Value(found.shape, found.dtype, target)
+
+
+def _named(body: _Body, slots: dict[Value, int], *, relaxed: bool = False) -> Traced:
+    """The calls of a body, whose results have the numbers that they have in the program."""
+    names = {value: Value(value.shape, value.dtype, slot) for value, slot in slots.items()}
+
+    def named(value: Any) -> Any:
+        return names.get(value, value) if isinstance(value, Value) else value
+
     calls = [
         replace(
             c,
-            operands=tuple(named if o is found else o for o in c.operands),
-            result=named if c.result is found else c.result,
+            operands=tuple(map(named, c.operands)),
+            result=named(c.result),
+            relaxed=relaxed,
         )
         for c in body.calls
     ]
-    return Traced(tuple(calls), named)
+    return Traced(tuple(calls), next(iter(names.values())))
 
 
-def _run_on_standins(entry: ProgramEntry, layouts: list[Layout]) -> tuple[_Body, _Standin]:
-    """What the body of an entry calls, and what it returns.  Raises `Untraceable`."""
-    body = _Body()
-    operands = [body.operand(part, layouts) for part in entry.operands]
+def _run_on_standins(
+    entry: ProgramEntry, layouts: list[Layout], code: Callable[..., Any]
+) -> tuple[_Body, Any]:
+    """What a body or stepwise code calls, and what it returns.  Raises `Untraceable`."""
+    body, optional = _Body(), code is entry.primitive.steps
+    operands = [
+        None if part is None and optional else body.operand(part, layouts)
+        for part in entry.operands
+    ]
     try:
-        result = entry.primitive.body(body, *operands, **entry.settings)
+        result = code(body, *operands, **entry.settings)
     except Exception as error:  # noqa: BLE001  # whatever a body raises that meets a stand-in
         raise Untraceable(f"its body is no plain elementwise code ({error})") from None
-    if type(result) is not _Standin or not body.calls:
+    if not body.calls:
         raise Untraceable("it moves entries and computes nothing")
     return body, result
 
@@ -153,7 +196,8 @@ def _gives_what_its_body_gives(
 ) -> bool:
     """Whether the calls of an entry, computed on some arrays, give what its body gives on them."""
     said = body.summary()
-    if any(_run_on_standins(entry, layouts)[0].summary() != said for _ in range(REPEATS)):
+    code = entry.primitive.body
+    if any(_run_on_standins(entry, layouts, code)[0].summary() != said for _ in range(REPEATS)):
         return False
     generator = np.random.default_rng(0)
     for low, high in RANGES:

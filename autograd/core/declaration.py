@@ -222,6 +222,8 @@ class Primitive:
         self.domain = dict(domain or {})
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
+        self.steps: Callable[..., Any] | None = None
+        self.prepare: Callable[..., Callable[[], Any] | None] | None = None
         self.rules: dict[str, VjpRule | None] = {}
         self.jvp_rules: dict[str, JvpRule] = {}
         self.batch_rule: BatchRule | None = None
@@ -295,6 +297,24 @@ class Primitive:
             return body
 
         return declare
+
+    def stepwise(self, body: F) -> F:
+        """Register array code of plain steps, by which a kernel of `compile` joins it to others.
+
+        It takes and returns what the body does, up to rounding, and raises for operands of a shape
+        that it is not made for.  A call that joins no other runs by its own body.
+        """
+        self.steps = body
+        return body
+
+    def prepared(self, function: F) -> F:
+        """Register what makes calls on fixed NumPy arrays ready, so that less is done in each.
+
+        It takes what the body does without `xp`, and returns a function that does the body's work
+        on the values that are there when it is called; or None where it cannot.
+        """
+        self.prepare = function
+        return function
 
     def body_for(self, xp: Namespace) -> Callable[..., Any]:
         """The body that runs on the arrays of the namespace `xp`."""

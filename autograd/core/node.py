@@ -36,6 +36,7 @@ __all__ = [
     "write_of",
     "write_serial",
     "was_written_after",
+    "zeros_by_owner",
 ]
 
 next_serial = itertools.count().__next__
@@ -157,6 +158,7 @@ def parents_of(node: Node) -> tuple[Node, ...]:
 # array). The reference's callback removes the entry, so that a reused id never finds it.
 
 _writes: dict[int, tuple[int, Any]] = {}
+zeros_by_owner: dict[int, Any] = {}  # id of an owner -> what is known of its zeros; see zeros.py
 last_write = [LEAF]  # serial of the last write; a list, which the sweep reads without a call
 
 
@@ -173,6 +175,9 @@ def note_write(array: Array) -> None:
     key = id(owner)
     serial = next_serial()
     last_write[0] = serial
+    zeros = zeros_by_owner.get(key)
+    if zeros is not None:
+        zeros.writes += 1
     earlier = _writes.get(key)
     if earlier is not None:
         reference = earlier[1]

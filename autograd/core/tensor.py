@@ -35,6 +35,7 @@ from tapegrad.autograd.core.node import Node, note_write, owner_of
 from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.running import refuse_cut, where_cut
 from tapegrad.autograd.core.views import SHARED, RootViews
+from tapegrad.autograd.core.zeros import forget_zeros
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.array_methods import ArrayMethods
@@ -202,6 +203,7 @@ class Tensor(ArrayMethods):
 
     def _mark_shared(self) -> None:
         """Note that other code holds the memory too, and sees writes that are not recorded."""
+        forget_zeros(self._bare)
         alias = self._alias
         if alias is None:
             self._alias = SHARED
@@ -290,6 +292,7 @@ class Tensor(ArrayMethods):
         if self._node is not None:
             raise TypeError(TRACKED_TO_DLPACK)
         refuse("hands out its memory by DLPack")
+        forget_zeros(self._bare)
         self.__dlpack_device__()
         array = self._bare
         read_only = type(array) is np.ndarray and not array.flags.writeable

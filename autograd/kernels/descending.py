@@ -5,16 +5,20 @@ NumPy walks over a block once for each operation; a step of ours reads and write
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import run_pieces
-from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, address, ready
+from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 
-__all__ = ["descend"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.zeros import UncleanPart
+
+__all__ = ["descend", "descend_parts", "prepared_descent"]
 
 Array = np.ndarray[Any, Any]
 PIECE = 1 << 17  # entries for one thread at a time
@@ -71,3 +75,62 @@ def descend(
         run(at_x + moved, at_g + moved, at_v + moved, left, at_numbers)
 
     run_pieces(piece, -(-count // PIECE))
+
+
+def prepared_descent(
+    x: Array, g: Array, v: Array | None, rate: Any, decay: float, momentum: float, nesterov: bool
+) -> Callable[[], None] | None:
+    """`descend` on these arrays, with the rate that is in a 0-d array when it is called.
+
+    None for arrays so large that the call is not what takes time.
+    """
+    if x.size > PIECE:
+        return None
+    run: Any = _step(x.dtype, bool(decay), v is not None, nesterov)
+    numbers = np.array([0, decay, momentum], x.dtype)
+    call = run.fixed(
+        address(x), address(g), 0 if v is None else address(v), x.size, address(numbers)
+    )
+
+    def descent(_held: Any = (x, g, v)) -> None:
+        numbers[0] = rate
+        call()
+
+    return descent
+
+
+@lru_cache(maxsize=2)
+def _rows_step(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """x[r] -= rate·g[r] for the rows r that an index names, each once."""
+    k = KernelCode("x g index rows columns rate", dtype)
+    x, g, index, rows, columns, rate = k["x g index rows columns rate"]
+    factor = k.load(rate, 0, 1)
+
+    def row(n: Whole) -> None:
+        at = k.load_whole(index, n) * columns
+        into, source = k.at(x, at), k.at(g, at)
+        whole = columns // k.lanes * k.lanes
+
+        def entry(i: Whole, width: int) -> None:
+            step = _rounded("fmul", factor.repeated(width), k.load(source, i, width))
+            k.store(_rounded("fsub", k.load(into, i, width), step), into, i)
+
+        k.loop(whole, lambda i: entry(i, k.lanes), step=k.lanes)
+        k.loop(columns, lambda i: entry(i, 1), start=whole)
+
+    k.loop(rows, row)
+    return ready(k)
+
+
+def descend_parts(x: Array, g: Array, parts: Sequence[UncleanPart], rate: float) -> None:
+    """x -= rate·g in some parts of these flat arrays, as `descend` does in all."""
+    for part in parts:
+        if part.rows is None:
+            whole = slice(part.begin, part.stop)
+            descend(x[whole], g[whole], None, rate, 0.0, 0.0, nesterov=False)
+            continue
+        to, source = part.of(x), part.of(g)
+        index, number = readable(part.rows, np.dtype(np.int64)), np.array([rate], x.dtype)
+        _rows_step(x.dtype)(
+            address(to), address(source), address(index), index.size, to.shape[1], address(number)
+        )

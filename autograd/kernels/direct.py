@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
@@ -39,7 +40,7 @@ from tapegrad.autograd.kernels.direct_plans import (
     sums_kernel,
 )
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
-from tapegrad.autograd.kernels.vector_code import address, lanes_of
+from tapegrad.autograd.kernels.vector_code import lanes_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd.kernels.windows import AxisWindows

@@ -9,14 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd.kernels.vector_code import (
-    Floats,
-    KernelCode,
-    Whole,
-    address,
-    lanes_of,
-    ready,
-)
+from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lanes_of, ready
 
 __all__ = [
     "FrameAxis",

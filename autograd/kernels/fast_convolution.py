@@ -18,6 +18,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels import convolution as plain
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import readable
 from tapegrad.autograd.kernels.convolution import convolution_windows
 from tapegrad.autograd.kernels.direct import (
     direct_conv2d,
@@ -26,7 +27,6 @@ from tapegrad.autograd.kernels.direct import (
     direct_weight_gradient,
 )
 from tapegrad.autograd.kernels.threads import run_pieces
-from tapegrad.autograd.kernels.vector_code import readable
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape
 from tapegrad.autograd.kernels.winograd import (
     winograd_conv2d,

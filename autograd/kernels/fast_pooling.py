@@ -15,19 +15,11 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels import pooling as plain
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.direct import direct_conv2d, direct_fits, direct_input_gradient
 from tapegrad.autograd.kernels.pooling import average_scale, average_windows, check_indices
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
-from tapegrad.autograd.kernels.vector_code import (
-    Floats,
-    Ints,
-    KernelCode,
-    Whole,
-    address,
-    lanes_of,
-    readable,
-    ready,
-)
+from tapegrad.autograd.kernels.vector_code import Floats, Ints, KernelCode, Whole, lanes_of, ready
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape, plane_windows
 
 __all__ = ["avg_pool2d", "avg_pool2d_gradient", "max_pool2d", "max_unpool2d"]

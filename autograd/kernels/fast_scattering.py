@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, address, readable, ready
+from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 
 __all__ = ["add_rows"]
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.recurrent import FLOAT, ROWS, all_entries
 from tapegrad.autograd.kernels.threads import scratch_arrays
-from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, address, readable, ready
+from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
 
 __all__ = ["gru", "gru_gradient"]

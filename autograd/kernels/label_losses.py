@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.kernels.vector_code import (
-    Floats,
-    KernelCode,
-    Whole,
-    address,
-    readable,
-    ready,
-)
+from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of
 
 __all__ = ["label_losses"]
@@ -25,50 +19,75 @@ Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
 
 
+def _parts(k: KernelCode, count: Whole) -> list[tuple[int, Whole | int, Whole]]:
+    """(width, start, stop) of the numbers that whole registers, quarters and single ones take."""
+    quarter = k.lanes // 4
+    whole, most = count // k.lanes * k.lanes, count // quarter * quarter
+    return [(k.lanes, 0, whole), (quarter, whole, most), (1, most, count)]
+
+
+def _larger(a: Floats, b: Floats) -> Floats:
+    return a.above(b).choose(a, b)
+
+
+def _joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
+    """The numbers of a register as one."""
+    while a.width > 1:
+        half = a.width // 2
+        a = join(a.shuffled(a, range(half)), a.shuffled(a, range(half, a.width)))
+    return a
+
+
 @lru_cache(maxsize=1)
 def _rows() -> Callable[..., None]:
-    """Softmax of each row into y, less 1 at its label; Σ e^(x - max), and x - max at its label.
+    """Softmax of each row into y, less 1 at its label, all of it times the number at `share`.
+
+    Into results: Σ e^(x - max), and x - max at the label.
 
     Rows whose label is no class, or that have none, keep their softmax.
     """
-    k = KernelCode("x labels y rows classes results nowhere", FLOAT)
+    k = KernelCode("x labels y rows classes results nowhere share", FLOAT)
     x, labels, y, rows, classes = k["x labels y rows classes"]
-    results, nowhere = k["results nowhere"]
+    results, nowhere, share = k["results nowhere share"]
+    factor = k.load(share, 0, 1)
 
     def row(n: Whole) -> None:
         first, into = k.at(x, n * classes), k.at(y, n * classes)
-        whole = classes // k.lanes * k.lanes
+        parts = _parts(k, classes)
 
         def higher(i: Whole, best: Floats) -> list[Floats]:
-            value = k.load(first, i, best.width)
-            return [value.above(best).choose(value, best)]
+            return [_larger(k.load(first, i, best.width), best)]
 
-        [high] = k.loop(whole, higher, [k.all(-np.inf, k.lanes)], step=k.lanes)
-        while high.width > 1:
-            half = high.width // 2
-            low = high.shuffled(high, range(half))
-            rest = high.shuffled(high, range(half, high.width))
-            high = low.above(rest).choose(low, rest)
-        [high] = k.loop(classes, higher, [high], start=whole)
+        high = k.all(-np.inf, 1)
+        for width, start, stop in parts:
+            [best] = k.loop(stop, higher, [k.all(-np.inf, width)], start=start, step=width)
+            high = _larger(_joined(best, _larger), high)
 
-        def terms(i: Whole, width: int) -> list[Floats]:
-            below = k.load(first, i, width) - high.repeated(width)
-            power = choose("olt", below, k.all(-LIMIT, width), k.all(0.0, width), exp_of(below))
+        def terms(i: Whole, total: Floats) -> list[Floats]:
+            below = k.load(first, i, total.width) - high.repeated(total.width)
+            low, none = k.all(-LIMIT, total.width), k.all(0.0, total.width)
+            power = choose("olt", below, low, none, exp_of(below))
             k.store(power, into, i)
-            return [power]
+            return [total + power]
 
-        [total] = k.sums(classes, terms, 1, registers=1)
-        inverse = k.all(1.0, 1) / total
-        whole_of = [(k.lanes, 0, whole), (1, whole, classes)]
-        for width, start, stop in whole_of:
+        total = k.all(0.0, 1)
+        for width, start, stop in parts:
+            [sums] = k.loop(stop, terms, [k.all(0.0, width)], start=start, step=width)
+            total = total + _joined(sums, lambda a, b: a + b)
 
-            def scale(i: Whole, width: int = width) -> None:
-                k.store(k.load(into, i, width) * inverse.repeated(width), into, i)
+        def scale(number: Floats) -> None:
+            for width, start, stop in parts:
 
-            k.loop(stop, scale, start=start, step=width)
+                def scale_part(i: Whole, width: int = width) -> None:
+                    k.store(k.load(into, i, width) * number.repeated(width), into, i)
+
+                k.loop(stop, scale_part, start=start, step=width)
+
+        scale(k.all(1.0, 1) / total)
         label = k.load_whole(labels, n)
         place, _ = k.inside(label, classes, k.at(into, label), nowhere)
         k.store(k.load(place, 0, 1) - k.all(1.0, 1), place)
+        scale(factor)
         place, _ = k.inside(label, classes, k.at(first, label), first)
         k.store(total, results, n * 2)
         k.store(k.load(place, 0, 1) - high, results, n * 2 + 1)
@@ -77,8 +96,8 @@ def _rows() -> Callable[..., None]:
     return ready(k)
 
 
-def label_losses(x: Array, labels: Array) -> tuple[Array, Array] | None:
-    """The loss of each row of x (N, C), and its gradient (N, C); None where no code fits.
+def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Array] | None:
+    """The loss of each row of x (N, C), and share · its gradient (N, C); None if no code fits.
 
     labels: int64 (N,); of a row whose label is no class, loss and gradient mean nothing
     """
@@ -86,10 +105,10 @@ def label_losses(x: Array, labels: Array) -> tuple[Array, Array] | None:
     if not fits or labels.dtype != np.int64 or not machine.is_available():
         return None
     x, labels = readable(x, FLOAT), readable(labels, labels.dtype)
-    y, results = np.empty(x.shape, FLOAT), np.empty((len(x) + 1, 2), FLOAT)
-    results[-1] = 0
-    _rows()(
-        address(x), address(labels), address(y), len(x), x.shape[1], address(results),
-        address(results[-1:]),
-    )  # fmt: skip
+    count, classes = x.shape
+    y, results = np.empty(x.shape, FLOAT), np.empty((count + 1, 2), FLOAT)
+    results[count] = 0, share
+    at = address(results)
+    nowhere = at + 8 * count
+    _rows()(address(x), address(labels), address(y), count, classes, at, nowhere, nowhere + 4)
     return np.log(results[:-1, 0]) - results[:-1, 1], y

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels import machine, normalizing_code
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import run_pieces
-from tapegrad.autograd.kernels.vector_code import address, readable
 
 __all__ = ["Work", "normalize", "normalize_gradient", "shape_of_work"]
 
@@ -111,8 +111,9 @@ def normalize(
         shape[axis] = 1
     if work.kind == "rows":
         assert weight is not None or bias is not None
-        mean, var = _normalize_rows(work, x, weight, bias, eps, y)
-        return y, mean.reshape(shape), var.reshape(shape)
+        mean, var = np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+        _normalize_rows(work, x, weight, bias, eps, (y, mean, var))
+        return y, mean, var
     mean, var = _moments(work, x)
     inverse = 1 / np.sqrt(var + eps)
     near = mean.astype(x.dtype)
@@ -121,7 +122,14 @@ def normalize(
     if bias is not None:
         shift = shift + bias.reshape(work.spread)
     _apply(work, x, None, y, near, scale, shift)
-    return y, near.reshape(shape), var.astype(x.dtype).reshape(shape)
+    return y, _in_shape(near, shape), _in_shape(var.astype(x.dtype), shape)
+
+
+def _in_shape(values: Array, shape: Any) -> Array:
+    """A copy in another shape: no view, since `compile` gives each result a place of its own."""
+    found = np.empty(shape, values.dtype)
+    found.reshape(-1)[...] = values.reshape(-1)
+    return found
 
 
 def _pieces(rows: int, row_bytes: int) -> list[tuple[int, int]]:
@@ -220,10 +228,16 @@ def _weight_row(work: Work, x: Array, weight: Array | None) -> Array:
 
 
 def _normalize_rows(
-    work: Work, x: Array, weight: Array | None, bias: Array | None, eps: float, y: Array
-) -> tuple[Array, Array]:
+    work: Work,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    into: tuple[Array, ...],
+) -> None:
+    """Write the result, mean and var into the arrays of `into`."""
     rows, columns, size = math.prod(work.lead), work.length, x.itemsize
-    mean, var = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    y, mean, var = into
     scale = _weight_row(work, x, weight)
     shift = scale if bias is None else readable(bias, x.dtype)
     numbers = _row_numbers(work, x, eps)
@@ -240,7 +254,6 @@ def _normalize_rows(
         )  # fmt: skip
 
     run_pieces(part, len(pieces))
-    return mean, var
 
 
 # Reverse ------------------------------------------------------------------------------------------
@@ -262,8 +275,8 @@ def normalize_gradient(
     if work.kind == "rows":
         assert own is not None
         sums = _row_gradients(work, g, x, weight, mean, var, eps, y)
-        by_weight, by_bias = sums.sum(0, dtype=np.float64).astype(x.dtype).reshape(2, *own)
-        return y, by_weight, by_bias
+        by_weight, by_bias = sums.sum(0, dtype=np.float64).astype(x.dtype)
+        return y, _in_shape(by_weight, own), _in_shape(by_bias, own)
     if work.kind == "columns":
         flat = work.lead
     else:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import scratch_arrays
-from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, address, readable, ready
+from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
 
 __all__ = ["FLOAT", "ROWS", "all_entries", "fits", "lstm", "lstm_gradient"]

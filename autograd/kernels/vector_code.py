@@ -14,11 +14,12 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapegrad.autograd.kernels import machine
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "Floats",
@@ -26,9 +27,7 @@ __all__ = [
     "Ints",
     "KernelCode",
     "Whole",
-    "address",
     "lanes_of",
-    "readable",
     "ready",
 ]
 
@@ -464,22 +463,11 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
     return _vector_bytes() // dtype.itemsize
 
 
-def address(a: np.ndarray[Any, Any]) -> int:
-    """Where the first number of an array lies."""
-    place: int = a.__array_interface__["data"][0]
-    return place
-
-
-def readable(a: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """The array as kernels read it: without gaps, in C order, aligned; itself if it is so."""
-    array = np.ascontiguousarray(a, dtype)
-    return array if array.flags.aligned else array.copy()
-
-
 def ready(kernel: KernelCode) -> Callable[..., None]:
     """Compile a kernel, and return the function of its arguments, by position.
 
     It runs without Python's lock, and looks at nothing: the caller answers for sizes and addresses.
+    Its `fixed`, given the arguments, returns a function of none that runs it with these.
     """
     [made] = machine.compiled_kernels([kernel.text()]).values()
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
@@ -489,4 +477,10 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         function(ctypes.addressof(arguments := table(*values)))
         del arguments
 
+    def fixed(*values: int) -> Callable[[], None]:
+        arguments = table(*values)
+        place = ctypes.addressof(arguments)
+        return lambda _held=(arguments, made): function(place)  # type: ignore[misc]  # a default
+
+    run.fixed = fixed  # type: ignore[attr-defined]  # what a call leaves to be done
     return run

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
-from tapegrad.autograd.kernels.vector_code import address, lanes_of
+from tapegrad.autograd.kernels.vector_code import lanes_of
 from tapegrad.autograd.kernels.winograd_kernels import (
     AREA,
     FLOAT,

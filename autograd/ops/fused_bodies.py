@@ -73,11 +73,16 @@ def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
         _fuse(function.primitive)
 
 
-def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -> None:
+def fuse_rule(
+    function: PrimitiveFunction[..., Any],
+    body: Callable[..., Any],
+    steps: Callable[..., Any] | None = None,
+) -> None:
     """Let the rule for the first argument run as one loop, where no derivative is recorded.
 
     body: (xp, g, *saved) -> the cotangent, in array code; the rule's own save list, settings after
           the arrays.  A law compares the two.
+    steps: the same for kernels, in less steps, of float32
     """
     primitive: Primitive = function.primitive
     rule = primitive.rules[primitive.arguments[0]]
@@ -88,6 +93,8 @@ def fuse_rule(function: PrimitiveFunction[..., Any], body: Callable[..., Any]) -
     gradient = Primitive(
         _named(body, f"{primitive.name}_gradient", arrays, settings), differentiable=False
     )
+    if steps is not None:
+        gradient.stepwise(_named(steps, gradient.name, arrays, settings))
     _fuse(gradient)
     taped, count = rule.function, len(arrays)
 
@@ -128,6 +135,8 @@ def _named(
 
 def _fuse(primitive: Primitive) -> None:
     body, takes_out = primitive.body, primitive.takes_out
+    if primitive.steps is None:
+        primitive.stepwise(body)
 
     def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
         if np.size(operands[0]) >= LEAST[0]:

@@ -6,6 +6,8 @@ derivative that needs the old value fails instead of being wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,3 +42,10 @@ def assign_at(
 def accumulate(xp: Namespace, target: Array, x: Array) -> Array:
     """target += x, with broadcasting, in target's dtype."""
     target += x
+
+
+@accumulate.primitive.prepared
+def _accumulate_prepared(target: Array, x: Array) -> Callable[[], Array]:
+    if type(x) is not np.ndarray:
+        x = np.array(x, target.dtype) if type(x) in (int, float) else x
+    return partial(np.add, target, x, target)

@@ -106,6 +106,38 @@ def normalize(
     return (y if bias is None else y + bias), mean, var
 
 
+@normalize.primitive.stepwise
+def _normalize_in_steps(
+    xp: Namespace,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axes: tuple[int, ...],
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]:
+    _require_rows(x, weight, bias, axes)
+    mean = xp.mean(x, axis=-1, keepdims=True)
+    y = x - mean
+    rest = xp.mean(y, axis=-1, keepdims=True)  # what rounding took from a large mean
+    var = xp.maximum(xp.mean(y * y, axis=-1, keepdims=True) - rest * rest, 0)
+    inverse = 1 / xp.sqrt(var + eps)
+    y = y * inverse - rest * inverse
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mean + rest, var
+
+
+def _require_rows(
+    x: Array, weight: Array | None, bias: Array | None, axes: tuple[int, ...]
+) -> None:
+    """Raise ValueError unless each row has a mean, and each column a weight and a bias."""
+    if x.ndim < 2 or tuple(axes) not in {(-1,), (x.ndim - 1,)}:
+        raise ValueError("its mean is not that of a row")
+    if any(a is not None and a.shape != x.shape[-1:] for a in (weight, bias)):
+        raise ValueError("its weight is not that of a column")
+
+
 @normalize.on("numba")
 def _normalize_fast(
     xp: Namespace,
@@ -155,6 +187,31 @@ def normalize_gradient(
 
 
 _GRADIENT = Primitive(normalize_gradient, differentiable=False, several=True)
+
+
+@_GRADIENT.stepwise
+def _gradient_in_steps(
+    xp: Namespace,
+    cotangent: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axes: tuple[int, ...],
+    eps: float,
+) -> list[Array]:
+    _require_rows(x, weight, bias, axes)
+    inverse = 1 / xp.sqrt(var + eps)
+    y = (x - mean) * inverse
+    scaled = cotangent if weight is None else cotangent * weight
+    average, slope = (xp.mean(a, axis=-1, keepdims=True) for a in (scaled, scaled * y))
+    cotangents = [(scaled - average - y * slope) * inverse]
+    rows = tuple(range(x.ndim - 1))
+    if weight is not None:
+        cotangents.append(xp.sum(cotangent * y, axis=rows))
+    return cotangents if bias is None else [*cotangents, xp.sum(cotangent, axis=rows)]
 
 
 @normalize.joint_vjp("x", "weight", "bias")

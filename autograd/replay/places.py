@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad.autograd.core.tensor import Tensor, array_of
 
 __all__ = [
+    "NODE",
     "ArrayBytes",
     "Cells",
     "Constants",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
-_NODE: Any = vars(Tensor)["_node"]  # the slot itself: a frozen module hides it
+NODE: Any = vars(Tensor)["_node"]  # the slot itself: a frozen module hides it
 
 # A plain array of more bytes is compared by about as many bytes, of rows spread over it.
 COMPARED_BYTES = 1 << 20
@@ -162,7 +163,7 @@ class Memory(Place):
     @staticmethod
     def is_frozen(parameter: Any) -> bool:
         """Whether a Parameter is frozen by itself."""
-        return _NODE.__get__(parameter) is None
+        return NODE.__get__(parameter) is None
 
     def read(self) -> tuple[Any, ...]:
         """The values as they are now (see `Place`)."""

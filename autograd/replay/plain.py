@@ -49,8 +49,10 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
         def write(values: list[Any]) -> None:
             operands = [_operand_value(part, values) for part in entry.operands]
             announce_write(operands[written])
-            run(*operands)
+            finish = run(*operands)
             note_write(operands[written])
+            if finish is not None and callable(finish):  # what a pass has put in has to do then
+                finish()
 
         return write
 

@@ -9,13 +9,35 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording
+from tapegrad.autograd.replay.recording import (
+    ProgramEntry,
+    ProgramSlot,
+    Recording,
+    ReplayError,
+)
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["Program", "ProgramRun"]
+
+BEGUN = (
+    "{where}: the step makes a gradient anew in each call, and does not begin with a sum; keep the "
+    "gradient, and set it to zero in place, instead of setting None."
+)
+
+
+def first_sum(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
+    """0 + x: what a gradient that has just been made is after the first contribution."""
+    return xp.add(x, xp.zeros((), dtype=x.dtype), out=out)
+
+
+_FIRST = Primitive(first_sum, differentiable=False)
 
 ProgramRun = Callable[[list[Any]], Any]
 
@@ -31,6 +53,7 @@ class Program:
     watches: what must be as it was while the step was recorded
     constants: the slots of those arrays in `state` that the step makes anew, with equal bits
     apart: arrays whose memory no argument may share, else a pass has changed the step
+    begun: Parameters without a gradient, and the slots of the ones that the step makes
     """
 
     def __init__(
@@ -48,10 +71,42 @@ class Program:
         self.watches = recording.watches
         self.constants = constants
         self.apart: tuple[Any, ...] = ()
-        self._outside = frozenset(state) - constants
+        self.begun: list[tuple[Any, int]] = []
+        self._begin_gradients(recording)
+        self._outside = frozenset(state) - self.constants
         self._shared = self._shared_results()
-        for number in {*self._shared.values()} & constants:
+        for number in {*self._shared.values()} & self.constants:
             self.state[number] = state[number].copy()  # the caller has the recorded one
+
+    def _begin_gradients(self, recording: Recording) -> None:
+        """Make the gradients that the step begins new ones in each call, as it does itself.
+
+        Raises ReplayError where one begins with anything but a sum.
+        """
+        numbers = {id(array): number for number, (array, _) in recording.outside.items()}
+        for parameter, array in recording.watches.begun:
+            number = numbers.get(id(array))
+            if number is None or number not in self.constants:
+                continue
+            slot = ProgramSlot(number)
+            at = next(i for i, e in enumerate(self.entries) if slot in leaves(list(e.operands)))
+            entry = self.entries[at]
+            x = entry.operands[1] if len(entry.operands) > 1 else None
+            form = recording.arrays[x.number] if isinstance(x, ProgramSlot) else None
+            if (
+                entry.primitive.name != "accumulate"
+                or entry.operands[0] != slot
+                or form is None
+                or (form.shape, form.dtype) != (array.shape, array.dtype)
+            ):
+                raise ReplayError(BEGUN.format(where=entry.where))
+            self.entries = [*self.entries]
+            self.entries[at] = ProgramEntry(_FIRST, (x,), {}, (slot,), entry.where, entry.xp)
+            del self.state[number]
+            self.constants -= {number}
+            self.begun.append((parameter, number))
+        if self.begun:
+            self.result = [self.result, [ProgramSlot(number) for _, number in self.begun]]
 
     def _shared_results(self) -> dict[int, int]:
         """The results in memory that one call would share with the next -> what they are views of.
@@ -85,6 +140,8 @@ class Program:
 
     def is_valid(self) -> bool:
         """True if all that the step read from outside, beside arrays, is as it was."""
+        if self.begun and any(parameter.grad is not None for parameter, _ in self.begun):
+            return False
         return self.watches.hold()
 
     def initial_values(self, arrays: list[Any]) -> list[Any]:
@@ -97,7 +154,15 @@ class Program:
         return values
 
     def build_result(self, values: list[Any]) -> Any:
-        """The result of the step, from the values that a run has computed."""
+        """The result of the step, from the values that a run has computed.
+
+        Parameters get the gradients that the step began.
+        """
+        result = self.result
+        if self.begun:
+            result = result[0]
+            for parameter, number in self.begun:
+                parameter.grad = untracked(values[number])
 
         def built(part: Any) -> Any:
             if not isinstance(part, ProgramSlot):
@@ -105,4 +170,4 @@ class Program:
             value = values[part.number]
             return untracked(value.copy() if part.number in self._shared else value)
 
-        return map_leaves(built, self.result)
+        return map_leaves(built, result)

@@ -28,6 +28,7 @@ from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.parameter import Parameter
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.replay.places import (
+    NODE,
     ArrayBytes,
     Cells,
     Constants,
@@ -60,6 +61,8 @@ class Watches:
         self._names: set[str] = set()  # the attributes that the code of the step names
         self._by_name: list[tuple[Any, str, set[str]]] = []  # object, label, names watched so far
         self._quick: Callable[[], bool] | None = None
+        # Parameters that had no gradient before the step, and the array of the one that it made.
+        self.begun: list[tuple[Any, Any]] = []
 
     def __len__(self) -> int:
         return len(self._places)
@@ -104,6 +107,8 @@ class Watches:
                 continue
             if not place.holds():
                 changed.extend(place.changes())
+                if isinstance(place, Memory) and place.is_parameter and place.values[1] is None:
+                    self.begun.append((place.tensor, place.gradient_memory(place.tensor)))
                 remaining = place.without_changes()
                 if remaining is None:
                     continue
@@ -236,6 +241,9 @@ def _quick_check(places: list[Place]) -> Callable[[], bool]:
     entries = [p for p in places if isinstance(p, Entries)]
     memory = [p for p in places if isinstance(p, Memory)]
     learned = [p for p in memory if p.is_parameter]
+    plain = [p for p in learned if p.values[1] is not None and p.values[1] is _read_gradient(p)]
+    known = set(map(id, plain))
+    without = [p for p in learned if id(p) not in known]
     cells = [p for p in places if isinstance(p, Cells)]
     lists = [p.items for p in entries]
     sized = [*(p.mapping for p in places if isinstance(p, WholeMapping)), *lists]
@@ -245,8 +253,9 @@ def _quick_check(places: list[Place]) -> Callable[[], bool]:
         ([value for p in memory for value in p.values[:1]], _reader(_memory_of, memory, "tensor")),
         (_values_of(cells), _read_cells(cells)),
         (_values_of(entries), functools.partial(chain.from_iterable, lists)),
-        ([p.values[1] for p in learned], _reader(Memory.gradient_memory, learned, "tensor")),
-        ([p.values[2] for p in learned], _reader(Memory.is_frozen, learned, "tensor")),
+        ([p.values[1] for p in plain], _reader(_gradient_of, plain, "tensor")),
+        ([p.values[1] for p in without], _reader(Memory.gradient_memory, without, "tensor")),
+        ([_node_told(p) for p in learned], _reader(NODE.__get__, learned, "tensor")),
     ]
     pairs = [(values, read) for values, read in pairs if values]
     others = [p for p in places if not isinstance(p, (Mapped, Entries, Memory, Cells))]
@@ -258,7 +267,8 @@ def _quick_check(places: list[Place]) -> Callable[[], bool]:
             for values, read in pairs:
                 if not all(map(is_, read(), values)):
                     return False
-        except (RuntimeError, ValueError):  # a set that changed under way, an empty cell
+        # a set that changed under way, an empty cell, a gradient that is None now
+        except (RuntimeError, ValueError, AttributeError):
             return False
         return not others or all(p.holds() for p in others)
 
@@ -283,3 +293,17 @@ def _read_cells(places: list[Cells]) -> Callable[[], Any]:
 
 
 _memory_of = attrgetter("_bare")
+_gradient_of = attrgetter("_leaf.grad._bare")
+
+
+def _read_gradient(place: Memory) -> Any:
+    try:
+        return _gradient_of(place.tensor)
+    except AttributeError:  # no gradient
+        return None
+
+
+def _node_told(place: Memory) -> Any:
+    """The node of a Parameter that is as frozen as it was; what no node is for another."""
+    node = NODE.__get__(place.tensor)
+    return node if (node is None) == place.values[2] else place

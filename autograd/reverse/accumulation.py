@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.core.mode import announce_write, is_followed
+from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.zeros import set_to_zero, unclean_parts, watch_zeros, zeros_of
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.pending import RowsOf
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
+    from tapegrad.autograd.core.parameter import Parameter
+    from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["add_to_grad"]
+__all__ = ["add_to_grad", "begin_gradient", "clear_gradient", "deliver_to_grad"]
 
 # NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
 # One that is a copy made by a fork may be held by a thread that the child does not have.
@@ -40,14 +47,68 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
             if type(g) is np.ndarray and leaf.adjust is None and scale == 1:
                 whole = np.empty(leaf.shape, leaf.dtype)  # one pass in place of two, with its bits
                 leaf.grad = untracked(np.add(g, 0, out=whole, casting="same_kind"))
+                watch_zeros(whole)
                 return
             xp = devices.namespace(as_array(g))
             leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+            watch_zeros(as_array(leaf.grad))
         if leaf.adjust is not None:
             g = leaf.adjust(g)
             if g is None:
                 return
+        zeros = zeros_of(as_array(leaf.grad))
+        if zeros is None:
+            inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+            return
+        before = zeros.begin()
         inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+        zeros.end(before, as_array(leaf.grad), None)
+
+
+def _count_alone() -> int:
+    """How many references `deliver_to_grad` sees of an array that nobody else holds."""
+    collected: dict[Any, Any] = {None: np.empty(1)}
+    g = collected.pop(None)
+    return sys.getrefcount(g)
+
+
+_ALONE = _count_alone()
+
+
+def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
+    """Take the cotangent of a leaf out of `collected`, and add it to the leaf's gradient.
+
+    A first one that nobody else holds, or has a view of, becomes the gradient itself.
+    """
+    g = collected.pop(leaf)
+    if leaf.grad is None and type(g) is np.ndarray and g.base is None and leaf.adjust is None:
+        fits = g.shape == leaf.shape and g.dtype == leaf.dtype and g.flags.writeable
+        if fits and sys.getrefcount(g) <= _ALONE:
+            with _adding[0]:
+                if leaf.grad is None:
+                    leaf.grad = untracked(np.add(g, 0, out=g))  # as added to zeros: no -0.0
+                    watch_zeros(g)
+                    return
+    add_to_grad(leaf, g)
+
+
+def begin_gradient(p: Parameter) -> Tensor:
+    """Give a Parameter a gradient of zeros, and return it."""
+    array = as_array(p.detach())
+    gradient = untracked(devices.namespace(array).zeros_like(array))
+    watch_zeros(as_array(gradient))
+    p.grad = gradient
+    return gradient
+
+
+def clear_gradient(gradient: Tensor) -> None:
+    """gradient[...] = 0: where its entries are known to be 0 but for some rows, these rows only."""
+    array = as_array(gradient)
+    if type(array) is not np.ndarray or is_followed():
+        inplace.assign(gradient, 0)
+        return
+    with _adding[0]:
+        set_to_zero(array)
 
 
 def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
@@ -55,6 +116,21 @@ def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
     grad = leaf.grad
     if grad is None or leaf.adjust is not None or type(as_array(grad)) is not np.ndarray:
         return False
-    rows, sums = g.sums()
-    inplace.assign_at(grad, as_array(grad)[rows] + sums, [rows], template=(HOLE,))
+    array = as_array(grad)
+    zeros = zeros_of(array)
+    if zeros is None or not zeros.valid:
+        rows, sums = g.sums()
+        inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
+        return True
+    is_zero = unclean_parts(array) == []
+    before = zeros.begin()
+    if is_zero and not is_followed():  # sums of nothing but the new values: in place
+        announce_write(array)
+        scatter_add(np, array, (g.index,), g.values)
+        note_write(array)
+        rows = g.index.reshape(-1).copy()
+    else:
+        rows, sums = g.sums()
+        inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
+    zeros.end(before, array, rows)
     return True

@@ -34,7 +34,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, reduction
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.ops.pending import RowsOf
-from tapegrad.autograd.reverse.accumulation import add_to_grad
+from tapegrad.autograd.reverse.accumulation import deliver_to_grad
 from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
@@ -494,6 +494,6 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
     if output._node is None:
         raise ValueError(NOT_TRACKED)
     collected = unrecorded_sweep([(output._node, seed_for(output, gradient))], rows=True)
-    for leaf, g in collected.items():
+    for leaf in list(collected):
         if isinstance(leaf, Leaf):
-            add_to_grad(leaf, g)
+            deliver_to_grad(leaf, collected)

@@ -85,7 +85,7 @@ class Steps:
         optimizer = optim.SGD(model, lr=d["lr"], momentum=d["momentum"])
 
         def body(*data: Any) -> Any:
-            optimizer.zero()
+            optimizer.zero_grad()
             loss = loss_of(*data)
             loss.backward()
             optimizer.step()
@@ -99,7 +99,7 @@ class Steps:
         optimizer = optim.SGD(model, lr=d["lr"], momentum=d["momentum"])
 
         def body(x: Any) -> Any:
-            optimizer.zero()
+            optimizer.zero_grad()
             y = model.forward(x)
             model.backward(x, y * np.float32(2 * factor / y.size))
             optimizer.step()
@@ -235,7 +235,7 @@ class Steps:
         optimizer = optim.SGD(model, lr=d["lr"])
 
         def body(i: Any) -> Any:
-            optimizer.zero()
+            optimizer.zero_grad()
             loss = np.mean(model(i) * t)
             loss.backward()
             optimizer.step()

@@ -21,6 +21,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.parameter import parameters_alive
 from tapegrad.autograd.core.tensor import memory_key, untracked
+from tapegrad.autograd.core.zeros import watch_zeros
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     xp = devices.namespace(named[0][1]._bare)
     flat = untracked(layout.gather(xp, dtype))
     flat_grad = untracked(grads.gather(xp, dtype))
+    watch_zeros(flat_grad._bare)
     views = []
     for i, (_, p) in enumerate(outside, len(named)):  # they go on sharing it
         p._bare = view_of(flat._bare, layout.offsets[i], p.shape, layout.strides[i])

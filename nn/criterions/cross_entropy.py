@@ -50,7 +50,7 @@ def _checked(xp: Namespace, labels: Array, classes: int, ignored: int | None) ->
     """The labels as integers, -1 where one is ignored; see `class_labels`."""
     all_count = ignored is None or not 0 <= ignored < classes
     simple = all_count and labels.dtype == np.int64 and labels.size
-    if simple and labels.min() >= 0 and labels.max() < classes:
+    if simple and labels.view(np.uint64).max() < classes:  # as which a negative one is large
         return labels
     checked: Array = class_labels.primitive.body(xp, labels, classes=classes, ignored=ignored)
     return checked
@@ -62,13 +62,13 @@ def _cross_entropy_fast(
 ) -> tuple[Array, Array]:
     if x.dtype == np.float32 and x.size:
         checked = _checked(xp, labels, x.shape[1], ignored)
-        found = label_losses(x, checked)
+        count = len(x) if checked is labels and mean else 1  # all count
+        found = label_losses(x, checked, 1 / count)
         if found is not None:
             losses, slopes = found
-            if checked is labels:  # all count
-                count = len(losses) if mean else 1
-                slopes *= np.float32(1 / count)
-                return np.asarray(np.float32(losses.sum(dtype=np.float64) / count)), slopes
+            if checked is labels:
+                total = np.add.reduce(losses, dtype=np.float64)
+                return np.array(total / count, np.float32), slopes
             counted = checked >= 0
             count = max(int(np.count_nonzero(counted)), 1) if mean else 1
             slopes *= np.where(counted, np.float32(1 / count), np.float32(0))[:, None]

@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import watch
+from tapegrad.autograd.reverse.accumulation import clear_gradient
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.gradient_rules import rules_for_handwritten
 from tapegrad.nn.core.own import gradient_from_tape
@@ -257,7 +258,7 @@ class Torch7(Part):
             p.grad for _, p in self.named_parameters() if id(p) not in known and p.grad is not None
         ]
         for gradient in gradients:
-            ops.assign(gradient, 0)
+            clear_gradient(gradient)
 
     def updateParameters(self, learningRate: Number) -> None:
         """p -= learningRate · gradient, for each parameter listed."""

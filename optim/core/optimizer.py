@@ -22,6 +22,7 @@ from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.former import former_method
 from tapegrad.autograd.core.mode import Observer, install_observer, refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.autograd.reverse.accumulation import begin_gradient, clear_gradient
 from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
@@ -293,9 +294,8 @@ class Optimizer:
                     gradients.append(run.g)
                     continue
                 p = run.members[0][1]
-                if p.grad is None:
-                    p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
-                gradients.append(p.grad.detach())
+                gradient = begin_gradient(p) if p.grad is None else p.grad
+                gradients.append(gradient.detach())
         return gradients
 
     # Training -------------------------------------------------------------------------------------
@@ -306,10 +306,10 @@ class Optimizer:
             return
         with no_grad():
             for g in self.gradients():
-                ops.assign(g, 0)
+                clear_gradient(g)
             for p in self.named.values():
                 if id(p) not in self._learning and p.grad is not None:
-                    ops.assign(p.grad.detach(), 0)
+                    clear_gradient(p.grad.detach())
 
     zero = former_method("zero", zero_grad)
 

@@ -21,22 +21,21 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Tensor, no_grad, ops, primitive
+from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
 from tapegrad.optim.core.options import Options, draw_example
+from tapegrad.optim.core.step import UPDATES, optimizer_step
 
 __all__ = [
-    "BLOCK",
     "State",
     "StateSlot",
     "Update",
     "UpdateRule",
     "cast_like",
     "decayed_rate",
-    "optimizer_step",
     "scalar_shape",
     "update_rule",
 ]
@@ -47,22 +46,13 @@ State: TypeAlias = MutableMapping[str, Any]
 # What a rule returns: the new x, and the slots that change by name.
 Update: TypeAlias = tuple[Array, dict[str, Array]]
 
+# What makes the steps of fixed arrays ready, with the same arguments as the next one.
+Prepare: TypeAlias = "Callable[..., Callable[[], None] | None]"
 # A faster way to run a rule: (x, gradient, state, options) -> None, or False if it did nothing.
 InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], bool | None]
 
 GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 NO_DEFAULT = "the rule {name} must give its option {option!r} a default: {option}=option(…)"
-
-# The name under which a step is told the number of updates, beside the arrays among its options.
-UPDATES = "number of updates"
-
-# Entries of a block.  x, its gradient and the slots of a block together fit the second-level cache.
-BLOCK = 16384
-
-# Compiling a loop takes a second; below this many entries array code is as fast.
-COMPILED_FROM = 20_000
-MACHINE_FROM = 8192  # the same of machine code, which is made in a few hundredths of a second
-COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class StateSlot(NamedTuple):
@@ -81,143 +71,6 @@ class StateSlot(NamedTuple):
 def scalar_shape(shape: Shape) -> Shape:
     """Return (), whatever x's shape is: the `StateSlot.shape` of a single number."""
     return ()
-
-
-@primitive(mutates="x")
-def optimizer_step(
-    xp: Namespace,
-    x: Array,
-    gradient: Array,
-    slots: list[Array],
-    arrays: list[Array],
-    *,
-    rule: Any,
-    slot_names: tuple[str, ...],
-    array_names: tuple[str, ...],
-    options: tuple[tuple[str, Any], ...],
-) -> None:
-    """Run a rule: overwrite x and the rule's slots with what it computes from them and `gradient`.
-
-    x, gradient: arrays of one shape
-    slots:   the state arrays called `slot_names`
-    arrays:  the options called `array_names`, arrays of x's shape or single numbers
-    options: the other options
-    The rule sees float16 x and gradients as float32.
-    """
-    state = dict(zip(slot_names, slots, strict=True))
-    settings = _settings(rule, state, options, array_names, arrays)
-    if x.dtype == np.float16:
-        single = x.astype(np.float32)
-        g = gradient.astype(np.float32)
-        _run_block(xp, rule, single, g, state, settings, is_last=True)
-        x[...] = single
-        return
-    size = x.size
-    is_flat = _all_contiguous(x, gradient, slots)
-    in_place = rule.faster.get("numpy")
-    if in_place is not None and xp is np and x.dtype == gradient.dtype and is_flat:
-        in_place(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
-        _count_step(rule, state)
-        return
-    if rule.needs_whole_array or size <= BLOCK or xp is not np or not is_flat:
-        _run_block(xp, rule, x, gradient, state, settings, is_last=True)
-        return
-    shape = x.shape
-    x, g = x.reshape(-1), gradient.reshape(-1)
-    for start in range(0, size, BLOCK):
-        part = slice(start, min(start + BLOCK, size))
-        _run_block(
-            xp, rule, x[part], g[part],
-            {k: s.reshape(-1)[part] if s.shape == shape else s for k, s in state.items()},
-            {k: _block_of(o, shape, part) for k, o in settings.items()},
-            is_last=part.stop == size,
-        )  # fmt: skip
-
-
-@optimizer_step.on("numba")
-def _optimizer_step_compiled(
-    xp: Namespace, x: Array, gradient: Array, slots: list[Array], arrays: list[Array], *, rule: Any,
-    slot_names: tuple[str, ...], array_names: tuple[str, ...],
-    options: tuple[tuple[str, Any], ...],
-) -> None:  # fmt: skip
-    """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
-    way = rule.faster.get("machine") if x.size >= MACHINE_FROM else None
-    if way is None and x.size >= COMPILED_FROM:
-        way = rule.faster.get("numba")
-    fits = x.dtype in COMPILED and x.dtype == gradient.dtype
-    if way is not None and fits and _all_contiguous(x, gradient, slots):
-        state = dict(zip(slot_names, slots, strict=True))
-        settings = _settings(rule, state, options, array_names, arrays)
-        flat = _flat_state(state, x.shape)
-        if way(x.reshape(-1), gradient.reshape(-1), flat, settings) is not False:
-            _count_step(rule, state)
-            return
-    optimizer_step.primitive.body(
-        xp, x, gradient, slots, arrays, rule=rule, slot_names=slot_names,
-        array_names=array_names, options=options,
-    )  # fmt: skip
-
-
-def _settings(
-    rule: UpdateRule,
-    state: Mapping[str, Array],
-    options: tuple[tuple[str, Any], ...],
-    array_names: tuple[str, ...],
-    arrays: list[Array],
-) -> dict[str, Any]:
-    """Join the options of one step; a schedule becomes its value at the number of updates."""
-    settings = {**dict(options), **dict(zip(array_names, arrays, strict=True))}
-    count = settings.pop(UPDATES, None)
-    if count is None and rule.counter is not None:
-        count = state[rule.counter]
-    if count is not None:
-        for name, value in settings.items():
-            if callable(value) and rule.declared.declared[name].is_number():
-                settings[name] = value(float(count))
-    return settings
-
-
-def _flat_state(state: Mapping[str, Array], shape: Shape) -> dict[str, Array]:
-    return {k: s.reshape(-1) if s.shape == shape and s.ndim else s for k, s in state.items()}
-
-
-def _run_block(
-    xp: Namespace,
-    rule: UpdateRule,
-    x: Array,
-    g: Array,
-    state: dict[str, Array],
-    settings: dict[str, Any],
-    *,
-    is_last: bool,
-) -> None:
-    """Run a rule on one block of x and its slots.
-
-    Slots of a single number are written with the last block, since all blocks read the old ones.
-    """
-    new_x, new_state = rule.function(xp, x, g, state, **settings)
-    x[...] = new_x
-    for name, value in new_state.items():
-        if state[name].ndim or is_last:
-            state[name][...] = value
-    if is_last:
-        _count_step(rule, state)
-
-
-def _count_step(rule: UpdateRule, state: Mapping[str, Array]) -> None:
-    if rule.counter is not None:
-        state[rule.counter][...] += 1
-
-
-def _all_contiguous(x: Array, g: Array, slots: list[Array]) -> bool:
-    return all(a.flags.c_contiguous for a in (x, g, *slots))
-
-
-def _block_of(value: Any, shape: Shape, part: slice) -> Any:
-    """Cut a block out of an option that has x's shape; other options are the same in each block."""
-    if devices.is_array(value) and value.ndim and value.shape == shape:
-        return value.reshape(-1)[part]
-    return value
 
 
 class UpdateRule:
@@ -253,6 +106,7 @@ class UpdateRule:
         self.check = check
         # Faster ways to do the same, by what runs them; see `on`.
         self.faster: dict[str, InPlace] = {}
+        self.ready: Prepare | None = None
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
@@ -290,6 +144,15 @@ class UpdateRule:
             return function
 
         return declare
+
+    def prepared(self, function: Prepare) -> Prepare:
+        """Declare what makes the steps of fixed arrays ready, for recorded steps, as a decorator.
+
+        It is called as the functions of `on` are, and returns a function that makes one step but
+        for counting it; or None where it cannot.
+        """
+        self.ready = function
+        return function
 
     def complete_options(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options in `config` and return all, with the defaults of those that it lacks.

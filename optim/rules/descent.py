@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd.kernels.descending import descend
+from tapegrad.autograd.core.zeros import unclean_parts, zeros_of
+from tapegrad.autograd.kernels.descending import descend, descend_parts, prepared_descent
 from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
@@ -23,7 +24,7 @@ from tapegrad.optim.core.rule import (
 NUMBERS = (int, float)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Array, Namespace
@@ -89,24 +90,49 @@ def sgd(
     return x - cast_like(xp, decayed_rate(learningRate, learningRateDecay, count), x) * g, new
 
 
-@sgd.on("machine")
-def _sgd_by_machine(
-    x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
-) -> bool | None:
-    """The ordinary forms: no dampening, and the same numbers for all entries."""
+def _is_ordinary(options: Mapping[str, Any]) -> bool:
+    """Whether there is no dampening, the same numbers hold for all entries, and there is code."""
     decay, momentum = options["weightDecay"], options["momentum"]
     damping = momentum if options["dampening"] is None else options["dampening"]
     if type(decay) not in NUMBERS or type(momentum) not in NUMBERS or (momentum and damping):
         return False
     if (not decay and options["weightDecays"] is not None) or options["learningRates"] is not None:
         return False
-    if not is_available() or not isinstance(x, np.ndarray):
+    return is_available()
+
+
+@sgd.prepared
+def _sgd_prepared(
+    x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
+) -> Callable[[], None] | None:
+    decay, momentum, rate = options["weightDecay"], options["momentum"], options["learningRate"]
+    speed = state["dfdx"] if momentum else None
+    if not _is_ordinary(options) or options["learningRateDecay"] or np.ndim(rate):
+        return None
+    if speed is not None and speed.dtype != x.dtype:
+        return None
+    if not momentum and not decay and zeros_of(g) is not None:
+        return None  # a step of a few rows may be what there is to do
+    return prepared_descent(x, g, speed, rate, decay, momentum, bool(options["nesterov"]))
+
+
+@sgd.on("machine")
+def _sgd_by_machine(
+    x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
+) -> bool | None:
+    decay, momentum = options["weightDecay"], options["momentum"]
+    if not _is_ordinary(options) or not isinstance(x, np.ndarray):
         return False
     rate = decayed_rate(options["learningRate"], options["learningRateDecay"], state["evalCounter"])
     speed = state["dfdx"] if momentum else None
     if np.ndim(rate) or (speed is not None and speed.dtype != x.dtype):
         return False
     rate = float(cast_like(np, rate, x))
+    if not momentum and not decay and 0 <= rate < np.inf:
+        parts = unclean_parts(g)  # a step by a gradient of 0 is none, to the bit
+        if parts is not None:
+            descend_parts(x, g, parts, rate)
+            return None
     descend(x, g, speed, rate, decay, momentum, bool(options["nesterov"]))
     return None
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
-from tapegrad.optim.core.rule import BLOCK, Update, cast_like, decayed_rate, update_rule
+from tapegrad.optim.core.rule import Update, cast_like, decayed_rate, update_rule
+from tapegrad.optim.core.step import BLOCK
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace

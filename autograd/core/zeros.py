@@ -1,0 +1,173 @@
+"""Which entries of a gradient's memory may differ from 0, where these are a few rows.
+
+The gradient of a table of vectors is 0 but for the rows that were looked up.  To set it to zero and
+to update the table, only these need be touched, if it is known that all others are 0.
+
+That is known of memory that tapegrad has allocated itself and never handed out bare (`.data`,
+`.numpy()`, DLPack), once it was set to zero, as long as each write into it says which part it
+changes.  Any other write, of which `note_write` tells, ends what is known, until the whole is set
+to zero again; memory that is handed out is forgotten for good.
+"""
+
+from __future__ import annotations
+
+import weakref
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.core.mode import announce_write
+from tapegrad.autograd.core.node import note_write, owner_of, zeros_by_owner
+
+__all__ = [
+    "UncleanPart",
+    "KnownZeros",
+    "forget_zeros",
+    "unclean_parts",
+    "set_to_zero",
+    "watch_zeros",
+    "zeros_of",
+]
+
+Array = np.ndarray[Any, Any]
+LEAST = 1 << 16  # entries of memory that is worth it
+SHARE = 4  # where more than one in so many entries may differ from 0, all are taken
+
+
+class UncleanPart(NamedTuple):
+    """A part of a flat array: its entries from begin to stop, in `height` rows.
+
+    rows: those that may differ from 0; None for all
+    """
+
+    begin: int
+    stop: int
+    height: int
+    rows: Array | None
+
+    def of(self, array: Array) -> Array:
+        """The part's rows in an array of the same length as the one that it is a part of."""
+        return array.reshape(-1)[self.begin : self.stop].reshape(self.height, -1)
+
+
+class KnownZeros:
+    """What is known of one memory.
+
+    writes: how many writes there were
+    known:  the number of writes at which all entries were 0 but those of `parts`; -1 for never
+    parts:  address, bytes -> (number of rows, those that may differ from 0 or None for all)
+    """
+
+    __slots__ = ("__weakref__", "known", "owner", "parts", "writes")
+
+    def __init__(self, owner: Array) -> None:
+        self.owner = weakref.ref(owner, self._gone)
+        self.writes, self.known = 0, -1
+        self.parts: dict[tuple[int, int], tuple[int, list[Array] | None]] = {}
+
+    def _gone(self, reference: Any) -> None:
+        for key in [key for key, zeros in zeros_by_owner.items() if zeros is self]:
+            zeros_by_owner.pop(key, None)
+
+    @property
+    def valid(self) -> bool:
+        """Whether all entries are 0 but those of `parts`."""
+        return self.known == self.writes
+
+    def begin(self) -> int:
+        """Before a write that says what it changes; returns what `end` is told after it."""
+        before, self.known = (self.writes if self.valid else -1), -1
+        return before
+
+    def end(self, before: int, array: Array, rows: Array | None) -> None:
+        """After one noted write into rows of an array, or all of it, unless another came too."""
+        if before < 0 or not array.flags.c_contiguous:
+            return
+        key, height = (_address(array), array.nbytes), len(array) if array.ndim else 1
+        height_before, old = self.parts.get(key, (height, []))
+        is_whole = rows is None or old is None or height != height_before
+        self.parts[key] = (height, None if is_whole else [*old, rows])  # type: ignore[misc, list-item]  # no None
+        self.known = before + 1
+
+
+def watch_zeros(array: Any) -> None:
+    """Begin to look at memory that has just been allocated, and that nobody else holds."""
+    if type(array) is np.ndarray and array.size >= LEAST and array.dtype.kind == "f":
+        owner = owner_of(array)
+        if type(owner) is np.ndarray and owner.flags.c_contiguous:
+            zeros_by_owner[id(owner)] = KnownZeros(owner)
+
+
+def forget_zeros(array: Any) -> None:
+    """Note that other code holds the memory from now on, and may write into it unseen."""
+    if zeros_by_owner:
+        zeros_by_owner.pop(id(owner_of(array)), None)
+
+
+def zeros_of(array: Any) -> KnownZeros | None:
+    """What is known of the memory of an array; None for nothing."""
+    return zeros_by_owner.get(id(owner_of(array))) if zeros_by_owner else None
+
+
+def unclean_parts(array: Array) -> list[UncleanPart] | None:
+    """The parts of an array that may differ from 0.
+
+    None if that is not known, or if the parts are so large that it does not pay.
+    """
+    zeros = zeros_of(array)
+    if zeros is None or not zeros.valid or not array.flags.c_contiguous:
+        return None
+    first, size = _address(array), array.itemsize
+    last, total = first, 0
+    found: list[UncleanPart] = []
+    for (start, nbytes), (height, rows) in sorted(zeros.parts.items(), key=itemgetter(0)):
+        stop = start + nbytes
+        if stop <= first or start >= first + array.nbytes:
+            continue
+        if start < last or stop > first + array.nbytes:
+            return None  # parts that overlap, or reach beyond
+        last = stop
+        each = None if rows is None else _distinct(rows, height)
+        total += nbytes // size if each is None else each.size * (nbytes // size // height)
+        found.append(UncleanPart((start - first) // size, (stop - first) // size, height, each))
+    return found if total * SHARE <= array.size else None
+
+
+def _distinct(rows: list[Array], count: int) -> Array:
+    named = np.zeros(count, bool)
+    for each in rows:
+        named[each] = True
+    return np.flatnonzero(named)
+
+
+def set_to_zero(array: Array) -> None:
+    """array[...] = 0, by its parts that may differ from 0 where these are known."""
+    zeros = zeros_of(array)
+    announce_write(array)
+    if zeros is None:
+        array[...] = 0
+        note_write(array)
+        return
+    parts = unclean_parts(array)
+    before = zeros.begin()
+    if parts is None:
+        owner = zeros.owner()
+        is_all = owner is not None and array.nbytes == owner.nbytes and array.flags.c_contiguous
+        before = zeros.writes if is_all else -1
+        array[...] = 0
+    else:
+        for part in parts:
+            part.of(array)[... if part.rows is None else part.rows] = 0
+    note_write(array)
+    if before >= 0:
+        first = _address(array)
+        for start, nbytes in list(zeros.parts):
+            if first <= start < first + array.nbytes:
+                del zeros.parts[start, nbytes]
+        zeros.known = before + 1
+
+
+def _address(array: Array) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
