@@ -143,6 +143,7 @@ class ArrayMethods:
         keepdims: bool = False,
         *,
         where: Operand = True,
+        mean: Operand | None = None,
         correction: float | None = None,
     ) -> Tensor: ...
     def std(
@@ -154,6 +155,7 @@ class ArrayMethods:
         keepdims: bool = False,
         *,
         where: Operand = True,
+        mean: Operand | None = None,
         correction: float | None = None,
     ) -> Tensor: ...
     def max(

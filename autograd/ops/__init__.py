@@ -29,8 +29,10 @@ from tapegrad.autograd.ops import (
     matrices,
     normalization,
     number_parts,
+    padding,
     polynomials,
     pooling,
+    quantiles,
     quantization,
     random,
     rearranging,
@@ -69,8 +71,10 @@ from tapegrad.autograd.ops.linalg import *
 from tapegrad.autograd.ops.matrices import *
 from tapegrad.autograd.ops.normalization import *
 from tapegrad.autograd.ops.number_parts import *
+from tapegrad.autograd.ops.padding import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
+from tapegrad.autograd.ops.quantiles import *
 from tapegrad.autograd.ops.quantization import *
 from tapegrad.autograd.ops.random import *
 from tapegrad.autograd.ops.rearranging import *
@@ -111,8 +115,10 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *matrices.__all__,
         *normalization.__all__,
         *number_parts.__all__,
+        *padding.__all__,
         *polynomials.__all__,
         *pooling.__all__,
+        *quantiles.__all__,
         *quantization.__all__,
         *random.__all__,
         *rearranging.__all__,

@@ -15,6 +15,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
+from tapegrad.autograd.ops.sorting import argsort
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -158,16 +159,39 @@ def trapezoid(y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int =
     return r.sum(step * (later + earlier) / 2, axis=axis)
 
 
+def _in_one_period(x: Tensor, xp: Tensor, fp: Tensor, period: float) -> tuple[Tensor, ...]:
+    """x and the points within one period, the points sorted, and repeated once at both ends."""
+    if not period:
+        raise ValueError("interp: the period is 0")
+    x, xp = e.remainder(x, period), e.remainder(xp, period)
+    order = argsort(xp)
+    xp, fp = getitem(xp, order), getitem(fp, order)
+    xp = s.concatenate([xp[-1:] - period, xp, xp[:1] + period], 0)
+    return x, xp, s.concatenate([fp[-1:], fp, fp[:1]], 0)
+
+
 @composite(numpy=np.interp)
 def interp(
-    x: Operand, xp: Operand, fp: Operand, left: Operand | None = None, right: Operand | None = None
+    x: Operand,
+    xp: Operand,
+    fp: Operand,
+    left: Operand | None = None,
+    right: Operand | None = None,
+    period: float | None = None,
 ) -> Tensor:
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
     Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
-    Raises ShapeError unless xp and fp are vectors of one length, and not empty.
+    period: x and xp count modulo it, xp in any order, and left and right are not asked for
+    Raises ShapeError unless xp and fp are vectors of one length, and not empty; ValueError for a
+    period of 0.
     """
-    x, xp, fp = (as_operand(a) for a in (x, xp, fp))
+    x, xp, fp = (as_floating(a) for a in (x, xp, fp))
+    if period is not None:
+        if xp.shape != fp.shape or xp.ndim != 1:
+            raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")
+        x, xp, fp = _in_one_period(x, xp, fp, abs(period))
+        left = right = None
     n = xp.shape[0]
     if not n or fp.shape != xp.shape:
         raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")

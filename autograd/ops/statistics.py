@@ -65,6 +65,7 @@ def average(
     """
     a = as_operand(a)
     axes = r.normalize_axes(axis, a.ndim)
+    axis = tuple(axis) if isinstance(axis, list) else axis
     if weights is None:
         y = r.mean(a, axis=axis, keepdims=keepdims)
         count = math.prod(a.shape[i] for i in axes)
@@ -118,13 +119,20 @@ def cov(
     ddof: int | None = None,
     fweights: Operand | None = None,
     aweights: Operand | None = None,
+    *,
+    dtype: DTypeLike | None = None,
 ) -> Tensor:
     """The covariances of variables, (variables, observations) -> (variables, variables).
 
     fweights, aweights: weights of the observations, as counts or as importance
+    dtype:              double precision, or complex double, unless it is given
+    Raises TypeError for a dtype that is no floating point.
     """
     x = _variables_as_rows(m, y, rowvar)
-    if (common := np.promote_types(x.dtype, np.float64)) != x.dtype:
+    common = np.promote_types(x.dtype, np.float64) if dtype is None else np.dtype(dtype)
+    if common.kind not in "fc":
+        raise TypeError(f"cov: the dtype {common} on a Tensor is not supported: give a float")
+    if common != x.dtype:
         x = e.cast(x, dtype=common)
     ddof = (0 if bias else 1) if ddof is None else ddof
     counts, importance = _weights_array(fweights, x), _weights_array(aweights, x)
@@ -148,9 +156,14 @@ def cov(
 
 
 @composite(numpy=np.corrcoef)
-def corrcoef(x: Operand, y: Operand | None = None, rowvar: bool = True) -> Tensor:
-    """The correlations of variables, (variables, observations) -> (variables, variables)."""
-    c = cov(x, y, rowvar)
+def corrcoef(
+    x: Operand, y: Operand | None = None, rowvar: bool = True, *, dtype: DTypeLike | None = None
+) -> Tensor:
+    """The correlations of variables, (variables, observations) -> (variables, variables).
+
+    dtype: as for `cov`
+    """
+    c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c
     deviation = e.sqrt(e.real(diagonal(c)))

@@ -18,14 +18,16 @@ from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
-from tapegrad.autograd.ops.statistics import cumprod
-from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.readers import array_to_read
-from tapegrad.autograd.reverse.write import add_at, write_result
-from tapegrad.autograd.surface import advice
-from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
+from tapegrad.autograd.reverse.write import write_result
+from tapegrad.autograd.surface import advice, ufunc_methods
+from tapegrad.autograd.surface.nan_signatures import NAN_FULL
+from tapegrad.autograd.surface.shape_signatures import OUT_IS_TENSOR, SHAPE_FULL
+from tapegrad.autograd.surface.signatures import FULL
+from tapegrad.autograd.surface.ufunc_options import call_with_options
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike
@@ -42,8 +44,6 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.multiply: cumprod}
-_ADDITIONS = {np.add: "+", np.subtract: "-"}
 _OF_TEXT = ("numpy.char.", "numpy.strings.")  # their namesakes compute with numbers
 
 
@@ -82,38 +82,43 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         return numpy_functions[ufunc](*inputs)
     name = advice.public_name(ufunc)
     out = options.pop("out", None)
-    if out is not None:
-        [target] = out if len(out) == 1 else [None]
-        if not isinstance(target, Tensor):
-            raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return write_result(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
-    if method == "reduce" and ufunc in REDUCE:
-        options.setdefault("axis", 0)
-        if options.get("dtype", 0) is None:
-            del options["dtype"]
-        return REDUCE[ufunc](*inputs, **options)
-    if method == "accumulate" and ufunc in _ACCUMULATIONS:
-        if options.get("dtype", 0) is None:
-            del options["dtype"]
-        options.setdefault("axis", 0)
-        return _ACCUMULATIONS[ufunc](*inputs, **options)
-    if method == "outer" and ufunc in numpy_functions and len(inputs) == 2 and not options:
-        first, second = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
-        wide = tuple(first.shape) + (1,) * second.ndim
-        return numpy_functions[ufunc](first.reshape(wide), second)
-    if method == "at" and ufunc in _ADDITIONS and not options:
-        target, index, value = inputs
-        return add_at(target, index, value, _ADDITIONS[ufunc])
-    if method != "__call__":
-        raise _unknown(ufunc, name, method)
     function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
-    if function is None:
-        raise _unknown(ufunc, name)
-    if "axis" in options and function is vecdot:
-        return vecdot(*inputs, **options)
-    for option, value in options.items():
-        raise _unsupported(name, option, value)
-    return function(*inputs)
+    if method == "__call__":
+        if function is None:
+            raise _unknown(ufunc, name)
+        target = _targets(out, name)
+        y = call_with_options(ufunc, function, name, inputs, options, target)
+        if target is None:
+            return y
+        if isinstance(target, tuple):
+            return tuple(
+                part if t is None else write_result(t, part, f"{name}(…, out=x)")
+                for t, part in zip(target, y, strict=True)
+            )
+        return write_result(target, y, f"{name}(…, out=x)")
+    binary = ufunc.nin == 2 and ufunc.nout == 1 and ufunc.signature is None
+    if function is None or not (binary or (method == "at" and ufunc.nin <= 2)):
+        raise _unknown(ufunc, name, method)
+    if method == "at":
+        return ufunc_methods.at(ufunc, function, *inputs)
+    if method == "outer":
+        first, second = (as_operand(x) for x in inputs)
+        wide = s.reshape(first, tuple(first.shape) + (1,) * second.ndim)
+        y = ufunc(wide, second, **options)
+    else:
+        y = ufunc_methods.METHODS[method](ufunc, function, *inputs, **options)
+    target = _targets(out, name)
+    return y if target is None else write_result(target, y, f"{name}.{method}(…, out=x)")
+
+
+def _targets(out: tuple[Any, ...] | None, name: str) -> Any:
+    """The Tensor of out=, several as a tuple, or None.  Raises TypeError for an ndarray."""
+    if out is None or all(target is None for target in out):
+        return None
+    for target in out:
+        if target is not None and not isinstance(target, Tensor):
+            raise TypeError(OUT_IS_TENSOR.format(name=name))
+    return out[0] if len(out) == 1 else out
 
 
 def array_function(
@@ -131,8 +136,8 @@ def array_function(
         if target is None:
             raise _unknown(function, name)
         leading, translate = _make_translator(name, function, target)
-        if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
-            leading = min(leading, FULL[function][1])
+        if function in _FULL:  # what is beyond `plain` is met by the one with NumPy's signature
+            leading = min(leading, _FULL[function][1])
         known = _translators[function] = (target, leading, translate)
     _, leading, translate = known
     if not kwargs and len(args) <= leading:  # the ordinary call
@@ -144,13 +149,14 @@ def array_function(
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")
-    full, plain = FULL.get(function, (None, 0))
+    full, plain = _FULL.get(function, (None, 0))
     if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
         return full(*args, **kwargs)
     args, kwargs = translate(args, kwargs)
     return target(*args, **kwargs)
 
 
+_FULL = {**FULL, **NAN_FULL, **SHAPE_FULL}
 # Options that the primitives have themselves.
 _PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
@@ -210,9 +216,17 @@ def _make_translator(
     return leading, translate
 
 
+# They allow NumPy something that a Tensor's result does not depend on.
+_PERMISSIONS = frozenset({"overwrite_input", "subok"})
+
+
 def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:
-    """Whether `value` is what NumPy's parameter `key` is when it is left out."""
-    return value is None or any(p.name == key and p.default is value for p in parameters)
+    """Whether `value` asks for no more than NumPy's parameter `key` does when it is left out."""
+    return (
+        value is None
+        or key in _PERMISSIONS
+        or any(p.name == key and p.default is value for p in parameters)
+    )
 
 
 def _drop_defaults(

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
 
+NO_DERIVATIVE = (
+    "numpy.linalg.qr on a Tensor of shape {shape}: mode={mode!r} is not supported: it gives parts "
+    "that have no derivative; mode='reduced' has one"
+)
+
 
 class QRResult(NamedTuple):
     """What `qr` returns."""
@@ -102,12 +107,17 @@ qr_parts.batch(leading_axes_rule)
 def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
     """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
 
-    Differentiable where the first k columns are independent.  Other modes raise TypeError.
+    Mode "complete" gives all m columns of Q, which "reduced" gives too unless m > n.
+    Differentiable where the first k columns are independent.
+    Raises TypeError for mode "raw", and for "complete" where m > n: the further columns are
+    arbitrary; ValueError for a mode that NumPy lacks.
     """
     a = as_operand(a)
-    if mode not in ("reduced", "r"):
-        raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
     m, n = a.shape[-2:]
+    if mode == "raw" or (mode == "complete" and m > n):
+        raise TypeError(NO_DERIVATIVE.format(mode=mode, shape=tuple(a.shape)))
+    if mode not in ("reduced", "complete", "r", "full"):
+        raise ValueError(f"qr: the mode is {mode!r}, none of 'reduced', 'complete', 'r', 'raw'")
     if m >= n:
         q, upper = qr_parts(a)
     else:

@@ -15,7 +15,7 @@ from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.autograd.core.types import Array, Nest, Operand, Shape
+    from tapegrad.autograd.core.types import Array, DTypeLike, Nest, Operand, Shape
 
 __all__ = [
     "append",
@@ -31,11 +31,14 @@ __all__ = [
     "hstack",
     "meshgrid",
     "numpy_split",
+    "numpy_stack",
     "resize",
     "unstack",
     "vsplit",
     "vstack",
 ]
+
+FORBIDDEN = "cannot cast array data from {own} to {dtype} according to the rule {casting!r}"
 
 
 def _apply_to_each(
@@ -68,18 +71,49 @@ def atleast_3d(*arys: Operand) -> Tensor | tuple[Tensor, ...]:
     return _apply_to_each(arys, _at_least_3d)
 
 
+def cast_all(arrays: Sequence[Operand], dtype: DTypeLike | None, casting: str) -> list[Tensor]:
+    """The arrays in `dtype`, or as they are.  Raises TypeError for what `casting` forbids."""
+    parts = [as_operand(a) for a in arrays]
+    if dtype is None and casting in ("safe", "same_kind", "unsafe"):
+        return parts  # what they are joined to holds them all
+    common = np.result_type(*[a.dtype for a in parts]) if dtype is None else np.dtype(dtype)
+    for a in parts:
+        if not np.can_cast(a.dtype, common, casting):  # type: ignore[arg-type]  # NumPy checks it
+            raise TypeError(FORBIDDEN.format(own=a.dtype, dtype=common, casting=casting))
+    return [a if a.dtype == common else a.astype(common) for a in parts]
+
+
 @composite(numpy=np.vstack)
-def vstack(tup: Sequence[Operand]) -> Tensor:
+def vstack(
+    tup: Sequence[Operand], *, dtype: DTypeLike | None = None, casting: str = "same_kind"
+) -> Tensor:
     """The arrays joined along their first axis; vectors are rows."""
-    return s.concatenate([_at_least_2d(as_operand(a)) for a in tup], 0)
+    return s.concatenate([_at_least_2d(a) for a in cast_all(tup, dtype, casting)], 0)
 
 
 @composite(numpy=np.hstack)
-def hstack(tup: Sequence[Operand]) -> Tensor:
+def hstack(
+    tup: Sequence[Operand], *, dtype: DTypeLike | None = None, casting: str = "same_kind"
+) -> Tensor:
     """The arrays joined along their second axis; vectors along their only one."""
-    arrays = [as_operand(a) for a in tup]
+    arrays = cast_all(tup, dtype, casting)
     arrays = [a if a.ndim else s.reshape(a, (1,)) for a in arrays]
     return s.concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
+
+
+@composite(numpy=np.stack)
+def numpy_stack(
+    arrays: Sequence[Operand],
+    axis: int = 0,
+    *,
+    dtype: DTypeLike | None = None,
+    casting: str = "same_kind",
+) -> Tensor:
+    """The arrays, all of one shape, joined along a new `axis`, in `dtype` if that is given.
+
+    Raises TypeError for a conversion that `casting` forbids.
+    """
+    return s.stack(cast_all(list(arrays), dtype, casting), axis)
 
 
 @composite(numpy=np.dstack)
