@@ -49,7 +49,6 @@ __all__ = [
     "nanargmin",
     "nonzero",
     "nonzero_parts",
-    "numpy_isin",
     "numpy_round",
     "packbits",
     "ravel_multi_index",
@@ -195,7 +194,7 @@ def lexsort(keys: Operand, axis: int = -1) -> Tensor:
     return lexsort_rows(s.stack(list(keys)) if isinstance(keys, (list, tuple)) else keys, axis)
 
 
-@primitive(differentiable=False)
+@primitive(numpy=np.isin, differentiable=False)
 def isin(xp: Namespace, element: Array, test_elements: Array, *, invert: bool = False) -> Array:
     """Whether each entry is one of the test elements, as booleans."""
     return xp.isin(element, test_elements, invert=invert)
@@ -211,23 +210,6 @@ def _isin_batch(
     element = s.expand_dims(element, -1)
     member = r.any(e.equal(element, align_samples(flat, element.ndim - batched[0])), axis=-1)
     return e.logical_not(member) if invert else member
-
-
-@composite(numpy=np.isin, differentiable=False)
-def numpy_isin(
-    element: Operand,
-    test_elements: Operand,
-    assume_unique: bool = False,
-    invert: bool = False,
-    *,
-    kind: str | None = None,
-) -> Tensor:
-    """Whether each entry is one of the test elements, or, inverted, whether it is none.
-
-    assume_unique, kind: shorter ways to the same result, which are not taken
-    """
-    del assume_unique, kind
-    return isin(as_operand(element), as_operand(test_elements), invert=invert)
 
 
 @primitive(numpy=np.isreal, differentiable=False)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, replay_records
+from tapegrad.autograd.ops.arrays import as_operand, device_array
 from tapegrad.autograd.ops.conversion import to_device
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def geomspace(
     Raises ValueError where one end is 0.
     """
     start, stop = as_operand(start), as_operand(stop)
-    if not replay_records() and bool(r.any(e.logical_or(e.equal(start, 0), e.equal(stop, 0)))):
+    if not is_followed() and bool(r.any(e.logical_or(e.equal(start, 0), e.equal(stop, 0)))):
         raise ValueError("geomspace: an end is 0, and no ratio leads there")
     common = np.result_type(start.dtype, stop.dtype, 1.0, np.zeros((), dtype))
     start, stop = (x if x.dtype == common else x.astype(common) for x in (start, stop))

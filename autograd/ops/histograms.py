@@ -72,11 +72,11 @@ def histogram_bin_edges(
     low: Any
     high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
-    kind = a.dtype if a.dtype.kind == "f" else np.dtype(np.float64)
+    kind = a.dtype if a.dtype.kind in "fc" else np.dtype(np.float64)
     low, high = (device_array(np.asarray(x, kind), a) if np.isscalar(x) else x for x in (low, high))
     flat = e.equal(low, high)
     margin = e.cast(flat, dtype=low.dtype) * 0.5
-    edges: Any = linspace(low - margin, high + margin, int(chosen) + 1)
+    edges: Any = linspace(low - margin, high + margin, chosen + 1)
     return edges
 
 

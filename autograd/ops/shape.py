@@ -331,7 +331,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     return transpose(x, tuple(axes))
 
 
-@composite()
+@composite(numpy=np.stack)
 def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
     """The arrays, all of one shape, joined along a new `axis`.
 

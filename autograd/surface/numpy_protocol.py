@@ -96,8 +96,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
                 for t, part in zip(target, y, strict=True)
             )
         return write_result(target, y, f"{name}(…, out=x)")
-    binary = ufunc.nin == 2 and ufunc.nout == 1 and ufunc.signature is None
-    if function is None or not (binary or (method == "at" and ufunc.nin <= 2)):
+    several = ufunc.nout > 1 and method != "outer"
+    if function is None or several or ufunc.signature is not None or ufunc.nin > 2:
         raise _unknown(ufunc, name, method)
     if method == "at":
         return ufunc_methods.at(ufunc, function, *inputs)

@@ -33,10 +33,12 @@ __all__ = [
     "copy_method",
     "einsum",
     "flatten",
+    "isin",
     "numpy_astype",
     "ravel",
     "reshape",
     "searchsorted",
+    "stack",
     "take",
     "where",
     "write_to_out",
@@ -52,7 +54,10 @@ CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={cas
 
 
 def write_to_out(out: Array | None, y: Array, name: str) -> Array:
-    """Return y, or write it into the Tensor `out` and return that."""
+    """Return y, or write it into the Tensor `out` and return that.
+
+    Raises TypeError for an ndarray `out`, and what ``out[...] = y`` raises.
+    """
     if out is None:
         return y
     if not isinstance(out, Tensor):
@@ -205,6 +210,37 @@ def numpy_astype(
     return y if device is None else y.to(device)
 
 
+def stack(
+    arrays: Sequence[Operand],
+    axis: int = 0,
+    out: Tensor | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    casting: Casting = "same_kind",
+) -> Tensor:
+    """The arrays, all of one shape, joined along a new `axis`, in `dtype` if that is given.
+
+    Raises TypeError for a conversion that `casting` forbids.
+    """
+    return write_to_out(out, s.stack(joining.cast_all(list(arrays), dtype, casting), axis), "stack")
+
+
+def isin(
+    element: Operand,
+    test_elements: Operand,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    kind: str | None = None,
+) -> Tensor:
+    """Whether each entry is one of the test elements, or, inverted, whether it is none.
+
+    assume_unique, kind: shorter ways to the same result, which are not taken
+    """
+    del assume_unique, kind
+    return counting.isin(as_operand(element), as_operand(test_elements), invert=invert)
+
+
 def einsum(
     subscripts: str | Operand,
     *operands: Any,
@@ -243,4 +279,6 @@ SHAPE_FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.searchsorted: (searchsorted, 3),
     np.concatenate: (concatenate, 2),
     np.einsum: (einsum, 99),
+    np.stack: (stack, 2),
+    np.isin: (isin, 2),
 }

@@ -21,7 +21,7 @@ from tapegrad.autograd.surface.shape_signatures import astype
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["call_with_options", "cast_for_loop", "in_order", "unused_safe"]
+__all__ = ["call_with_options", "cast_for_loop", "laid_out", "unused_safe"]
 
 NO_VALUE = (
     "{name} on a Tensor: where= without out= is not supported: the entries that where= leaves out "
@@ -77,7 +77,7 @@ def call_with_options(
             part = astype(part, dtype)
         if where is not True:
             part = e.where(where, part, target[i] if isinstance(target, tuple) else target)
-        parts[i] = in_order(part, order, operands)
+        parts[i] = laid_out(part, order, operands)
     return tuple(parts) if isinstance(y, tuple) else parts[0]
 
 
@@ -129,7 +129,7 @@ def unused_safe(function: Callable[..., Any], position: int, x: Any, where: Any)
     return e.where(where, x, np.asarray(inside).astype(x.dtype)[()])
 
 
-def in_order(y: Any, order: str, operands: Sequence[Any]) -> Any:
+def laid_out(y: Any, order: str, operands: Sequence[Any]) -> Any:
     """y, or a copy of it in the order of memory that a call with `order` gives its result."""
     if order == "K" or not hasattr(y, "ndim") or y.ndim < 2:
         return y

@@ -31,7 +31,6 @@ __all__ = [
     "hstack",
     "meshgrid",
     "numpy_split",
-    "numpy_stack",
     "resize",
     "unstack",
     "vsplit",
@@ -99,21 +98,6 @@ def hstack(
     arrays = cast_all(tup, dtype, casting)
     arrays = [a if a.ndim else s.reshape(a, (1,)) for a in arrays]
     return s.concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
-
-
-@composite(numpy=np.stack)
-def numpy_stack(
-    arrays: Sequence[Operand],
-    axis: int = 0,
-    *,
-    dtype: DTypeLike | None = None,
-    casting: str = "same_kind",
-) -> Tensor:
-    """The arrays, all of one shape, joined along a new `axis`, in `dtype` if that is given.
-
-    Raises TypeError for a conversion that `casting` forbids.
-    """
-    return s.stack(cast_all(list(arrays), dtype, casting), axis)
 
 
 @composite(numpy=np.dstack)
