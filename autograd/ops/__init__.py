@@ -10,7 +10,9 @@ from tapegrad.autograd.ops import (
     activation,
     arrays,
     bessel,
+    building,
     calculus,
+    complex_domain,
     conversion,
     convolution,
     counting,
@@ -52,7 +54,9 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.arrays import *
 from tapegrad.autograd.ops.bessel import *
+from tapegrad.autograd.ops.building import *
 from tapegrad.autograd.ops.calculus import *
+from tapegrad.autograd.ops.complex_domain import *
 from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
@@ -96,7 +100,9 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *arrays.__all__,
         *activation.__all__,
         *bessel.__all__,
+        *building.__all__,
         *calculus.__all__,
+        *complex_domain.__all__,
         *conversion.__all__,
         *convolution.__all__,
         *counting.__all__,

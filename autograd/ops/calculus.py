@@ -9,6 +9,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -181,7 +182,8 @@ def interp(
 ) -> Tensor:
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
-    Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
+    Differentiable in x, xp, fp; at a point between two
+    intervals the slope is the mean of theirs.
     period: x and xp count modulo it, xp in any order, and left and right are not asked for
     Raises ShapeError unless xp and fp are vectors of one length, and not empty; ValueError for a
     period of 0.
@@ -203,7 +205,13 @@ def interp(
             getitem(a, i)
             for a, i in ((xp, interval), (xp, interval + 1), (fp, interval), (fp, interval + 1))
         )
-        inside = y0 + (x - x0) * ((y1 - y0) / (x1 - x0))
+        slope = (y1 - y0) / (x1 - x0)
+        knot = e.logical_and(e.equal(x, x0), e.greater(interval, 0))
+        if is_followed() or bool(r.any(knot)):
+            before = e.maximum(interval - 1, 0)
+            earlier = (y0 - getitem(fp, before)) / e.where(knot, x0 - getitem(xp, before), 1)
+            slope = e.where(knot, (slope + earlier) / 2, slope)
+        inside = y0 + (x - x0) * slope
     below, above = e.less(x, xp[0]), e.greater(x, xp[-1])
     y = e.where(below, fp[0] if left is None else left, inside)
     return e.where(above, fp[-1] if right is None else right, y)

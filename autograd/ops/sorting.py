@@ -8,7 +8,7 @@ number, as in NumPy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: boo
 def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Tensor:
     """x with its kth entries where sorting would put them, smaller before and larger after."""
     a, axis = _flatten_without_axis(a, axis)
-    ranks = tuple(kth) if isinstance(kth, Sequence) else int(kth)
+    numbers = np.asarray(value_of(as_operand(kth)))
+    ranks: Any = tuple(int(k) for k in numbers) if numbers.ndim else int(numbers)
     y = take_along_axis(a, argpartition(a, ranks, axis), axis)
     return s.lie_as(y, fortran=is_fortran(a))
 

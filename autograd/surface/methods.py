@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
@@ -103,6 +105,19 @@ def _partition_inplace(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> N
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
 
+def _equal(x: Tensor, other: Any) -> Any:
+    return e.equal(x, other) if other is not None else x.full_like(False, np.dtype(bool))
+
+
+def _not_equal(x: Tensor, other: Any) -> Any:
+    return e.not_equal(x, other) if other is not None else x.full_like(True, np.dtype(bool))
+
+
+def _round_number(x: Tensor, ndigits: int | None = None) -> Any:
+    """``round(x, n)``: an integer without n, as of NumPy's numbers."""
+    return int(counting.numpy_round(x)) if ndigits is None else counting.numpy_round(x, ndigits)
+
+
 def _set_flat(x: Tensor, value: Operand) -> None:
     Flat(x)[:] = value
 
@@ -163,8 +178,8 @@ def _attach() -> None:
         "__le__": e.less_equal,
         "__gt__": e.greater,
         "__ge__": e.greater_equal,
-        "__eq__": e.equal,
-        "__ne__": e.not_equal,
+        "__eq__": _equal,
+        "__ne__": _not_equal,
         "__hash__": object.__hash__,
         "__dir__": _names_of,
         "__and__": e.bitwise_and,
@@ -222,6 +237,7 @@ def _attach() -> None:
         "argpartition": sorting.argpartition,
         "diagonal": rearranging.diagonal,
         "round": counting.numpy_round,
+        "__round__": _round_number,
         "nonzero": counting.nonzero,
         "searchsorted": counting.searchsorted,
         "compress": lambda x, condition, axis=None: rearranging.compress(condition, x, axis),

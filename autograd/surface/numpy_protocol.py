@@ -20,6 +20,7 @@ from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.building import array, full
 from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
 from tapegrad.autograd.reverse.readers import array_to_read
 from tapegrad.autograd.reverse.write import write_result
@@ -27,7 +28,7 @@ from tapegrad.autograd.surface import advice, ufunc_methods
 from tapegrad.autograd.surface.nan_signatures import NAN_FULL
 from tapegrad.autograd.surface.shape_signatures import OUT_IS_TENSOR, SHAPE_FULL
 from tapegrad.autograd.surface.signatures import FULL
-from tapegrad.autograd.surface.ufunc_options import call_with_options
+from tapegrad.autograd.surface.ufunc_options import call_with_options, laid_out
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike
@@ -69,7 +70,7 @@ def to_numpy_array(
     self: Tensor, dtype: DTypeLike = None, copy: bool | None = None
 ) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
-    if self._node is not None:
+    if self._node is not None and not advice.only_compares():
         where = where_cut()
         raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")
@@ -83,6 +84,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
     name = advice.public_name(ufunc)
     out = options.pop("out", None)
     function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
+    if function is None and ufunc.__name__ == "clip":  # what ndarray.clip calls
+        return numpy_functions[np.clip](*inputs)
     if method == "__call__":
         if function is None:
             raise _unknown(ufunc, name)
@@ -121,6 +124,24 @@ def _targets(out: tuple[Any, ...] | None, name: str) -> Any:
     return out[0] if len(out) == 1 else out
 
 
+def _build(
+    values: Any,
+    dtype: DTypeLike = None,
+    *,
+    copy: bool | None = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    device: Any = None,
+) -> Tensor:
+    """np.array(…, like=x) and its kin."""
+    y: Any = values if copy is not True and isinstance(values, Tensor) else array(values)
+    y = y if isinstance(y, Tensor) else Tensor(y)
+    y = y if dtype is None or y.dtype == np.dtype(dtype) else y.astype(dtype)
+    y = y if y.ndim >= ndmin else s.reshape(y, (1,) * (ndmin - y.ndim) + tuple(y.shape))
+    return laid_out(y if device is None else y.to(device), order, [y])
+
+
 def array_function(
     self: Tensor,
     function: Callable[..., Any],
@@ -133,6 +154,8 @@ def array_function(
     known = _translators.get(function)
     if known is None or known[0] is not target:
         name = advice.public_name(function)
+        if target is None and function in _LIKE:  # NumPy asks because of like=x
+            return _LIKE[function](*args, **kwargs)
         if target is None:
             raise _unknown(function, name)
         leading, translate = _make_translator(name, function, target)
@@ -156,6 +179,23 @@ def array_function(
     return target(*args, **kwargs)
 
 
+def _full(*args: Any, **kwargs: Any) -> Tensor:
+    y = full(*args, **kwargs)
+    return y if isinstance(y, Tensor) else Tensor(y)
+
+
+def _untracked(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: Tensor(function(*args, **kwargs))
+
+
+_BUILT = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
+_CONSTANT = (np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri)
+# What makes an array, if `like=` is a Tensor.
+_LIKE: dict[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(_BUILT, _build),
+    **{function: _untracked(function) for function in _CONSTANT},
+    np.full: _full,
+}
 _FULL = {**FULL, **NAN_FULL, **SHAPE_FULL}
 # Options that the primitives have themselves.
 _PLAIN = frozenset({"axis", "keepdims"})
@@ -172,6 +212,8 @@ def _make_translator(
     function that translates other calls.
     """
     ours = list(inspect.signature(target).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in ours):  # it takes NumPy's options as they are
+        return 0, lambda args, kwargs: (args, kwargs)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in ours)
     try:
         theirs = list(inspect.signature(function).parameters.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "remark_on"]
 
-_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or np.block"
+_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or tapegrad.ops.array"
 
 # name: (error, remark, whether it has a mathematical derivative)
 NOT_SUPPORTED = {
@@ -16,7 +16,7 @@ NOT_SUPPORTED = {
     "asfortranarray": ("TypeError", _PROTOCOL, True),
     "asmatrix": ("TypeError", _PROTOCOL, True),
     "bmat": ("TypeError", _PROTOCOL, True),
-    "full": ("TypeError", _PROTOCOL, True),
+    "full": ("TypeError", "NumPy asks no protocol here; use tapegrad.ops.full(shape, x)", True),
     "require": ("TypeError", _PROTOCOL, True),
     "histogram2d": ("TypeError", "np.histogram has a derivative in its weights", True),
     "histogramdd": ("TypeError", "np.histogram has a derivative in its weights", True),

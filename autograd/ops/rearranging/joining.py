@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -248,7 +249,8 @@ def resize(a: Operand, new_shape: int | Shape) -> Tensor:
     Raises ShapeError for an empty a.
     """
     a = s.ravel(as_operand(a))
-    shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
+    lengths: Any = new_shape if isinstance(new_shape, (tuple, list)) else (new_shape,)
+    shape = tuple(map(operator.index, lengths))
     size = math.prod(shape)
     if not a.size:
         raise ShapeError("resize: an empty array has no entries to repeat")
