@@ -67,7 +67,9 @@ def histogram_bin_edges(
     chosen: Any = bins
     if np.ndim(chosen):  # the borders themselves
         return wrap_like(np.asarray(chosen), a) if isinstance(chosen, (list, tuple)) else chosen
-    if isinstance(chosen, str) or not a.size:
+    if isinstance(chosen, str):  # the rule says how many
+        chosen = len(np.histogram_bin_edges(value_of(a), chosen, range)) - 1
+    if not a.size:
         return wrap_like(np.histogram_bin_edges(value_of(a), chosen, range), a)
     low: Any
     high: Any

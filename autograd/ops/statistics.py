@@ -263,10 +263,16 @@ backward_scan.batch(
 
 
 def _cumulate(
-    x: Array, axis: int | None, include_initial: bool, of: Callable[..., Tensor], initial: int
+    x: Array,
+    axis: int | None,
+    dtype: DTypeLike | None,
+    include_initial: bool,
+    of: Callable[..., Tensor],
+    initial: int,
 ) -> Array:
     """`of` along `axis`, after `initial` if that is asked for."""
     x = as_operand(x)
+    x = x if dtype is None or x.dtype == np.dtype(dtype) else x.astype(dtype)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"give the axis of an array of {x.ndim} axes")
@@ -279,17 +285,27 @@ def _cumulate(
 
 
 @composite(numpy=np.cumulative_sum)
-def cumulative_sum(x: Operand, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
-    """The running sum along `axis`, after a 0 with `include_initial`."""
-    return _cumulate(x, axis, include_initial, r.cumsum, 0)
+def cumulative_sum(
+    x: Operand,
+    *,
+    axis: int | None = None,
+    dtype: DTypeLike | None = None,
+    include_initial: bool = False,
+) -> Tensor:
+    """The running sum along `axis`, after a 0 with `include_initial`; in `dtype` if it is given."""
+    return _cumulate(x, axis, dtype, include_initial, r.cumsum, 0)
 
 
 @composite(numpy=np.cumulative_prod)
 def cumulative_prod(
-    x: Operand, *, axis: int | None = None, include_initial: bool = False
+    x: Operand,
+    *,
+    axis: int | None = None,
+    dtype: DTypeLike | None = None,
+    include_initial: bool = False,
 ) -> Tensor:
-    """The running product along `axis`, after a 1 with `include_initial`."""
-    return _cumulate(x, axis, include_initial, cumprod, 1)
+    """The running product along `axis`, after a 1 with `include_initial`; in `dtype` if given."""
+    return _cumulate(x, axis, dtype, include_initial, cumprod, 1)
 
 
 # Without NaN -------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def _loop_input(ufunc: np.ufunc, x: Any, dtype: Any) -> Tensor:
     x = as_operand(x)
     if dtype is None and ufunc in (np.add, np.multiply):
         return r.widen_integers(x) if x.dtype.kind in "biu" else x
-    fixed = {} if dtype is None else {"signature": (np.dtype(dtype),) * 3}
+    fixed = {} if dtype is None else {"signature": (np.dtype(dtype), None, None)}
     kind = ufunc.resolve_dtypes((None, x.dtype, None), reduction=True, **fixed)[1]
     return x if x.dtype == kind else astype(x, kind)
 
@@ -101,7 +101,7 @@ def reduce(
         if dtype is not None and ufunc in (np.add, np.multiply):
             options["dtype"] = dtype
         elif dtype is not None:
-            x = astype(x, dtype)
+            x = _loop_input(ufunc, x, dtype)
         return REDUCE[ufunc](x, axis=axes, **options)
     if len(axes) > 1 and ufunc not in _ASSOCIATIVE:
         raise ValueError(ONE_AXIS_ONLY.format(name=name))

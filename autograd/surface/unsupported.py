@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "remark_on"]
+__all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "REFUSED_OPTIONS", "remark_on"]
 
 _PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or tapegrad.ops.array"
 
@@ -54,6 +54,11 @@ REFUSED_CALLS = {
     "`pad` in other modes, or with several values": "constant, edge, reflect, symmetric, wrap",
     "`x.view()`, `x.base`, `x.strides`, `x.flags`": "AttributeErrors that say what to write",
     "writes that would lose a derivative": "InPlaceError: [writing into Tensors](writing.md)",
+}
+
+# Options of functions that are supported otherwise: a call, and why it is refused.
+REFUSED_OPTIONS = {
+    "linalg.qr(mode='raw')": "Householder vectors are LAPACK's; mode='reduced' has a derivative",
 }
 
 

@@ -1,0 +1,260 @@
+"""The law of options: on Tensors, NumPy's functions take NumPy's options and give its results.
+
+Every combination in `options_table.py` that NumPy itself takes gives the same values, shape and
+dtype, and the gradient that central differences of NumPy's own results give; or it is refused with
+a TypeError that `unsupported.REFUSED_OPTIONS` has a reason for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+import numpy as np
+import options_table
+import pytest
+from options_table import IRREGULAR as N
+from options_table import METHODS, OPERANDS, UFUNCS_OF_TWO
+
+from tapegrad import grad
+from tapegrad.autograd import Tensor
+from tapegrad.autograd.surface.unsupported import REFUSED_OPTIONS
+
+# Phases and signs are conventions of LAPACK, and central differences take both sides of a tie.
+NO_DIFFERENCES = {
+    ("linalg.svd", "full_matrices"): "the vectors beyond the rank are arbitrary",
+    ("linalg.eigh", "UPLO"): "one triangle is read",
+    (
+        "linalg.eigvalsh",
+        "UPLO",
+    ): "one triangle is read",
+    ("linalg.cholesky", "upper"): "one triangle is read",
+    ("linalg.svd", "hermitian"): "one triangle is read",
+    ("linalg.pinv", "hermitian"): "one triangle is read",
+    ("linalg.cond", "p"): "",
+}
+ALL = list(options_table.combinations())
+
+
+def flat(result):
+    """The numbers of a result, with its parts behind one another, and their dtypes and shapes."""
+    parts = result if isinstance(result, (list, tuple)) else [result]
+    arrays = [np.asarray(p.numpy() if isinstance(p, Tensor) else p) for p in parts]
+    kinds = [(a.dtype, a.shape) for a in arrays]
+    wide = [a.astype(complex).ravel() for a in arrays]
+    return np.concatenate(wide) if wide else np.zeros(0, complex), kinds
+
+
+def weighted(result):
+    """A number that depends on every floating point number of a result."""
+    total = 0.0
+    for k, part in enumerate(result if isinstance(result, (list, tuple)) else [result]):
+        if not hasattr(part, "dtype") or part.dtype.kind not in "fc" or not part.size:
+            continue
+        numbers = np.cos(np.arange(part.size) + k).reshape(part.shape)
+        total = total + np.sum(np.real(part) * numbers) + np.sum(np.imag(part) * np.flip(numbers))
+    return total
+
+
+def differences(f, x, step=1e-6):
+    slopes = np.zeros(x.shape)
+    for i in np.ndindex(*x.shape):
+        low, high = x.copy(), x.copy()
+        low[i] -= step
+        high[i] += step
+        slopes[i] = (f(high) - f(low)) / (2 * step)
+    return slopes
+
+
+class Call:
+    """One call of a function with options, as a function of one of its operands."""
+
+    def __init__(self, name, options):
+        self.name, self.options = name, dict(options)
+        self.function, self.operands = options_table.function_of(name), OPERANDS[name]
+        kinds = [self._is_variable(x) for x in self.operands]
+        self.place = kinds.index(True)
+
+    @staticmethod
+    def _is_variable(x):
+        x = x[0] if isinstance(x, list) and x else x
+        return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+    @property
+    def variable(self):
+        x = self.operands[self.place]
+        return x[0] if isinstance(x, list) else x
+
+    def __call__(self, x):
+        operands, options = list(self.operands), dict(self.options)
+        whole = operands[self.place]
+        operands[self.place] = [x, *whole[1:]] if isinstance(whole, list) else x
+        if isinstance(self.function, np.ufunc) and "where" in options:
+            options["out"] = (
+                np.zeros_like(x)
+                if self.name not in ["isfinite", "less", "equal"]
+                else np.zeros_like(x, bool)
+            )
+        return self.function(*operands, **options)
+
+
+def verdict(name, option, options):
+    """ "agrees", "refused", or what is wrong; None where NumPy itself refuses the call."""
+    call = Call(name, options)
+    x = call.variable
+    try:
+        expected, kinds = flat(call(x.copy()))
+    except (TypeError, ValueError, IndexError, np.linalg.LinAlgError):
+        return None
+    try:
+        found, own = flat(call(Tensor(x.copy())))
+    except TypeError as error:
+        if name_of(name, option, options) in REFUSED_OPTIONS and "not supported" in str(error):
+            return "refused"
+        return f"raises {error!r:.150}"
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is a fault
+        return f"crashes: {error!r:.150}"
+    if name == "empty_like":
+        return "agrees" if own == kinds else f"dtypes {own}, NumPy's {kinds}"
+    if own != kinds:
+        return f"dtypes and shapes {own}, NumPy's {kinds}"
+    if not np.allclose(found, expected, rtol=1e-6, atol=1e-9, equal_nan=True):
+        return f"values {found[:4]}, NumPy's {expected[:4]}"
+    if (name, option) in NO_DIFFERENCES or any(k.itemsize < 8 for k, _ in kinds if k.kind == "f"):
+        return "agrees"
+    return gradient_verdict(call, x)
+
+
+def gradient_verdict(call, x):
+    right = differences(lambda a: weighted(call(a)), x)
+    try:
+        slope = grad(lambda a: weighted(call(a)) + np.sum(a * 0))(x.copy())
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is a fault
+        return f"its gradient crashes: {error!r:.150}"
+    if not np.allclose(slope, right, rtol=1e-4, atol=1e-5, equal_nan=True):
+        return f"gradient {slope.ravel()[:4]}, by differences {right.ravel()[:4]}"
+    return "agrees"
+
+
+def name_of(name, option, options):
+    """Under which name REFUSED_OPTIONS has a call: "linalg.qr(mode='raw')", "ufunc(where=)"."""
+    if isinstance(options_table.function_of(name), np.ufunc):
+        return f"ufunc({option}=)"
+    return f"{name}({option}={options[option]!r})"
+
+
+def judge(combinations):
+    """The verdicts on many combinations, counted, and the faults among them."""
+    counts, faults = Counter(), []
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for name, option, options in combinations:
+            found = verdict(name, option, options)
+            if found in ("agrees", "refused", None):
+                counts[found] += 1
+            else:
+                faults.append(f"{name}({options}): {found}")
+    return counts, faults
+
+
+# Methods of ufuncs --------------------------------------------------------------------------------
+
+INDICES, SEGMENTS = np.array([0, 2, 2, 1]), np.array([0, 2, 1])
+# NumPy's vectorised loops read the entries before the last result is written, where they lie in a
+# row: 0.7 ** 1.9 ** 0.4 is 0.7 ** 0.4 there.  Their reference is one call after the other.
+READ_TOO_EARLY = {"arctan2", "power"}
+
+
+def by_method(ufunc, method, options, x):
+    """A ufunc's method of x."""
+    if method == "at":
+        y = x * 1.0
+        ufunc.at(y, (INDICES, slice(0, 2)), N[:2, :2].repeat(2, 0) + 0.5)
+        return y
+    if method == "outer":
+        return ufunc.outer(x, x[0] + 0.25, **options)
+    if method == "reduceat":
+        return ufunc.reduceat(x, SEGMENTS, **options)
+    return getattr(ufunc, method)(x, **options)
+
+
+def reference(name, method, options):
+    ufunc = getattr(np, name)
+    if name not in READ_TOO_EARLY or method in ("at", "outer"):
+        return lambda x: by_method(ufunc, method, options, x)
+    slow = np.frompyfunc(lambda a, b: ufunc(a, b), 2, 1)  # noqa: PLW0108  # a call for each pair
+    own = {k: v for k, v in options.items() if k != "dtype"}
+    kind = options.get("dtype", float)
+    return lambda x: np.asarray(by_method(slow, method, own, x.astype(kind))).astype(kind)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", UFUNCS_OF_TWO)
+def test_the_methods_of_a_binary_ufunc_agree_with_numpy(name):
+    ufunc, agreed = getattr(np, name), 0
+    for method, options in [(m, o) for m, several in METHODS.items() for o in several]:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                by_method(ufunc, method, options, N.copy())
+            except (TypeError, ValueError):  # of NumPy itself
+                with pytest.raises((TypeError, ValueError)):
+                    by_method(ufunc, method, options, Tensor(N.copy()))
+                continue
+            plain = reference(name, method, options)
+            expected, kinds = flat(plain(N.copy()))
+            found, own = flat(by_method(ufunc, method, options, Tensor(N.copy())))
+            where = f"{name}.{method}({options})"
+            assert own == kinds, where
+            np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=where)
+            agreed += 1
+            if kinds[0][0] == np.float64:
+                slope = grad(
+                    lambda a: weighted(by_method(ufunc, method, options, a)) + np.sum(a * 0)  # noqa: B023
+                )(N.copy())
+                right = differences(lambda a: weighted(plain(a)), N)  # noqa: B023
+                np.testing.assert_allclose(slope, right, rtol=1e-4, atol=1e-5, err_msg=where)
+    assert agreed >= (3 if name in ("less", "equal") else 11)
+
+
+AXES = {
+    "matmul": [[(1, 0), (0, 1), (0, 1)], [(-2, -1), (0, 1), (1, 0)]],
+    "vecdot": [[0, 1, ()], [1, 0], [(0,), (0,)]],
+    "matvec": [[(1, 0), 0, 0], [(0, 1), (0,), (0,)]],
+    "vecmat": [[0, (1, 0), 0]],
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axes_of_generalised_ufuncs(name):
+    ufunc, operands = getattr(np, name), OPERANDS[name]
+    for axes in AXES[name]:
+        expected = ufunc(*operands, axes=axes)
+        found = ufunc(Tensor(operands[0]), *operands[1:], axes=axes)
+        np.testing.assert_allclose(found.numpy(), expected)
+    with pytest.raises(ValueError, match="axes="):
+        ufunc(Tensor(operands[0]), *operands[1:], axes=[0])
+
+
+def test_where_needs_out_and_leaves_no_nan_behind():
+    x = np.array([0.7, 0.0, -0.4])
+    with pytest.raises(TypeError, match="where= without out= is not supported"):
+        np.log(Tensor(x), where=x > 0)
+    slope = grad(lambda x: np.sum(np.log(x, out=np.zeros_like(x), where=x > 0)))(x)
+    np.testing.assert_allclose(slope, [1 / 0.7, 0, 0])
+    slope = grad(lambda x: grad(lambda x: np.sum(np.sqrt(x, out=x * 2, where=x > 0)))(x)[0])(x)
+    np.testing.assert_allclose(slope, [-(0.7**-1.5) / 4, 0, 0])
+
+
+def test_a_sample_of_options_agrees_with_numpy():
+    counts, faults = judge(ALL[::23])
+    assert not faults, "\n".join(faults)
+    assert counts["agrees"] > 40
+
+
+@pytest.mark.extra
+def test_options_agree_with_numpy():
+    counts, faults = judge(ALL)
+    assert not faults, "\n".join(faults)
+    assert counts["agrees"] >= 950
+    assert counts["refused"] <= 5
