@@ -92,7 +92,8 @@ def reduce(
     name = ufunc.__name__
     x = as_operand(array)
     axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, x.ndim)
-    if ufunc in REDUCE and initial is not None:
+    starts_plain = initial is _MISSING or ufunc not in (np.logical_and, np.logical_or)
+    if ufunc in REDUCE and initial is not None and starts_plain:
         options: dict[str, Any] = {"keepdims": keepdims}
         if initial is not _MISSING:
             options["initial"] = initial
