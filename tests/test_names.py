@@ -29,7 +29,7 @@ FAMILIES = {
     "full": "NumPy's, of Tensors, and Torch7's table of all connections",
 }
 # Rooms that have another system's names, each behind a namespace of its own.
-FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
+FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/", "package/hips.py")
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:

@@ -16,9 +16,10 @@ import pytest
 from options_table import IRREGULAR as N
 from options_table import METHODS, OPERANDS, UFUNCS_OF_TWO
 
-from tapegrad import grad
+from tapegrad import grad, vmap
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.surface.unsupported import REFUSED_OPTIONS
+from tapegrad.errors import BatchingError
 
 # Phases and signs are conventions of LAPACK, and central differences take both sides of a tie.
 NO_DIFFERENCES = {
@@ -236,6 +237,29 @@ def test_axes_of_generalised_ufuncs(name):
         ufunc(Tensor(operands[0]), *operands[1:], axes=[0])
 
 
+X = Tensor(np.arange(6.0).reshape(3, 2) + np.eye(3, 2))
+REFUSALS = {
+    "ufunc(where=) without out=": lambda: np.exp(X, where=X.numpy() > 0),
+    "linalg.qr(mode='raw')": lambda: np.linalg.qr(X, mode="raw"),
+    "linalg.qr(mode='complete')": lambda: np.linalg.qr(X, mode="complete"),
+    "linalg.svd(full_matrices=True)": lambda: np.linalg.svd(X),
+    "pad(mode=function)": lambda: np.pad(X, 1, mode=lambda *_: None),
+    "quantile(q=), quantile(weights=)": lambda: grad(lambda q: np.quantile(X, q))(0.5),
+    "cov(dtype=int)": lambda: np.cov(X, dtype=int),
+    "sort(order=), argsort(order=)": lambda: np.sort(X, order="f"),
+    "sliding_window_view(writeable=True)": lambda: np.lib.stride_tricks.sliding_window_view(
+        X, 2, 0, writeable=True
+    ),
+    "emath": lambda: vmap(np.emath.sqrt)(X),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_OPTIONS)
+def test_what_the_page_says_is_refused_is_refused(name):
+    with pytest.raises((TypeError, BatchingError)):
+        REFUSALS[name]()
+
+
 def test_where_needs_out_and_leaves_no_nan_behind():
     x = np.array([0.7, 0.0, -0.4])
     with pytest.raises(TypeError, match="where= without out= is not supported"):
@@ -256,5 +280,5 @@ def test_a_sample_of_options_agrees_with_numpy():
 def test_options_agree_with_numpy():
     counts, faults = judge(ALL)
     assert not faults, "\n".join(faults)
-    assert counts["agrees"] >= 950
+    assert counts["agrees"] >= 1500
     assert counts["refused"] <= 5

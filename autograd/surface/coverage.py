@@ -19,7 +19,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import numpy_functions, primitives
-from tapegrad.autograd.surface.unsupported import NOT_SUPPORTED, REFUSED_CALLS
+from tapegrad.autograd.surface.unsupported import NOT_SUPPORTED, REFUSED_CALLS, REFUSED_OPTIONS
 
 __all__ = [
     "COLUMNS",
@@ -170,6 +170,16 @@ def markdown() -> str:
         ]
     lines += ["", "## What else is refused", "", "| call | why, or what to write |", "|---|---|"]
     lines += [f"| {call} | {words} |" for call, words in REFUSED_CALLS.items()]
+    lines += [
+        "",
+        "## Options",
+        "",
+        "NumPy's options are taken, and give NumPy's values, shapes and dtypes. These are refused:",
+        "",
+        "| option | why |",
+        "|---|---|",
+    ]
+    lines += [f"| `{option}` | {why} |" for option, why in REFUSED_OPTIONS.items()]
     return "\n".join(lines) + "\n"
 
 
