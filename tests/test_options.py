@@ -260,6 +260,98 @@ def test_what_the_page_says_is_refused_is_refused(name):
         REFUSALS[name]()
 
 
+# Kinds of numbers ---------------------------------------------------------------------------------
+
+KINDS = "bool int8 uint8 int16 uint32 int64 uint64 float16 float32 float64 complex64 complex128"
+NAMES = """
+    prod cumprod nanprod nancumprod sum cumsum nansum mean var std median nanmedian nanvar max ptp
+    average vander cov corrcoef polyder polyint poly histogram nan_to_num unique i0
+"""
+OF_ONE_ARRAY = {
+    **{name: getattr(np, name) for name in NAMES.split()},
+    "quantile": lambda x: np.quantile(x, [0.3, 0.7]),
+    "percentile": lambda x: np.percentile(x, 30),
+    "nanquantile": lambda x: np.nanquantile(x, 1),
+    "mean(dtype=int)": lambda x: np.mean(x, dtype=int),
+    "var(dtype=complex)": lambda x: np.var(x, dtype=complex),
+    "sum(dtype=int8)": lambda x: np.sum(x, dtype=np.int8),
+    "cumsum(dtype=float32)": lambda x: np.cumsum(x, dtype=np.float32),
+    "add.reduce": np.add.reduce,
+    "multiply.accumulate": np.multiply.accumulate,
+    "take of truths": lambda x: np.take(x, [True, False, True]),
+}
+OF_TWO_ARRAYS = {
+    "polyfit": lambda x, y: np.polyfit(x, y, 1),
+    "polyval": np.polyval,
+    "geomspace": lambda x, y: np.geomspace(x, y, 4),
+    "linspace": lambda x, y: np.linspace(x, y, 4),
+    "logspace": lambda x, y: np.logspace(x[:2] * 0, x[:2] * 0 + 1, 3),
+    "cov": np.cov,
+    "interp": lambda x, y: np.interp(x, [0.0, 3, 9], [1.0, 2, 4]),
+    "histogram(weights=)": lambda x, y: np.histogram(x, 3, weights=y),
+    "average(weights=)": lambda x, y: np.average(x, weights=y),
+}
+# NumPy refuses what Tensors take: truths in differences, half precision in linear algebra.
+WIDER = {"bool", "float16"}
+
+
+def agree_in_kind(name, f, *arrays):
+    """Whether results on Tensors have NumPy's values and dtypes; both may refuse the call."""
+    try:
+        expected, kinds = flat(f(*arrays))
+    except TypeError:
+        if WIDER.isdisjoint(str(a.dtype) for a in arrays):
+            with pytest.raises(TypeError):
+                f(*map(Tensor, arrays))
+        return
+    found, own = flat(f(*map(Tensor, arrays)))
+    where = f"{name} of {[str(a.dtype) for a in arrays]}"
+    assert own == kinds, where
+    coarse = {"float16": 2e-3, "float32": 1e-5, "complex64": 1e-5}
+    rtol = max([1e-10, *(coarse.get(str(a.dtype), 0) for a in arrays)])
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-12, err_msg=where)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", [*OF_ONE_ARRAY, *OF_TWO_ARRAYS])
+def test_values_and_dtypes_of_every_kind_of_number(name):
+    x, y = np.array([1, 3, 2, 5, 7, 2]), np.array([2, 1, 3, 4, 1, 6])
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for first in KINDS.split():
+            if name in OF_ONE_ARRAY:
+                if (name, first) != ("poly", "float16"):  # float64 in NumPy, by way of no rule
+                    agree_in_kind(name, OF_ONE_ARRAY[name], x.astype(first))
+                continue
+            for second in KINDS.split():
+                agree_in_kind(name, OF_TWO_ARRAYS[name], x.astype(first), y.astype(second))
+
+
+def test_linspace_agrees_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 50, 400):
+        start, stop = rng.normal(size=2)
+        for endpoint in (True, False):
+            y = np.linspace(Tensor(start), stop, n, endpoint)
+            np.testing.assert_array_equal(y.numpy(), np.linspace(start, stop, n, endpoint))
+
+
+@pytest.mark.parametrize("p", [None, 1, 2, -2, np.inf, "fro"])
+def test_the_condition_number_of_singular_matrices(p):
+    stack = np.array([np.eye(2), np.zeros((2, 2)), np.ones((2, 2)), np.full((2, 2), np.nan)])
+    with np.errstate(all="ignore"):
+        for x in (stack[:2], *stack[:2], stack[3]):
+            np.testing.assert_array_equal(
+                np.linalg.cond(Tensor(x), p).numpy(), np.linalg.cond(x, p)
+            )
+
+
+def test_powers_of_nan():
+    x = np.array([np.nan, np.inf, 2.0])
+    np.testing.assert_array_equal(np.vander(Tensor(x)).numpy(), np.vander(x))
+    assert np.isfinite(grad(lambda x: np.sum(np.vander(x, 1)) + np.sum(x[2:]))(x)).all()
+
+
 def test_where_needs_out_and_leaves_no_nan_behind():
     x = np.array([0.7, 0.0, -0.4])
     with pytest.raises(TypeError, match="where= without out= is not supported"):
@@ -271,9 +363,9 @@ def test_where_needs_out_and_leaves_no_nan_behind():
 
 
 def test_a_sample_of_options_agrees_with_numpy():
-    counts, faults = judge(ALL[::23])
+    counts, faults = judge(ALL[::41])
     assert not faults, "\n".join(faults)
-    assert counts["agrees"] > 40
+    assert counts["agrees"] > 30
 
 
 @pytest.mark.extra

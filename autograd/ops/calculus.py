@@ -13,7 +13,13 @@ from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.arrays import (
+    as_floating,
+    as_operand,
+    device_array,
+    normalize_axis,
+    refuse_complex,
+)
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 from tapegrad.autograd.ops.sorting import argsort
@@ -189,6 +195,8 @@ def interp(
     period of 0.
     """
     x, xp, fp = (as_floating(a) for a in (x, xp, fp))
+    refuse_complex(x, "numpy.interp")
+    refuse_complex(xp, "numpy.interp")
     if period is not None:
         if xp.shape != fp.shape or xp.ndim != 1:
             raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")

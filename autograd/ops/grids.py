@@ -30,6 +30,7 @@ def _points(
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"linspace: the number of points is {num}, which is negative")
+    target = np.result_type(start.dtype, stop.dtype)
     start, stop = start * 1.0, stop * 1.0
     like = start if isinstance(start, Tensor) else stop
     steps = num - 1 if endpoint else num
@@ -51,7 +52,9 @@ def _points(
         last = s.broadcast_to(s.expand_dims(stop, 0), (1, *y.shape[1:]))
         y = s.concatenate([y[:-1], last], 0)
     y = s.moveaxis(y, 0, axis) if axis else y
-    if dtype is None or np.dtype(dtype) == y.dtype:
+    if dtype is None:
+        dtype = target if target.kind in "fc" else y.dtype
+    if np.dtype(dtype) == y.dtype:
         return y, step
     return (y if np.dtype(dtype).kind in "fc" else e.floor(y)).astype(dtype), step
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -19,6 +20,7 @@ from tapegrad.autograd.ops.arrays import (
     value_of,
     wrap_like,
 )
+from tapegrad.autograd.ops.facts import zeros_like
 from tapegrad.autograd.ops.matrices import eigvals, inv, lstsq, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
 
@@ -56,7 +58,7 @@ def _pad_front(a: Array, n: int) -> Tensor:
 def polyval(p: Operand, x: Operand) -> Tensor:
     """The value at x, by Horner's rule."""
     p, x = _coefficients(p), as_operand(x)
-    y = x * 0
+    y: Any = zeros_like(x)
     for i in range(p.shape[0]):
         y = y * x + p[i]
     return y
@@ -122,7 +124,7 @@ def polyder(p: Operand, m: int = 1) -> Tensor:
         y = y.astype(np.promote_types(y.dtype, np.int64))
     for _ in range(m):
         n = y.shape[0] - 1
-        y = y[:-1] * device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = y[:-1] * device_array(np.arange(n, 0, -1), y)
     return y
 
 
@@ -133,7 +135,7 @@ def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) ->
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
         n = y.shape[0]
-        y = y / device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = y / device_array(np.arange(n, 0, -1), y)
         y = s.concatenate([y, device_array(np.array([last], dtype=y.dtype), y)], 0)
     return y
 
@@ -147,6 +149,10 @@ def poly(seq_of_zeros: Operand) -> Tensor:
     y = zeros[:1] * 0 + 1
     for i in range(zeros.shape[0]):
         y = s.pad(y, ((0, 1),)) - s.pad(y * zeros[i], ((1, 0),))
+    if y.dtype.kind == "c" and not is_followed():
+        numbers = np.sort(value_of(zeros))
+        if np.array_equal(numbers, np.sort(numbers.conj())):  # roots in pairs: real coefficients
+            return e.real(y)
     return y
 
 

@@ -79,7 +79,9 @@ def average(
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
-    half = a.dtype == weights.dtype == np.float16
+    common = np.result_type(a.dtype, weights.dtype, *([] if a.dtype.kind in "fc" else [np.float64]))
+    a, weights = (x if x.dtype == common else x.astype(common) for x in (a, weights))
+    half = common == np.float16
     wide: Any = e.widen_half(weights) if half else weights
     total = r.sum(s.broadcast_to(wide, tuple(a.shape)), axis=axis, keepdims=keepdims)
     y = r.sum((e.widen_half(a) if half else a) * wide, axis=axis, keepdims=keepdims) / total

@@ -70,7 +70,8 @@ def sum(
         return r.sum(a, axis=axis, keepdims=keepdims)
     x = _fill_unselected(cast_if_needed(as_operand(a), dtype), where, 0)
     y = r.sum(x, axis=axis, keepdims=keepdims)
-    return write_to_out(out, y if initial is None else y + initial, "sum")
+    y = cast_if_needed(y if initial is None else y + initial, dtype)
+    return write_to_out(out, y, "sum")
 
 
 def prod(
@@ -87,7 +88,8 @@ def prod(
         return r.prod(a, axis=axis, keepdims=keepdims)
     x = _fill_unselected(cast_if_needed(as_operand(a), dtype), where, 1)
     y = r.prod(x, axis=axis, keepdims=keepdims)
-    return write_to_out(out, y if initial is None else y * initial, "prod")
+    y = cast_if_needed(y if initial is None else y * initial, dtype)
+    return write_to_out(out, y, "prod")
 
 
 def _count_where(
@@ -144,8 +146,10 @@ def var(
     if dtype is None and out is None and where is True and mean is None:
         return r.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
     x, dtype = as_operand(a), None if dtype is None else np.dtype(dtype)
-    if dtype is not None and dtype.kind == "f" and x.dtype.kind == "f":
+    if dtype is not None and dtype.kind == x.dtype.kind == "f":
         x = cast_if_needed(x, dtype)
+    elif dtype is not None and dtype.kind == "c" and x.dtype.kind in "fc":
+        x = cast_if_needed(x, np.promote_types(x.dtype, np.zeros((), dtype).real.dtype))
     if where is True and mean is None and (dtype is None or dtype.kind in "fc"):
         y = r.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
         return write_to_out(out, cast_if_needed(y, dtype), "var")
@@ -281,16 +285,16 @@ def cumsum(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running sum along `axis`; of the flattened array when None."""
-    return write_to_out(out, r.cumsum(cast_if_needed(as_operand(a), dtype), axis=axis), "cumsum")
+    y = r.cumsum(cast_if_needed(as_operand(a), dtype), axis=axis)
+    return write_to_out(out, cast_if_needed(y, dtype), "cumsum")
 
 
 def cumprod(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running product along `axis`; of the flattened array when None."""
-    return write_to_out(
-        out, statistics.cumprod(cast_if_needed(as_operand(a), dtype), axis), "cumprod"
-    )
+    y = statistics.cumprod(cast_if_needed(as_operand(a), dtype), axis)
+    return write_to_out(out, cast_if_needed(y, dtype), "cumprod")
 
 
 def trace(
