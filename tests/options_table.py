@@ -217,6 +217,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
 # What their signatures do not tell.
 _OF_UFUNCS = ("casting", "dtype", "order", "subok", "where")
 _HIDDEN = {
+    "clip": ("casting", "dtype", "order", "subok"),
     "einsum": ("casting", "dtype", "optimize", "order"),
     "pad": ("mode", "constant_values", "end_values", "stat_length", "reflect_type"),
 }

@@ -360,6 +360,8 @@ def test_where_needs_out_and_leaves_no_nan_behind():
         np.log(Tensor(x), where=x > 0)
     slope = grad(lambda x: np.sum(np.log(x, out=np.zeros_like(x), where=x > 0)))(x)
     np.testing.assert_allclose(slope, [1 / 0.7, 0, 0])
+    y = np.clip(Tensor(x), 0, 1, where=x < 0, out=Tensor(x.copy()))
+    np.testing.assert_array_equal(y.numpy(), [0.7, 0, 0])
     slope = grad(lambda x: grad(lambda x: np.sum(np.sqrt(x, out=x * 2, where=x > 0)))(x)[0])(x)
     np.testing.assert_allclose(slope, [-(0.7**-1.5) / 4, 0, 0])
 

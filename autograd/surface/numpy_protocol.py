@@ -26,9 +26,9 @@ from tapegrad.autograd.reverse.readers import array_to_read
 from tapegrad.autograd.reverse.write import write_result
 from tapegrad.autograd.surface import advice, ufunc_methods
 from tapegrad.autograd.surface.nan_signatures import NAN_FULL
-from tapegrad.autograd.surface.shape_signatures import OUT_IS_TENSOR, SHAPE_FULL
+from tapegrad.autograd.surface.shape_signatures import OUT_IS_TENSOR, SHAPE_FULL, laid_out
 from tapegrad.autograd.surface.signatures import FULL
-from tapegrad.autograd.surface.ufunc_options import call_with_options, laid_out
+from tapegrad.autograd.surface.ufunc_options import call_with_options
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike
@@ -165,7 +165,7 @@ def array_function(
     _, leading, translate = known
     if not kwargs and len(args) <= leading:  # the ordinary call
         return target(*args)
-    if kwargs.get("out") is not None:
+    if kwargs.get("out") is not None and not ("where" in kwargs and function in _FULL):
         kwargs = dict(kwargs)
         out = kwargs.pop("out")
         name = advice.public_name(function)

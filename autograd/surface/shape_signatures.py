@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from tapegrad.devices import Device
 
 __all__ = [
+    "NO_VALUE",
     "OUT_IS_TENSOR",
     "SHAPE_FULL",
     "astype",
     "cast_if_needed",
+    "clip",
     "concatenate",
     "copy",
     "copy_method",
     "einsum",
     "flatten",
     "isin",
+    "laid_out",
     "numpy_astype",
     "ravel",
     "reshape",
@@ -44,6 +47,10 @@ __all__ = [
     "write_to_out",
 ]
 
+NO_VALUE = (
+    "{name} on a Tensor: where= without out= is not supported: the entries that where= leaves out "
+    "would have no value; give them one, out=np.zeros_like(x)"
+)
 OUT_IS_TENSOR = (
     "{name}(…, out=…): an ndarray cannot take a Tensor's result without losing its gradient; "
     "write `y = …` instead of `y += …` or `out=y`, or make y a Tensor."
@@ -51,6 +58,15 @@ OUT_IS_TENSOR = (
 NO_ORDER = "{name}: order={order!r} is none of 'C', 'F', 'A'"
 Casting: TypeAlias = Literal["no", "equiv", "safe", "same_kind", "unsafe"]
 CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={casting!r}"
+
+
+def laid_out(y: Any, order: str, operands: Sequence[Any]) -> Any:
+    """y, or a copy of it in the order of memory that a call with `order` gives its result."""
+    if order == "K" or not hasattr(y, "ndim") or y.ndim < 2:
+        return y
+    arrays = [x for x in operands if getattr(x, "ndim", 0) > 1]
+    fortran = order == "F" or (order == "A" and bool(arrays) and all(map(is_fortran, arrays)))
+    return s.lie_as(y, fortran=fortran)
 
 
 def write_to_out(out: Array | None, y: Array, name: str) -> Array:
@@ -210,6 +226,38 @@ def numpy_astype(
     return y if device is None else y.to(device)
 
 
+def clip(
+    a: Operand,
+    a_min: Operand | None = None,
+    a_max: Operand | None = None,
+    out: Tensor | None = None,
+    *,
+    min: Operand | None = None,
+    max: Operand | None = None,
+    dtype: DTypeLike | None = None,
+    casting: Casting = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+    where: Operand = True,
+) -> Tensor:
+    """x within the bounds, in `dtype` if that is given, and `out` where `where` does not hold.
+
+    Raises TypeError for a conversion that `casting` forbids, and for where= without out=.
+    """
+    del subok
+    bounds = (a_min if min is None else min, a_max if max is None else max)
+    x = as_operand(a)
+    if dtype is not None:
+        [x] = joining.cast_all([x], dtype, casting)
+    y = e.numpy_clip(x, *bounds)
+    y = laid_out(cast_if_needed(y, dtype), order, [x])
+    if where is not True:
+        if out is None:
+            raise TypeError(NO_VALUE.format(name="numpy.clip"))
+        y = e.where(where, y, out)
+    return write_to_out(out, y, "clip")
+
+
 def stack(
     arrays: Sequence[Operand],
     axis: int = 0,
@@ -262,9 +310,7 @@ def einsum(
     y = linalg.einsum(*arguments, **options)
     if order not in ("C", "F", "A", "K"):
         raise ValueError(f"einsum: order={order!r} is none of 'C', 'F', 'A', 'K'")
-    if order == "K":
-        return y
-    return s.lie_as(y, fortran=order == "F" or (order == "A" and all(map(is_fortran, arrays))))
+    return laid_out(y, order, arrays)
 
 
 # NumPy's function -> the function above that has all its options, and how many leading arguments it
@@ -280,5 +326,6 @@ SHAPE_FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.concatenate: (concatenate, 2),
     np.einsum: (einsum, 99),
     np.stack: (stack, 2),
+    np.clip: (clip, 3),
     np.isin: (isin, 2),
 }

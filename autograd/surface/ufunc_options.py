@@ -15,18 +15,14 @@ import numpy as np
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, is_fortran, normalize_axis
-from tapegrad.autograd.surface.shape_signatures import astype
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
+from tapegrad.autograd.surface.shape_signatures import NO_VALUE, astype, laid_out
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["call_with_options", "cast_for_loop", "laid_out", "unused_safe"]
+__all__ = ["call_with_options", "cast_for_loop", "unused_safe"]
 
-NO_VALUE = (
-    "{name} on a Tensor: where= without out= is not supported: the entries that where= leaves out "
-    "would have no value; give them one, out=np.zeros_like(x)"
-)
 UNKNOWN_OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 ONE_AXIS = "{name}: axis= is for operands of one core dimension each, and not beside axes="
 KEEPS_NONE = "{name}: keepdims= is for results without core dimensions of their own"
@@ -127,15 +123,6 @@ def unused_safe(function: Callable[..., Any], position: int, x: Any, where: Any)
         inside = low + 1 if low is not None else high - 1
     x = as_operand(x)
     return e.where(where, x, np.asarray(inside).astype(x.dtype)[()])
-
-
-def laid_out(y: Any, order: str, operands: Sequence[Any]) -> Any:
-    """y, or a copy of it in the order of memory that a call with `order` gives its result."""
-    if order == "K" or not hasattr(y, "ndim") or y.ndim < 2:
-        return y
-    arrays = [x for x in operands if getattr(x, "ndim", 0) > 1]
-    fortran = order == "F" or (order == "A" and bool(arrays) and all(map(is_fortran, arrays)))
-    return s.lie_as(y, fortran=fortran)
 
 
 # Generalised ufuncs -------------------------------------------------------------------------------
