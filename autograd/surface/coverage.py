@@ -1,6 +1,6 @@
 """Which of NumPy's public functions have derivatives here: a table made from the registry.
 
-Every function of `numpy`, `numpy.linalg` and `numpy.fft` is in one of three columns:
+Every function of `numpy`, `numpy.linalg`, `numpy.fft` and `numpy.emath` is in one of three columns:
 differentiable; without a derivative by nature (indices, counts, truths, constants, settings); or
 not supported, with the error that it raises.  There is no fourth: `coverage_table` raises
 LookupError for a function that is neither registered nor named here or in unsupported.py, and a
@@ -31,7 +31,12 @@ __all__ = [
 ]
 
 COLUMNS = ("differentiable", "not by nature", "not supported")
-NAMESPACES = {"numpy": np, "numpy.linalg": np.linalg, "numpy.fft": np.fft}
+NAMESPACES = {
+    "numpy": np,
+    "numpy.linalg": np.linalg,
+    "numpy.fft": np.fft,
+    "numpy.emath": np.emath,
+}
 
 # Not in the registry, because there is nothing in them to differentiate.
 _BY_NATURE = {
@@ -93,7 +98,7 @@ def _public_functions(namespace: types.ModuleType) -> dict[str, Callable[..., An
 
 
 def coverage_table() -> list[CoverageRow]:
-    """A row for every public function of the three namespaces.
+    """A row for every public function of the four namespaces.
 
     Raises LookupError for one that is in no column.
     """
