@@ -15,7 +15,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, wrap_like
+from tapegrad.autograd.ops.arrays import as_axes, as_operand, wrap_like
 from tapegrad.autograd.ops.windows import unfold
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def sliding_window_view(
     y: Any = as_operand(x)
     sizes: Any = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
     axes: Any = range(y.ndim) if axis is None else axis
-    axes = s.as_axes(axes if not isinstance(axes, range) else tuple(axes), y.ndim)
+    axes = as_axes(axes if not isinstance(axes, range) else tuple(axes), y.ndim)
     if len(axes) != len(sizes):
         raise ValueError(f"sliding_window_view: {len(sizes)} lengths for {len(axes)} axes")
     for place, size in zip(axes, sizes, strict=True):

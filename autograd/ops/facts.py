@@ -176,7 +176,7 @@ def einsum_path(
 
 def _full_like(
     a: Array,
-    fill: Operand,
+    fill: Any,
     dtype: DTypeLike | None,
     order: str,
     shape: int | Shape | None,

@@ -116,7 +116,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
 
 def _targets(out: tuple[Any, ...] | None, name: str) -> Any:
     """The Tensor of out=, several as a tuple, or None.  Raises TypeError for an ndarray."""
-    if out is None or all(target is None for target in out):
+    if out is None or all(target is None or target is ... for target in out):
         return None
     for target in out:
         if target is not None and not isinstance(target, Tensor):

@@ -70,7 +70,7 @@ def _loop_input(ufunc: np.ufunc, x: Any, dtype: Any) -> Tensor:
     x = as_operand(x)
     if dtype is None and ufunc in (np.add, np.multiply):
         return r.widen_integers(x) if x.dtype.kind in "biu" else x
-    fixed = {} if dtype is None else {"signature": (np.dtype(dtype), None, None)}
+    fixed: Any = {} if dtype is None else {"signature": (np.dtype(dtype), None, None)}
     kind = ufunc.resolve_dtypes((None, x.dtype, None), reduction=True, **fixed)[1]
     return x if x.dtype == kind else astype(x, kind)
 
@@ -115,7 +115,7 @@ def reduce(
         elif initial is None and where is not True:
             raise ValueError(WHERE_NEEDS_INITIAL.format(name=name))
     others = [a for a in range(x.ndim) if a not in axes]
-    rest = tuple(x.shape[a] for a in others)
+    rest: tuple[int, ...] = tuple(x.shape[a] for a in others)
     count = math.prod(x.shape[a] for a in axes)
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
 
@@ -126,7 +126,7 @@ def reduce(
     if where is not True:
         mask = entries_first(s.broadcast_to(as_operand(where), tuple(x.shape)))
         y = _fold_selected(function, rows, mask, initial)
-    elif not count and initial is None and math.prod(rest):
+    elif not count and initial is None and 0 not in rest:
         raise ValueError(NO_IDENTITY.format(name=name))
     elif not count:
         first = 0 if initial is None else initial
@@ -249,4 +249,8 @@ def _turns(flat: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(number == k) for k in range(int(number.max(initial=-1)) + 1)]
 
 
-METHODS = {"reduce": reduce, "accumulate": accumulate, "reduceat": reduceat}
+METHODS: dict[str, Callable[..., Any]] = {
+    "reduce": reduce,
+    "accumulate": accumulate,
+    "reduceat": reduceat,
+}

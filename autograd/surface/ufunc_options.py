@@ -57,6 +57,8 @@ def call_with_options(
     if order not in _ORDERS:
         raise ValueError(f"{name}: order={order!r} is none of {', '.join(_ORDERS)}")
     where = options.get("where", True)
+    if isinstance(where, np.bool_) and where:
+        where = True
     if where is not True and target is None:
         raise TypeError(NO_VALUE.format(name=name))
     operands, results = cast_for_loop(ufunc, inputs, options)
@@ -91,7 +93,7 @@ def cast_for_loop(
         return operands, [None] * ufunc.nout
     if dtype is not None:
         signature = (*(None,) * ufunc.nin, *(np.dtype(dtype),) * ufunc.nout)
-    fixed = {} if signature is None else {"signature": signature}
+    fixed: Any = {} if signature is None else {"signature": signature}
     kinds = [
         type(x) if type(x) in (int, float, complex) else np.dtype(_type_of(x)) for x in operands
     ]
@@ -113,7 +115,8 @@ def unused_safe(function: Callable[..., Any], position: int, x: Any, where: Any)
     Entries that are left out then cause no warning, and no NaN times 0 in the derivative.
     """
     primitive = getattr(function, "primitive", None)
-    low = high = None
+    low: Any = None
+    high: Any = None
     if primitive is not None:
         low, high = primitive.domain.get(primitive.arguments[position], (None, None))
     inside: Any = 1
