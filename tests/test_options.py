@@ -7,6 +7,7 @@ a TypeError that `unsupported.REFUSED_OPTIONS` has a reason for.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections import Counter
 
@@ -18,6 +19,8 @@ from options_table import METHODS, OPERANDS, UFUNCS_OF_TWO
 
 from tapegrad import grad, vmap
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.surface.numpy_protocol import _FULL
 from tapegrad.autograd.surface.unsupported import REFUSED_OPTIONS
 from tapegrad.errors import BatchingError
 
@@ -258,6 +261,65 @@ REFUSALS = {
 def test_what_the_page_says_is_refused_is_refused(name):
     with pytest.raises((TypeError, BatchingError)):
         REFUSALS[name]()
+
+
+# Every option of every function that Tensors answer -----------------------------------------------
+
+# Options that ask for nothing here, or that REFUSED_OPTIONS has.
+NOT_ASKED = {
+    "like": "the result is a Tensor where an argument is one",
+    "out": "all functions write into Tensors",
+    "subok": "a result is a Tensor",
+    "overwrite_input": "a permission",
+}
+REFUSED = {
+    ("sort", "order"),
+    ("argsort", "order"),
+    ("partition", "order"),
+    ("argpartition", "order"),
+}
+
+
+def test_every_option_of_numpys_functions_is_known():
+    unknown = []
+    for function, own in numpy_functions.items():
+        if isinstance(function, np.ufunc) or function in (np.where, np.einsum_path):
+            continue
+        known = inspect.signature(_FULL.get(function, (own, 0))[0]).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            continue
+        for name, p in inspect.signature(function).parameters.items():
+            is_option = p.default is not p.empty or p.kind is p.KEYWORD_ONLY
+            if is_option and name not in known and name not in NOT_ASKED:
+                unknown.append((function.__name__, name))
+    assert set(unknown) == REFUSED
+
+
+RARE = {
+    "choose wrap": lambda x: np.choose(x % 5, [x, x + 1, x + 2], mode="wrap"),
+    "choose clip": lambda x: np.choose(x % 5, [x, x + 1, x + 2], mode="clip"),
+    "ravel_multi_index": lambda x: np.ravel_multi_index((x, x), (3, 4), mode=("wrap", "clip")),
+    "ravel_multi_index F": lambda x: np.ravel_multi_index((x % 3, x % 4), (3, 4), order="F"),
+    "packbits": lambda x: np.packbits(x > 3, axis=0, bitorder="little"),
+    "unpackbits": lambda x: np.unpackbits(x.astype(np.uint8), axis=1, count=5),
+    "unpackbits of all": lambda x: np.unpackbits(x.astype(np.uint8), count=-5),
+    "unpackbits of more": lambda x: np.unpackbits(x.astype(np.uint8), axis=0, count=20),
+    "partition": lambda x: np.partition(x, [0, 1], kind="introselect"),
+    "argpartition": lambda x: np.argpartition(x, [0], axis=0, kind="introselect"),
+    "astype F": lambda x: x.astype(float, order="F"),
+    "put wrap": lambda x: (np.put(x, [-1, 9, 3], [7, 8, 9], mode="wrap"), x)[1],
+    "put clip": lambda x: (np.put(x, [-5, 99], [7, 8], mode="clip"), x)[1],
+    "copyto": lambda x: (np.copyto(x, x + 0.7, casting="unsafe"), x)[1],
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rare_options(name):
+    x = np.arange(6).reshape(2, 3) * 7 % 5
+    expected, found = RARE[name](x.copy()), RARE[name](Tensor(x.copy())).numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+    assert found.flags.f_contiguous == expected.flags.f_contiguous or "astype" not in name
 
 
 # Kinds of numbers ---------------------------------------------------------------------------------

@@ -87,8 +87,11 @@ def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: boo
 
 
 @composite(numpy=np.partition)
-def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Tensor:
+def partition(
+    a: Operand, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect"
+) -> Tensor:
     """x with its kth entries where sorting would put them, smaller before and larger after."""
+    del kind  # there is but one
     a, axis = _flatten_without_axis(a, axis)
     numbers = np.asarray(value_of(as_operand(kth)))
     ranks: Any = tuple(int(k) for k in numbers) if numbers.ndim else int(numbers)

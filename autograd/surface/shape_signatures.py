@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd.ops import counting, indexing, linalg
+from tapegrad.autograd.ops import counting, indexing, linalg, sorting
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, is_fortran
+from tapegrad.autograd.ops.arrays import as_operand, is_fortran, value_of
 from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.ops.rearranging import joining
 from tapegrad.autograd.reverse.write import write_result
@@ -27,6 +27,7 @@ __all__ = [
     "NO_VALUE",
     "OUT_IS_TENSOR",
     "SHAPE_FULL",
+    "argpartition",
     "astype",
     "cast_if_needed",
     "clip",
@@ -38,11 +39,13 @@ __all__ = [
     "isin",
     "laid_out",
     "numpy_astype",
+    "packbits",
     "ravel",
     "reshape",
     "searchsorted",
     "stack",
     "take",
+    "unpackbits",
     "where",
     "write_to_out",
 ]
@@ -158,15 +161,14 @@ def astype(
     copy:    when False and the dtype is x's own, x itself is returned
     """
     x = as_operand(x)
-    del order, subok
+    del subok
     dtype = np.dtype(dtype)
     if casting != "unsafe" and not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(CANNOT_CAST.format(own=x.dtype, dtype=dtype, casting=casting))
-    if not copy and x.dtype == dtype:
+    if not copy and x.dtype == dtype and laid_out(x, order, [x]) is x:
         return x
-    if dtype.kind in "fc":
-        return e.cast(x, dtype=dtype)
-    return to_integer(x, dtype=dtype)
+    y = e.cast(x, dtype=dtype) if dtype.kind in "fc" else to_integer(x, dtype=dtype)
+    return laid_out(y, order, [x])
 
 
 def take(
@@ -289,6 +291,40 @@ def isin(
     return counting.isin(as_operand(element), as_operand(test_elements), invert=invert)
 
 
+def argpartition(a: Operand, kth: Any, axis: int | None = -1, kind: str = "introselect") -> Tensor:
+    """Indices that put the kth entries where sorting would, smaller before and larger after."""
+    del kind  # there is but one
+    ranks = np.asarray(value_of(as_operand(kth)))
+    order = tuple(int(k) for k in ranks) if ranks.ndim else int(ranks)
+    return sorting.argpartition(as_operand(a), order, axis)
+
+
+def packbits(a: Operand, axis: int | None = None, bitorder: str = "big") -> Tensor:
+    """Truth values packed eight to a byte, along `axis`, or flattened."""
+    if axis is None:
+        return counting.packbits(as_operand(a), bitorder=bitorder)
+    moved = s.moveaxis(as_operand(a), axis, -1)
+    n = moved.shape[-1]
+    truths = e.not_equal(moved, 0)
+    truths = s.pad(truths, (*((0, 0),) * (truths.ndim - 1), (0, -n % 8)))
+    y = counting.packbits(truths, bitorder=bitorder)
+    return s.moveaxis(s.reshape(y, (*moved.shape[:-1], -(-n // 8))), -1, axis)
+
+
+def unpackbits(
+    a: Operand, axis: int | None = None, count: int | None = None, bitorder: str = "big"
+) -> Tensor:
+    """The bits of bytes along `axis`, or flattened: `count` of them, or all but -`count`."""
+    x = as_operand(a)
+    moved = s.ravel(x) if axis is None else s.moveaxis(x, axis, -1)
+    n = 8 * moved.shape[-1]
+    y = s.reshape(counting.unpackbits(moved, bitorder=bitorder), (*moved.shape[:-1], n))
+    if count is not None:
+        wanted = count if count >= 0 else n + count
+        y = s.pad(y, (*((0, 0),) * (y.ndim - 1), (0, wanted - n)))
+    return y if axis is None else s.moveaxis(y, -1, axis)
+
+
 def einsum(
     subscripts: str | Operand,
     *operands: Any,
@@ -327,5 +363,8 @@ SHAPE_FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.einsum: (einsum, 99),
     np.stack: (stack, 2),
     np.clip: (clip, 3),
+    np.argpartition: (argpartition, 0),
+    np.packbits: (packbits, 1),
+    np.unpackbits: (unpackbits, 1),
     np.isin: (isin, 2),
 }

@@ -15,6 +15,7 @@ from tapegrad.autograd.ops.arrays import (
     as_axes,
     as_operand,
     device_array,
+    inside_numbers,
     is_fortran,
     normalize_axis,
     value_of,
@@ -133,12 +134,13 @@ def trim_zeros(filt: Operand, trim: str = "fb", axis: Axes = None) -> Tensor:
 
 
 @composite(numpy=np.choose)
-def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
+def choose(a: Operand, choices: Sequence[Operand], *, mode: str = "raise") -> Tensor:
     """The entry of choices[a], elementwise with broadcasting; a holds integers.
 
-    Raises IndexError when one is not the number of a choice.
+    mode: what numbers of no choice do: "raise" IndexError, "wrap" round, or are "clip"ped
+    Raises IndexError when one is not the number of a choice, ValueError for another mode.
     """
-    a = as_operand(a)
+    a = inside_numbers(as_operand(a), len(choices), mode, "choose")
     if a.dtype.kind not in "iub":
         raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
     options = [as_operand(c) for c in choices]
