@@ -140,7 +140,7 @@ def choose(a: Operand, choices: Sequence[Operand], *, mode: str = "raise") -> Te
     mode: what numbers of no choice do: "raise" IndexError, "wrap" round, or are "clip"ped
     Raises IndexError when one is not the number of a choice, ValueError for another mode.
     """
-    a = inside_numbers(as_operand(a), len(choices), mode, "choose")
+    a = as_operand(inside_numbers(as_operand(a), len(choices), mode, "choose"))
     if a.dtype.kind not in "iub":
         raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
     options = [as_operand(c) for c in choices]
