@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.running import refusal
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import (
@@ -47,7 +48,7 @@ NOT_A_TENSOR = (
 def _require_tensor(x: Tensor, name: str) -> Tensor:
     """Return x.  Raises TypeError unless it is a Tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
+        raise refusal(f"{NOT_A_TENSOR}. {{advice}}", name=f"numpy.{name}")
     return x
 
 
