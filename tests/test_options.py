@@ -435,7 +435,7 @@ def test_a_sample_of_options_agrees_with_numpy():
 
 
 @pytest.mark.extra
-def test_options_agree_with_numpy():
+def test_options_agree_with_numpy(figures):
     counts, faults = judge(ALL)
     assert not faults, "\n".join(faults)
     assert counts["agrees"] >= 1500
