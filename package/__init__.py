@@ -50,7 +50,7 @@ from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
-    from tapegrad import errors, nn, optim, typing
+    from tapegrad import errors, hips, nn, optim, typing
     from tapegrad.autograd.compiling.compiled import compile
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "autograd",
     "devices",
     "errors",
+    "hips",
     "nn",
     "optim",
     "typing",
@@ -110,7 +111,7 @@ del set_threads_as_asked
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"errors", "nn", "optim", "typing"}:
+    if name in {"errors", "hips", "nn", "optim", "typing"}:
         return import_module(f"tapegrad.{name}")
     if name == "compile":
         return import_module("tapegrad.autograd.compiling.compiled").compile

@@ -17,6 +17,7 @@ from tapegrad.autograd import (
     jvp,
     replay,
     stop_gradient,
+    vmap,
 )
 
 RNG = np.random.default_rng(0)
@@ -71,6 +72,33 @@ def test_elementwise_grad_and_stop_gradient() -> None:
     np.testing.assert_allclose(elementwise_grad(np.sin)(X), np.cos(X))
     assert grad(lambda x: x * stop_gradient(x))(3.0) == 3.0
     assert stop_gradient([1.0, None]) == [1.0, None]
+
+
+def test_custom_vjp_takes_arguments_of_any_name() -> None:
+    f = custom_vjp(lambda x, y: x * y * y)
+    f.vjp(x=lambda g, y: g * y * y, y=lambda g, x, y, y_shape: g * 2 * x * y * (len(y_shape) + 1))
+    x, y = np.array(3.0), np.array(2.0)
+    assert float(f(x, y)) == float(f(x=x, y=y)) == 12
+    assert [float(s) for s in grad(f, (0, 1))(x, y)] == [4, 12]
+    assert float(grad(lambda y: f(y=y, x=x))(y)) == 12
+    assert float(grad(grad(lambda y: f(x, y)))(y)) == 6
+
+    @custom_vjp
+    def product(g, out, xp, y):
+        """g · out · xp · y."""
+        return g * out * xp * y
+
+    @product.joint_vjp("g", "out")
+    def both(g, g_, out):
+        return g * out * 35, g * g_ * 35
+
+    product.vjp(xp=None, y=lambda g, y, result: g * result / y)
+    slopes = grad(product, (0, 1, 3))(2.0, 3.0, 5.0, 7.0)
+    assert [float(s) for s in slopes] == [105, 70, 30]
+
+    product.batch(lambda g, out, xp, y: g * out * xp * y)
+    found = vmap(product)(np.ones(2), np.arange(2.0), np.ones(2), np.ones(2))
+    np.testing.assert_array_equal(found, [0, 1])
 
 
 def test_custom_vjp_replaces_the_derivative_at_every_order() -> None:

@@ -25,9 +25,17 @@ FAMILIES = {
     "memory": "a device's figures, and the function that asks for them",
     "from_dlpack": "a device's, and that of Tensors",
     "to_device": "a device's, and that of Tensors",
+    "array": "NumPy's, of Tensors, and an argument that a check draws",
+    "full": "NumPy's, of Tensors, and Torch7's table of all connections",
 }
 # Rooms that have another system's names, each behind a namespace of its own.
-FACADES = ("autograd/surface/array_api/", "nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
+FACADES = (
+    "autograd/surface/array_api/",
+    "nn/formats/mxnet/",
+    "nn/mxnet/",
+    "optim/bigdl/",
+    "package/hips.py",
+)
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:

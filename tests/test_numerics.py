@@ -331,9 +331,12 @@ def test_polyfit_at_integers(at):
     assert np.sum(tg.grad(f)(y) * u) == pytest.approx(slope(f, y, u), abs=1e-7)
 
 
-def test_trim_zeros_of_a_matrix_is_refused():
-    with pytest.raises(TypeError, match="takes a vector"):
-        np.trim_zeros(Tensor(np.eye(3)))
+def test_trim_zeros_of_a_matrix_trims_all_axes():
+    x = np.pad(np.eye(3), ((1, 2), (0, 3)))
+    for options in ({}, {"trim": "f"}, {"trim": "b", "axis": 1}, {"axis": (0,)}):
+        np.testing.assert_array_equal(
+            np.trim_zeros(Tensor(x), **options).numpy(), np.trim_zeros(x, **options)
+        )
 
 
 # Half precision -----------------------------------------------------------------------------------

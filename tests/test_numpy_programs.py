@@ -8,7 +8,7 @@ from numpy_programs import Program, check_program, describe, make_program, run_p
 
 import tapegrad as tg
 from tapegrad.autograd.core import tensor
-from tapegrad.autograd.surface import methods, numpy_protocol, signatures
+from tapegrad.autograd.surface import flat, methods, numpy_protocol
 
 PER_PART, PARTS = 8 * settings.default.max_examples, 5
 
@@ -52,9 +52,9 @@ PLANTED = {
     "deepcopy cuts a gradient": (tg.Tensor, "__deepcopy__", _no_copy),
     "+x is x": (tg.Tensor, "__pos__", lambda x: x),
     "a flat index is off": (
-        signatures.Flat,
+        flat.Flat,
         "__getitem__",
-        lambda self, index: signatures.s.copy(signatures.s.ravel(self.base)[index - 1]),
+        lambda self, index: flat.s.copy(flat.s.ravel(self.base)[index - 1]),
     ),
     "-= adds": (tg.Tensor, "__isub__", methods._inplace(np.add, "+")),
     "x @ y is y @ x": (tg.Tensor, "__matmul__", lambda x, y: np.matmul(y, x)),

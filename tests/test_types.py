@@ -43,14 +43,17 @@ def _parameters(function):
     return [(p.name, p.kind, repr(p.default)) for p in parameters]
 
 
+def _required(function):
+    return [p for p in _parameters(function) if p[2] == repr(inspect.Parameter.empty)]
+
+
 @pytest.mark.parametrize(
     "name", sorted(n for n in DECLARED if inspect.isfunction(vars(ArrayMethods).get(n)))
 )
 def test_a_declared_method_has_the_parameters_of_the_attached_one(name):
     declared, attached = vars(ArrayMethods)[name], vars(Tensor)[name]
     if name.startswith("__") and not name.startswith("__array"):
-        required = [p for p in _parameters(attached) if p[2] == repr(inspect.Parameter.empty)]
-        assert len(_parameters(declared)) == len(required)
+        assert len(_required(declared)) == len(_required(attached))
     else:
         assert _parameters(declared) == _parameters(attached)
 

@@ -625,7 +625,7 @@ def test_functions_of_numpy_that_cannot_write_say_so():
     with pytest.raises(TypeError, match="gradient"):
         np.sum(np.stack([y, y]), axis=0, out=array)
     with pytest.raises(TypeError, match=r"maximum\.at"):
-        np.maximum.at(y, [0], 1.0)
+        np.maximum.at(array, [0], y)
     with pytest.raises(ValueError, match="shape"):
         np.multiply(y, np.ones((2, 3)), out=y)
 

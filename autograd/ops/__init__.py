@@ -10,7 +10,9 @@ from tapegrad.autograd.ops import (
     activation,
     arrays,
     bessel,
+    building,
     calculus,
+    complex_domain,
     conversion,
     convolution,
     counting,
@@ -29,8 +31,10 @@ from tapegrad.autograd.ops import (
     matrices,
     normalization,
     number_parts,
+    padding,
     polynomials,
     pooling,
+    quantiles,
     quantization,
     random,
     ranks,
@@ -51,7 +55,9 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.arrays import *
 from tapegrad.autograd.ops.bessel import *
+from tapegrad.autograd.ops.building import *
 from tapegrad.autograd.ops.calculus import *
+from tapegrad.autograd.ops.complex_domain import *
 from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
@@ -70,8 +76,10 @@ from tapegrad.autograd.ops.linalg import *
 from tapegrad.autograd.ops.matrices import *
 from tapegrad.autograd.ops.normalization import *
 from tapegrad.autograd.ops.number_parts import *
+from tapegrad.autograd.ops.padding import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
+from tapegrad.autograd.ops.quantiles import *
 from tapegrad.autograd.ops.quantization import *
 from tapegrad.autograd.ops.random import *
 from tapegrad.autograd.ops.ranks import *
@@ -94,7 +102,9 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *arrays.__all__,
         *activation.__all__,
         *bessel.__all__,
+        *building.__all__,
         *calculus.__all__,
+        *complex_domain.__all__,
         *conversion.__all__,
         *convolution.__all__,
         *counting.__all__,
@@ -113,8 +123,10 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *matrices.__all__,
         *normalization.__all__,
         *number_parts.__all__,
+        *padding.__all__,
         *polynomials.__all__,
         *pooling.__all__,
+        *quantiles.__all__,
         *quantization.__all__,
         *random.__all__,
         *ranks.__all__,

@@ -26,6 +26,7 @@ __all__ = [
     "as_operand",
     "device_array",
     "half_in_single",
+    "inside_numbers",
     "is_fortran",
     "namespace_of",
     "normalize_axis",
@@ -145,6 +146,20 @@ def as_axes(axes: int | Sequence[int], ndim: int) -> list[int]:
     if not isinstance(axes, (tuple, list)):
         several = tuple(several) if np.ndim(several) else (several,)
     return [normalize_axis(axis, ndim) for axis in several]
+
+
+def inside_numbers(index: Any, n: int, mode: str, name: str) -> Any:
+    """Indices of n entries as `mode` has them: "raise" (as they are), "wrap" round, or "clip".
+
+    Raises ValueError for another mode.
+    """
+    if mode == "raise":
+        return index
+    if mode == "wrap":
+        return index % n
+    if mode == "clip":
+        return index.clip(0, n - 1)
+    raise ValueError(f"{name}: the mode is {mode!r}, none of 'raise', 'wrap', 'clip'")
 
 
 def normalize_axis(axis: int, ndim: int) -> int:

@@ -9,14 +9,22 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.nesting import as_one_tensor
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.arrays import (
+    as_floating,
+    as_operand,
+    device_array,
+    normalize_axis,
+    refuse_complex,
+)
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
+from tapegrad.autograd.ops.sorting import argsort
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Axes, Operand
@@ -165,16 +173,42 @@ def trapezoid(y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int =
     return r.sum(step * (later + earlier) / 2, axis=axis)
 
 
+def _in_one_period(x: Tensor, xp: Tensor, fp: Tensor, period: float) -> tuple[Tensor, ...]:
+    """x and the points within one period, the points sorted, and repeated once at both ends."""
+    if not period:
+        raise ValueError("interp: the period is 0")
+    x, xp = e.remainder(x, period), e.remainder(xp, period)
+    order = argsort(xp)
+    xp, fp = getitem(xp, order), getitem(fp, order)
+    xp = s.concatenate([xp[-1:] - period, xp, xp[:1] + period], 0)
+    return x, xp, s.concatenate([fp[-1:], fp, fp[:1]], 0)
+
+
 @composite(numpy=np.interp)
 def interp(
-    x: Operand, xp: Operand, fp: Operand, left: Operand | None = None, right: Operand | None = None
+    x: Operand,
+    xp: Operand,
+    fp: Operand,
+    left: Operand | None = None,
+    right: Operand | None = None,
+    period: float | None = None,
 ) -> Tensor:
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
-    Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
-    Raises ShapeError unless xp and fp are vectors of one length, and not empty.
+    Differentiable in x, xp, fp; at a point between two
+    intervals the slope is the mean of theirs.
+    period: x and xp count modulo it, xp in any order, and left and right are not asked for
+    Raises ShapeError unless xp and fp are vectors of one length, and not empty; ValueError for a
+    period of 0.
     """
-    x, xp, fp = (as_operand(a) for a in (x, xp, fp))
+    x, xp, fp = (as_floating(a) for a in (x, xp, fp))
+    refuse_complex(x, "numpy.interp")
+    refuse_complex(xp, "numpy.interp")
+    if period is not None:
+        if xp.shape != fp.shape or xp.ndim != 1:
+            raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")
+        x, xp, fp = _in_one_period(x, xp, fp, abs(period))
+        left = right = None
     n = xp.shape[0]
     if not n or fp.shape != xp.shape:
         raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")
@@ -186,7 +220,13 @@ def interp(
             getitem(a, i)
             for a, i in ((xp, interval), (xp, interval + 1), (fp, interval), (fp, interval + 1))
         )
-        inside = y0 + (x - x0) * ((y1 - y0) / (x1 - x0))
+        slope = (y1 - y0) / (x1 - x0)
+        knot = e.logical_and(e.equal(x, x0), e.greater(interval, 0))
+        if is_followed() or bool(r.any(knot)):
+            before = e.maximum(interval - 1, 0)
+            earlier = (y0 - getitem(fp, before)) / e.where(knot, x0 - getitem(xp, before), 1)
+            slope = e.where(knot, (slope + earlier) / 2, slope)
+        inside = y0 + (x - x0) * slope
     below, above = e.less(x, xp[0]), e.greater(x, xp[-1])
     y = e.where(below, fp[0] if left is None else left, inside)
     return e.where(above, fp[-1] if right is None else right, y)

@@ -19,6 +19,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
     as_operand,
+    inside_numbers,
     refuse_complex,
     replay_records,
     value_of,
@@ -300,9 +301,22 @@ def unravel_index(indices: Operand, shape: Shape, order: str = "C") -> tuple[Ten
 
 
 @composite(numpy=np.ravel_multi_index, differentiable=False)
-def ravel_multi_index(multi_index: Sequence[Operand], dims: Sequence[int]) -> Tensor:
-    """A tuple of indices, one array for every axis, as flat indices."""
+def ravel_multi_index(
+    multi_index: Sequence[Operand],
+    dims: Sequence[int],
+    mode: str | Sequence[str] = "raise",
+    order: str = "C",
+) -> Tensor:
+    """A tuple of indices, one array for every axis, as flat indices.
+
+    mode:  what indices outside do, of all axes or of each: "wrap" round, or are "clip"ped
+    order: "C", or "F" for entries column by column
+    """
+    count = len(dims)
+    modes = [mode] * count if isinstance(mode, str) else list(mode)
+    axes = range(count) if order == "C" else range(count - 1, -1, -1)
     flat: Any = 0
-    for part, n in zip(multi_index, dims, strict=True):
-        flat = flat * int(n) + as_operand(part)
+    for i in axes:
+        part = inside_numbers(as_operand(multi_index[i]), int(dims[i]), modes[i], "index")
+        flat = flat * int(dims[i]) + part
     return flat

@@ -6,6 +6,7 @@ that name; NumPy's function finds it in the registry.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,22 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.core.mode import is_followed
+from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.arrays import as_operand, value_of
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import (
+    as_axes,
+    as_operand,
+    is_fortran,
+    namespace_of,
+    value_of,
+)
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array, DTypeLike, Operand, Shape
+    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand, Shape
+    from tapegrad.devices import Device
 
 __all__ = [
     "allclose",
@@ -57,9 +67,11 @@ def ndim(a: Array) -> int:
 
 
 @composite(numpy=np.size, fact=True)
-def size(a: Array, axis: int | None = None) -> int:
-    """The number of entries, or the length of one axis."""
-    return int(a.size if axis is None else a.shape[axis])
+def size(a: Array, axis: Axes = None) -> int:
+    """The number of entries, or of those along some axes: the product of their lengths."""
+    if axis is None:
+        return int(a.size)
+    return math.prod(int(a.shape[i]) for i in as_axes(axis, a.ndim))
 
 
 @composite(numpy=np.result_type, fact=True)
@@ -97,8 +109,9 @@ def array_equal(a1: Operand, a2: Operand, equal_nan: bool = False) -> bool:
 
 
 @composite(numpy=(np.shares_memory, np.may_share_memory), fact=True)
-def shares_memory(a: Array, b: Array) -> bool:
-    """Whether a and b overlap in memory."""
+def shares_memory(a: Array, b: Array, max_work: int | None = None) -> bool:
+    """Whether a and b overlap in memory; exactly, whatever work that is."""
+    del max_work
     return bool(np.shares_memory(as_array(a), as_array(b)))
 
 
@@ -162,27 +175,88 @@ def einsum_path(
 # Constants ----------------------------------------------------------------------------------------
 
 
-def _full_like(a: Array, fill: float, dtype: DTypeLike) -> Array:
+def _full_like(
+    a: Array,
+    fill: Any,
+    dtype: DTypeLike | None,
+    order: str,
+    shape: int | Shape | None,
+    device: Device | str | None,
+) -> Array:
     """An array full of `fill`, or an untracked Tensor where a is one."""
-    if isinstance(a, Tensor):
-        return a.full_like(fill, dtype or a.dtype)
+    if order not in ("C", "F", "A", "K"):
+        raise ValueError(f"order={order!r} is none of 'C', 'F', 'A', 'K'")
     array = as_array(a)
-    return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
+    kind = dtype or array.dtype
+    rows_first = is_followed() or order == "C" or array.ndim < 2 or array.flags.c_contiguous
+    if isinstance(a, Tensor) and shape is None and device is None and rows_first:
+        return a.full_like(fill, kind)  # also where `a` is one sample of a batch
+    lengths: Any = tuple(array.shape) if shape is None else shape
+    lengths = tuple(lengths) if isinstance(lengths, (tuple, list)) else (lengths,)
+    y: Any = devices.namespace(array).full(lengths, fill, dtype=kind)
+    y = in_memory_order(y, order, array)
+    y = y if device is None else devices.to_device(y, device)
+    if not isinstance(a, Tensor):
+        return y
+    # what is made of one sample of a batch can be written into for each of them
+    return result_tensor(y) + r.sum(a.full_like(0, kind)) if is_followed() else result_tensor(y)
+
+
+def in_memory_order(y: Array, order: str, like: Array) -> Array:
+    """The bare array y with its axes in an order of memory: "C", "F", or "A" and "K" as `like`."""
+    same = y.ndim == like.ndim
+    if order == "F" or (order in ("A", "K") and same and is_fortran(like)):
+        return namespace_of(y).asarray(y, order="F")
+    if order != "K" or not same or y.ndim < 3:
+        return y
+    steps = [abs(step) for step in getattr(like, "strides", ())]
+    axes = tuple(sorted(range(len(steps)), key=lambda i: -steps[i]))
+    inverse = tuple(sorted(range(y.ndim), key=lambda i: axes[i]))
+    return namespace_of(y).ascontiguousarray(y.transpose(axes)).transpose(inverse)
 
 
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)
-def zeros_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
-    """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _full_like(a, 0, dtype)
+def zeros_like(
+    a: Operand,
+    dtype: DTypeLike | None = None,
+    order: str = "K",
+    *,
+    shape: int | Shape | None = None,
+    device: Device | str | None = None,
+) -> Tensor:
+    """Zeros of a's shape, dtype and device, or of those given; a Tensor for a Tensor, untracked."""
+    return _full_like(a, 0, dtype, order, shape, device)
 
 
 @composite(numpy=np.ones_like, differentiable=False)
-def ones_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
-    """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _full_like(a, 1, dtype)
+def ones_like(
+    a: Operand,
+    dtype: DTypeLike | None = None,
+    order: str = "K",
+    *,
+    shape: int | Shape | None = None,
+    device: Device | str | None = None,
+) -> Tensor:
+    """Ones of a's shape, dtype and device, or of those given; a Tensor for a Tensor, untracked."""
+    return _full_like(a, 1, dtype, order, shape, device)
 
 
-@composite(numpy=np.full_like, differentiable=False)
-def full_like(a: Operand, fill_value: float, dtype: DTypeLike | None = None) -> Tensor:
-    """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _full_like(a, fill_value, dtype)
+@composite(numpy=np.full_like)
+def full_like(
+    a: Operand,
+    fill_value: Operand,
+    dtype: DTypeLike | None = None,
+    order: str = "K",
+    *,
+    shape: int | Shape | None = None,
+    device: Device | str | None = None,
+) -> Tensor:
+    """`fill_value` in a's shape, dtype and device, or in those given; differentiable in the value.
+
+    fill_value: a number, or what broadcasts to the shape
+    """
+    if not isinstance(fill_value, Tensor):
+        return _full_like(a, fill_value, dtype, order, shape, device)
+    ones = _full_like(a, 1, dtype, order, shape, device)
+    value = fill_value.astype(ones.dtype)
+    return s.copy(s.broadcast_to(value, tuple(ones.shape)), "F" if is_fortran(ones) else "C")

@@ -49,28 +49,37 @@ def _count_each(x: Array, weights: Array, n: int) -> Array:
 
 @composite(numpy=np.histogram_bin_edges)
 def histogram_bin_edges(
-    a: Operand, bins: int | str | Operand = 10, range: tuple[float, float] | None = None
+    a: Operand,
+    bins: int | str | Operand = 10,
+    range: tuple[float, float] | None = None,
+    weights: Operand | None = None,
 ) -> Tensor:
     """The borders of the bins of `histogram`: (bins + 1,), equally wide over `range`.
 
     bins: a number, the name of one of NumPy's rules, or the borders themselves
     range: (lowest, highest); the smallest and the largest entry of a without it
+    weights: have no influence on the borders
+    Raises TypeError for one of NumPy's rules with weights, which it takes no account of.
     """
     a = as_operand(a)
+    if isinstance(bins, str) and weights is not None:
+        raise TypeError(f"histogram: bins={bins!r} takes no account of weights")
     chosen: Any = bins
     if np.ndim(chosen):  # the borders themselves
         return wrap_like(np.asarray(chosen), a) if isinstance(chosen, (list, tuple)) else chosen
-    if isinstance(chosen, str) or not a.size:
+    if isinstance(chosen, str):  # the rule says how many
+        chosen = len(np.histogram_bin_edges(value_of(a), chosen, range)) - 1
+    if not a.size:
         return wrap_like(np.histogram_bin_edges(value_of(a), chosen, range), a)
     low: Any
     high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
-    low, high = (
-        device_array(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high)
-    )
+    kind = a.dtype if a.dtype.kind in "fc" else np.dtype(np.float64)
+    low, high = (device_array(np.asarray(x, kind), a) if np.isscalar(x) else x for x in (low, high))
     flat = e.equal(low, high)
     margin = e.cast(flat, dtype=low.dtype) * 0.5
-    return linspace(low - margin, high + margin, chosen + 1)
+    edges: Any = linspace(low - margin, high + margin, chosen + 1)
+    return edges
 
 
 @composite(numpy=np.histogram)
@@ -87,7 +96,7 @@ def histogram(
     weights: added up instead of ones, shaped like a; the counts have a derivative in these only
     """
     a = as_operand(a)
-    edges = histogram_bin_edges(a, bins, range)
+    edges = histogram_bin_edges(a, bins, range, weights)
     flat = s.ravel(a)
     n = edges.shape[0] - 1
     number = e.clip(searchsorted(edges, flat, side="right") - 1, 0, n - 1)
@@ -96,6 +105,8 @@ def histogram(
     if weights is not None:
         weight = weight * s.ravel(as_operand(weights))
     counts = _count_each(number, weight, n)
+    if weights is not None and counts.dtype != (kind := as_operand(weights).dtype):
+        counts = counts.astype(kind)
     if density:
         return counts / (edges[1:] - edges[:-1]) / r.sum(counts), edges
     return counts if weights is not None else to_index(counts), edges

@@ -367,6 +367,7 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     if axis is None:
         x, axis = x.reshape(-1), 0
     places: Any = indices if hasattr(indices, "dtype") else np.asarray(indices)
+    places = places.astype(np.intp) if places.dtype.kind == "b" else places  # numbers, and no mask
     axis = normalize_axis(axis, x.ndim)
     if not x.shape[axis] and 0 in (*x.shape[:axis], *x.shape[axis + 1 :]):
         # Nothing is taken, so no index is wrong, as in NumPy.

@@ -342,7 +342,8 @@ def einsum(
     subscripts:   "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy; or the
                   operands with their axes as lists of numbers, (x, [0, 1], y, [1, 2], [0, 2])
     optimize:     True, a name of opt_einsum's ("greedy", "optimal", …), that with a memory limit
-                  as in NumPy, or False: all operands at once
+                  as in NumPy, False for all operands at once, or a path as np.einsum_path
+                  returns it, ["einsum_path", (0, 1), …]
     memory_limit: the most entries that an intermediate result may have, or "max_input"; what no
                   sequence of pairs can do within it is contracted at once, slower
     Raises ShapeError when the operands' shapes do not fit the subscripts, ValueError for subscripts
@@ -351,10 +352,13 @@ def einsum(
     if not isinstance(subscripts, str):
         subscripts, operands = _subscripts_from_lists((subscripts, *operands))
     strategy: Any = optimize
+    given: tuple[tuple[int, ...], ...] = ()
     if isinstance(strategy, (tuple, list)):
         if strategy and strategy[0] == "einsum_path":
-            raise TypeError("numpy.einsum on a Tensor: a given path is not supported")
-        strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
+            given = tuple(tuple(int(i) for i in step) for step in strategy[1:])
+            strategy = True
+        else:
+            strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
     arrays = [as_operand(x) for x in operands]
     terms, result = _parse_subscripts(subscripts, tuple(x.ndim for x in arrays))
     work = [_take_diagonals(x, axes) for x, axes in zip(arrays, terms, strict=True)]
@@ -366,7 +370,11 @@ def einsum(
                     f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
                 )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
-    if len(work) > 2 and strategy is not False:
+    if given:
+        path = given
+        if sum(len(step) - 1 for step in path) != len(work) - 1:
+            raise ValueError(f"einsum {subscripts!r}: the path {path} does not join all operands")
+    elif len(work) > 2 and strategy is not False:
         text = ",".join(axes for _, axes in work) + "->" + result
         shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
         method = strategy if isinstance(strategy, str) else "auto"

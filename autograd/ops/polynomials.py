@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, value_of
-from tapegrad.autograd.ops.matrices import eigvals, pinv
+from tapegrad.autograd.ops.arrays import (
+    as_floating,
+    as_operand,
+    device_array,
+    value_of,
+    wrap_like,
+)
+from tapegrad.autograd.ops.facts import zeros_like
+from tapegrad.autograd.ops.matrices import eigvals, inv, lstsq, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
 
 if TYPE_CHECKING:
@@ -49,7 +58,7 @@ def _pad_front(a: Array, n: int) -> Tensor:
 def polyval(p: Operand, x: Operand) -> Tensor:
     """The value at x, by Horner's rule."""
     p, x = _coefficients(p), as_operand(x)
-    y = x * 0
+    y: Any = zeros_like(x)
     for i in range(p.shape[0]):
         y = y * x + p[i]
     return y
@@ -115,7 +124,7 @@ def polyder(p: Operand, m: int = 1) -> Tensor:
         y = y.astype(np.promote_types(y.dtype, np.int64))
     for _ in range(m):
         n = y.shape[0] - 1
-        y = y[:-1] * device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = y[:-1] * device_array(np.arange(n, 0, -1), y)
     return y
 
 
@@ -126,7 +135,7 @@ def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) ->
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
         n = y.shape[0]
-        y = y / device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = y / device_array(np.arange(n, 0, -1), y)
         y = s.concatenate([y, device_array(np.array([last], dtype=y.dtype), y)], 0)
     return y
 
@@ -140,6 +149,10 @@ def poly(seq_of_zeros: Operand) -> Tensor:
     y = zeros[:1] * 0 + 1
     for i in range(zeros.shape[0]):
         y = s.pad(y, ((0, 1),)) - s.pad(y * zeros[i], ((1, 0),))
+    if y.dtype.kind == "c" and not is_followed():
+        numbers = np.sort(value_of(zeros))
+        if np.array_equal(numbers, np.sort(numbers.conj())):  # roots in pairs: real coefficients
+            return e.real(y)
     return y
 
 
@@ -170,26 +183,64 @@ def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor
     if (common := np.promote_types(x.dtype, np.int64)) != x.dtype:  # NumPy's choice
         x = x.astype(common)
     count = x.shape[0] if N is None else N
-    columns = [x * 0 + 1]
+    columns = [s.broadcast_to(wrap_like(np.ones((), x.dtype), x), tuple(x.shape))]  # of NaN too
     for _ in range(count - 1):
-        columns.append(columns[-1] * x)
+        columns.append(columns[-1] * x if len(columns) > 1 else x)
     columns = columns[:count] if increasing else columns[:count][::-1]
-    return s.stack(columns, 1) if count else s.reshape(x[:0], (x.shape[0], 0))
+    return s.stack(columns, 1) if count > 0 else s.reshape(x[:0], (x.shape[0], 0))
 
 
 @composite(numpy=np.polyfit)
-def polyfit(x: Operand, y: Operand, deg: int, *, w: Operand | None = None) -> Tensor:
+def polyfit(
+    x: Operand,
+    y: Operand,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: Operand | None = None,
+    cov: bool | str = False,
+) -> Any:
     """The coefficients of the polynomial of degree `deg` with the least squared error at x.
 
-    w: weights of the (not squared) errors
+    x: (m,), y: (m,) or (m, k) -> (deg + 1,) or (deg + 1, k)
+    rcond: singular values below this times the largest count as 0; m times the precision of x
+    full:  return (coefficients, residuals, rank, singular values, rcond)
+    w:     weights of the (not squared) errors
+    cov:   return (coefficients, their covariances); "unscaled" without the variance of the errors
+    Raises ShapeError for points and values that do not fit, ValueError where the points are too few
+    for the covariances.
     """
-    x, y = as_floating(x), as_operand(y)
-    matrix = vander(x, int(deg) + 1)
+    x, y, count = as_floating(x), as_operand(y), int(deg) + 1
+    if count < 1:
+        raise ValueError(f"polyfit: the degree {deg} is negative")
+    if x.ndim != 1 or y.ndim not in (1, 2) or not x.size or y.shape[0] != x.shape[0]:
+        raise ShapeError(f"polyfit: x {tuple(x.shape)} and y {tuple(y.shape)} do not fit")
+    y = y * 1.0
+    matrix = vander(x, count)
     if w is not None:
         w = as_floating(w)
         matrix = matrix * s.reshape(w, (-1, 1))
         y = y * (w if y.ndim == 1 else s.reshape(w, (-1, 1)))
     scale = e.sqrt(r.sum(e.square(matrix), axis=0))
-    limit = x.shape[0] * float(np.finfo(x.dtype).eps)
-    scaled = pinv(matrix / scale, limit) @ y
-    return scaled / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))
+    limit = x.shape[0] * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    lhs = matrix / scale
+    if full:
+        scaled, residuals, rank, values = lstsq(lhs, y, limit)
+    else:
+        scaled = pinv(lhs, limit) @ y
+    coefficients = scaled / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))
+    if full:
+        return coefficients, residuals, rank, values, limit
+    if not cov:
+        return coefficients
+    covariances = inv(s.transpose(lhs) @ lhs) / (s.reshape(scale, (-1, 1)) * scale)
+    if cov == "unscaled":
+        factor: Any = 1.0
+    else:
+        free = x.shape[0] - count
+        if free <= 0:
+            raise ValueError(f"polyfit: {x.shape[0]} points are too few to scale the covariances")
+        factor = r.sum(e.square(y - lhs @ scaled), axis=0) / free
+    if y.ndim == 1:
+        return coefficients, covariances * factor
+    return coefficients, s.expand_dims(covariances, -1) * factor

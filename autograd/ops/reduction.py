@@ -43,7 +43,7 @@ def normalize_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
     """`axis` as a tuple of distinct axes counted from 0.  Raises AxisError outside the array."""
     if axis is None:
         return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     for a in axes:
         if not -ndim <= a < ndim:
             raise np.exceptions.AxisError(a, ndim)

@@ -65,6 +65,7 @@ def average(
     """
     a = as_operand(a)
     axes = r.normalize_axes(axis, a.ndim)
+    axis = tuple(axis) if isinstance(axis, list) else axis
     if weights is None:
         y = r.mean(a, axis=axis, keepdims=keepdims)
         count = math.prod(a.shape[i] for i in axes)
@@ -78,7 +79,9 @@ def average(
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
-    half = a.dtype == weights.dtype == np.float16
+    common = np.result_type(a.dtype, weights.dtype, *([] if a.dtype.kind in "fc" else [np.float64]))
+    a, weights = (x if x.dtype == common else x.astype(common) for x in (a, weights))
+    half = common == np.float16
     wide: Any = e.widen_half(weights) if half else weights
     total = r.sum(s.broadcast_to(wide, tuple(a.shape)), axis=axis, keepdims=keepdims)
     y = r.sum((e.widen_half(a) if half else a) * wide, axis=axis, keepdims=keepdims) / total
@@ -118,13 +121,20 @@ def cov(
     ddof: int | None = None,
     fweights: Operand | None = None,
     aweights: Operand | None = None,
+    *,
+    dtype: DTypeLike | None = None,
 ) -> Tensor:
     """The covariances of variables, (variables, observations) -> (variables, variables).
 
     fweights, aweights: weights of the observations, as counts or as importance
+    dtype:              double precision, or complex double, unless it is given
+    Raises TypeError for a dtype that is no floating point.
     """
     x = _variables_as_rows(m, y, rowvar)
-    if (common := np.promote_types(x.dtype, np.float64)) != x.dtype:
+    common = np.promote_types(x.dtype, np.float64) if dtype is None else np.dtype(dtype)
+    if common.kind not in "fc":
+        raise TypeError(f"cov: the dtype {common} on a Tensor is not supported: give a float")
+    if common != x.dtype:
         x = e.cast(x, dtype=common)
     ddof = (0 if bias else 1) if ddof is None else ddof
     counts, importance = _weights_array(fweights, x), _weights_array(aweights, x)
@@ -148,9 +158,14 @@ def cov(
 
 
 @composite(numpy=np.corrcoef)
-def corrcoef(x: Operand, y: Operand | None = None, rowvar: bool = True) -> Tensor:
-    """The correlations of variables, (variables, observations) -> (variables, variables)."""
-    c = cov(x, y, rowvar)
+def corrcoef(
+    x: Operand, y: Operand | None = None, rowvar: bool = True, *, dtype: DTypeLike | None = None
+) -> Tensor:
+    """The correlations of variables, (variables, observations) -> (variables, variables).
+
+    dtype: as for `cov`
+    """
+    c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c
     deviation = e.sqrt(e.real(diagonal(c)))
@@ -273,10 +288,16 @@ backward_scan.batch(
 
 
 def _cumulate(
-    x: Array, axis: int | None, include_initial: bool, of: Callable[..., Tensor], initial: int
+    x: Array,
+    axis: int | None,
+    dtype: DTypeLike | None,
+    include_initial: bool,
+    of: Callable[..., Tensor],
+    initial: int,
 ) -> Array:
     """`of` along `axis`, after `initial` if that is asked for."""
     x = as_operand(x)
+    x = x if dtype is None or x.dtype == np.dtype(dtype) else x.astype(dtype)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"give the axis of an array of {x.ndim} axes")
@@ -291,17 +312,27 @@ def _cumulate(
 
 
 @composite(numpy=np.cumulative_sum)
-def cumulative_sum(x: Operand, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
-    """The running sum along `axis`, after a 0 with `include_initial`."""
-    return _cumulate(x, axis, include_initial, r.cumsum, 0)
+def cumulative_sum(
+    x: Operand,
+    *,
+    axis: int | None = None,
+    dtype: DTypeLike | None = None,
+    include_initial: bool = False,
+) -> Tensor:
+    """The running sum along `axis`, after a 0 with `include_initial`; in `dtype` if it is given."""
+    return _cumulate(x, axis, dtype, include_initial, r.cumsum, 0)
 
 
 @composite(numpy=np.cumulative_prod)
 def cumulative_prod(
-    x: Operand, *, axis: int | None = None, include_initial: bool = False
+    x: Operand,
+    *,
+    axis: int | None = None,
+    dtype: DTypeLike | None = None,
+    include_initial: bool = False,
 ) -> Tensor:
-    """The running product along `axis`, after a 1 with `include_initial`."""
-    return _cumulate(x, axis, include_initial, cumprod, 1)
+    """The running product along `axis`, after a 1 with `include_initial`; in `dtype` if given."""
+    return _cumulate(x, axis, dtype, include_initial, cumprod, 1)
 
 
 # Without NaN -------------------------------------------------------------------------------------

@@ -13,9 +13,16 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.nesting import as_one_tensor
+from tapegrad.autograd.core.running import refusal
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
+from tapegrad.autograd.ops.arrays import (
+    as_operand,
+    device_array,
+    inside_numbers,
+    normalize_axis,
+    value_of,
+)
 from tapegrad.autograd.ops.indexing import along_axes, take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
@@ -42,14 +49,19 @@ NOT_A_TENSOR = (
 def _require_tensor(x: Tensor, name: str) -> Tensor:
     """Return x.  Raises TypeError unless it is a Tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
+        raise refusal(f"{NOT_A_TENSOR}. {{advice}}", name=f"numpy.{name}")
     return x
 
 
 @composite(numpy=np.copyto, writes=True)
-def copyto(dst: Tensor, src: Operand, where: Operand = True) -> None:
-    """dst[...] = src, only where `where` holds."""
-    _require_tensor(dst, "copyto")
+def copyto(dst: Tensor, src: Operand, where: Operand = True, casting: str = "same_kind") -> None:
+    """dst[...] = src, only where `where` holds.
+
+    Raises TypeError for a conversion that `casting` forbids.
+    """
+    own, other = _require_tensor(dst, "copyto").dtype, np.result_type(getattr(src, "dtype", src))
+    if not np.can_cast(other, own, casting):  # type: ignore[arg-type]  # NumPy checks it
+        raise TypeError(f"copyto: {other} cannot be cast to {own} by the rule {casting!r}")
     dst[...] = src if where is True else e.where(where, src, dst)
 
 
@@ -72,12 +84,14 @@ def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
 
 
 @composite(numpy=np.put, writes=True)
-def put(a: Tensor, ind: Operand, v: Operand) -> None:
+def put(a: Tensor, ind: Operand, v: Operand, mode: str = "raise") -> None:
     """Write the values v, repeated if needed, at the flat indices `ind`.
 
-    Raises IndexError for an index outside a 0-d array.
+    mode: what indices outside do: "raise" IndexError, "wrap" round, or are "clip"ped
+    Raises IndexError for an index outside, ValueError for another mode.
     """
     flat = np.asarray(value_of(as_operand(ind))).ravel()
+    flat = inside_numbers(flat, _require_tensor(a, "put").size, mode, "put")
     flat = np.where(flat < 0, flat + a.size, flat)
     if not _require_tensor(a, "put").ndim and flat.size:
         if flat.any():

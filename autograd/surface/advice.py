@@ -22,6 +22,7 @@ __all__ = [
     "library_advice",
     "library_function",
     "public_name",
+    "only_compares",
     "option_advice",
     "remark_on",
 ]
@@ -49,16 +50,17 @@ _PLOT = "Give it values: x.numpy()"
 
 # Beginning of the library's name and the function's: advice.  The longest that fits is used.
 _ADVICE = {
-    "numpy.vectorize": "Call the function on the entire array, or np.stack([f(t) for t in ts])",
-    "numpy.piecewise": "Use np.where(t < 0, f(t), g(t))",
-    "numpy.select": "Use np.where(condition, x, other)",
-    "numpy.apply_along_axis": "Use np.stack([f(row) for row in a])",
-    "numpy.full": "Use p * np.ones(shape), or np.broadcast_to(p, shape)",
-    "numpy.full_like": "Use p * np.ones_like(a)",
-    "numpy.poly1d": "Use np.polyval(np.stack([p0, p1]), x)",
-    "numpy.r_": "Use np.concatenate or np.stack",
+    "numpy.vectorize": "Use tapegrad.ops.vectorize(f), or call the function on the entire array",
+    "numpy.piecewise": "Use tapegrad.ops.piecewise(t, …), or np.where(t < 0, f(t), g(t))",
+    "numpy.select": "Use tapegrad.ops.select(…), or np.where(condition, x, other)",
+    "numpy.apply_along_axis": "Use tapegrad.ops.apply_along_axis(…)",
+    "numpy.full": "Use tapegrad.ops.full(shape, p), or np.broadcast_to(p, shape)",
+    "numpy.full_like": "Use tapegrad.ops.full_like(a, p), or p * np.ones_like(a)",
+    "numpy.poly1d": "Use tapegrad.ops.polyval([p0, p1], x), np.polyval(np.stack([p0, p1]), x)",
+    "numpy.r_": "Use tapegrad.ops.r_[…] and tapegrad.ops.c_[…], np.concatenate or np.stack",
     "numpy.polynomial": "Use the matrix of the basis: polyvander(t, n) @ p, chebvander(t, n) @ p",
     "numpy.ndenumerate": "Use for i in np.ndindex(x.shape): x[i]",
+    "numpy.nditer": "Use for v in x.flat",
     "numpy.logaddexp.reduce": "Use tapegrad.ops.logsumexp(x, axis)",
     "numpy.interp": "left= and right= are constants; use np.where for values that have gradients",
     "numpy.testing": "Compare values: x.numpy()",
@@ -110,7 +112,8 @@ _OPTIONS = {
 }
 _LIBRARIES = frozenset(name.partition(".")[0] for name in _ADVICE) | {"sklearn", "torch"}
 OF_ARRAYS = (
-    "Use np.stack([x, y]) for one Tensor of several, a function of tapegrad.autograd.ops, or "
+    "Use np.stack([x, y]) or tapegrad.ops.array([[x, 0], [1, y]]) for one Tensor of several, "
+    "a function of tapegrad.autograd.ops, or "
     "loc + scale * rng.normal(size=…) in place of a draw from rng.normal(loc, scale). "
 )
 
@@ -133,6 +136,11 @@ def library_function() -> str:
             break
         frame = frame.f_back
     return name
+
+
+def only_compares() -> bool:
+    """Whether a function of numpy.testing runs, which reads values and returns none."""
+    return library_function().startswith("numpy.testing.")
 
 
 def _public_name(module: str, function: str) -> str:

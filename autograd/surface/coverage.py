@@ -1,6 +1,6 @@
 """Which of NumPy's public functions have derivatives here: a table made from the registry.
 
-Every function of `numpy`, `numpy.linalg` and `numpy.fft` is in one of three columns:
+Every function of `numpy`, `numpy.linalg`, `numpy.fft` and `numpy.emath` is in one of three columns:
 differentiable; without a derivative by nature (indices, counts, truths, constants, settings); or
 not supported, with the error that it raises.  There is no fourth: `coverage_table` raises
 LookupError for a function that is neither registered nor named here or in unsupported.py, and a
@@ -19,7 +19,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import numpy_functions, primitives
-from tapegrad.autograd.surface.unsupported import NOT_SUPPORTED, REFUSED_CALLS
+from tapegrad.autograd.surface.unsupported import NOT_SUPPORTED, REFUSED_CALLS, REFUSED_OPTIONS
 
 __all__ = [
     "COLUMNS",
@@ -31,7 +31,12 @@ __all__ = [
 ]
 
 COLUMNS = ("differentiable", "not by nature", "not supported")
-NAMESPACES = {"numpy": np, "numpy.linalg": np.linalg, "numpy.fft": np.fft}
+NAMESPACES = {
+    "numpy": np,
+    "numpy.linalg": np.linalg,
+    "numpy.fft": np.fft,
+    "numpy.emath": np.emath,
+}
 
 # Not in the registry, because there is nothing in them to differentiate.
 _BY_NATURE = {
@@ -93,7 +98,7 @@ def _public_functions(namespace: types.ModuleType) -> dict[str, Callable[..., An
 
 
 def coverage_table() -> list[CoverageRow]:
-    """A row for every public function of the three namespaces.
+    """A row for every public function of the four namespaces.
 
     Raises LookupError for one that is in no column.
     """
@@ -170,6 +175,16 @@ def markdown() -> str:
         ]
     lines += ["", "## What else is refused", "", "| call | why, or what to write |", "|---|---|"]
     lines += [f"| {call} | {words} |" for call, words in REFUSED_CALLS.items()]
+    lines += [
+        "",
+        "## Options",
+        "",
+        "NumPy's options are taken, and give NumPy's values, shapes and dtypes. These are refused:",
+        "",
+        "| option | why |",
+        "|---|---|",
+    ]
+    lines += [f"| `{option}` | {why} |" for option, why in REFUSED_OPTIONS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -28,9 +28,10 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
-from tapegrad.autograd.surface import array_api, numpy_protocol, signatures
+from tapegrad.autograd.surface import array_api, numpy_protocol, shape_signatures, signatures
 from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
 from tapegrad.autograd.surface.array_api.information import VERSIONS
+from tapegrad.autograd.surface.flat import Flat
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -65,7 +66,7 @@ def _reshape(x: Tensor, *shape: Any, **options: Any) -> Tensor:
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    return signatures.reshape(x, shape, **options) if options else s.reshape(x, shape)
+    return shape_signatures.reshape(x, shape, **options) if options else s.reshape(x, shape)
 
 
 def _transpose(x: Tensor, *axes: Any) -> Tensor:
@@ -136,8 +137,13 @@ def _partition_inplace(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> N
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
 
+def _round_number(x: Tensor, ndigits: int | None = None) -> Any:
+    """``round(x, n)``: an integer without n, as of NumPy's numbers."""
+    return int(counting.numpy_round(x)) if ndigits is None else counting.numpy_round(x, ndigits)
+
+
 def _set_flat(x: Tensor, value: Operand) -> None:
-    signatures.Flat(x)[:] = value
+    Flat(x)[:] = value
 
 
 def _set_real(x: Tensor, value: Operand) -> None:
@@ -250,11 +256,12 @@ def _attach() -> None:
         "put": writing.put,
         "sort": _sort_inplace,
         "partition": _partition_inplace,
-        "flat": property(signatures.Flat, _set_flat, doc="The entries in row-major order."),
+        "flat": property(Flat, _set_flat, doc="The entries in row-major order."),
         "argsort": sorting.argsort,
         "argpartition": sorting.argpartition,
         "diagonal": rearranging.diagonal,
         "round": counting.numpy_round,
+        "__round__": _round_number,
         "nonzero": counting.nonzero,
         "searchsorted": counting.searchsorted,
         "compress": lambda x, condition, axis=None: rearranging.compress(condition, x, axis),
@@ -265,19 +272,19 @@ def _attach() -> None:
         "all": signatures.all,
         "reshape": _reshape,
         "transpose": _transpose,
-        "ravel": signatures.ravel,
-        "flatten": signatures.flatten,
+        "ravel": shape_signatures.ravel,
+        "flatten": shape_signatures.flatten,
         "squeeze": s.squeeze,
         "swapaxes": s.swapaxes,
         "repeat": repetition.repeat,
-        "copy": signatures.copy_method,
+        "copy": shape_signatures.copy_method,
         "clip": _clip,
         "conj": e.conjugate,
         "conjugate": e.conjugate,
         "dot": linalg.dot,
         "trace": signatures.trace,
-        "take": signatures.take,
-        "astype": signatures.astype,
+        "take": shape_signatures.take,
+        "astype": shape_signatures.astype,
         "to": _to,
         "to_device": _to_device,
         "__array_namespace__": _array_namespace,

@@ -20,15 +20,17 @@ from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.operands import computes_with_arrays
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.building import array, full
 from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
-from tapegrad.autograd.ops.statistics import cumprod
-from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.readers import array_to_read
-from tapegrad.autograd.reverse.write import add_at, write_result
-from tapegrad.autograd.surface import advice
-from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
+from tapegrad.autograd.reverse.write import write_result
+from tapegrad.autograd.surface import advice, ufunc_methods
+from tapegrad.autograd.surface.nan_signatures import NAN_FULL
+from tapegrad.autograd.surface.shape_signatures import OUT_IS_TENSOR, SHAPE_FULL, laid_out
+from tapegrad.autograd.surface.signatures import FULL
+from tapegrad.autograd.surface.ufunc_options import call_with_options
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike
@@ -45,8 +47,6 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.multiply: cumprod}
-_ADDITIONS = {np.add: "+", np.subtract: "-"}
 _OF_TEXT = ("numpy.char.", "numpy.strings.")  # their namesakes compute with numbers
 
 
@@ -72,7 +72,7 @@ def to_numpy_array(
     self: Tensor, dtype: DTypeLike = None, copy: bool | None = None
 ) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
-    if self._node is not None:
+    if self._node is not None and not advice.only_compares():
         where = where_cut()
         raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")
@@ -97,38 +97,63 @@ def _other_ufunc_call(
     """A ufunc with options, or one of its methods."""
     name = advice.public_name(ufunc)
     out = options.pop("out", None)
-    if out is not None:
-        [target] = out if len(out) == 1 else [None]
-        if not isinstance(target, Tensor):
-            raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return write_result(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
-    if method == "reduce" and ufunc in REDUCE:
-        options.setdefault("axis", 0)
-        if options.get("dtype", 0) is None:
-            del options["dtype"]
-        return REDUCE[ufunc](*inputs, **options)
-    if method == "accumulate" and ufunc in _ACCUMULATIONS:
-        if options.get("dtype", 0) is None:
-            del options["dtype"]
-        options.setdefault("axis", 0)
-        return _ACCUMULATIONS[ufunc](*inputs, **options)
-    if method == "outer" and ufunc in numpy_functions and len(inputs) == 2 and not options:
-        first, second = (as_operand(x) for x in inputs)
-        wide = tuple(first.shape) + (1,) * second.ndim
-        return numpy_functions[ufunc](first.reshape(wide), second)
-    if method == "at" and ufunc in _ADDITIONS and not options:
-        target, index, value = inputs
-        return add_at(target, index, value, _ADDITIONS[ufunc])
-    if method != "__call__":
-        raise _unknown(ufunc, name, method)
     function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
-    if function is None:
-        raise _unknown(ufunc, name)
-    if "axis" in options and function is vecdot:
-        return vecdot(*inputs, **options)
-    for option, value in options.items():
-        raise _unsupported(name, option, value)
-    return function(*inputs)
+    if function is None and ufunc.__name__ == "clip":  # what ndarray.clip calls
+        return numpy_functions[np.clip](*inputs)
+    if method == "__call__":
+        if function is None:
+            raise _unknown(ufunc, name)
+        target = _targets(out, name)
+        y = call_with_options(ufunc, function, name, inputs, options, target)
+        if target is None:
+            return y
+        if isinstance(target, tuple):
+            return tuple(
+                part if t is None else write_result(t, part, f"{name}(…, out=x)")
+                for t, part in zip(target, y, strict=True)
+            )
+        return write_result(target, y, f"{name}(…, out=x)")
+    several = ufunc.nout > 1 and method != "outer"
+    if function is None or several or ufunc.signature is not None or ufunc.nin > 2:
+        raise _unknown(ufunc, name, method)
+    if method == "at":
+        return ufunc_methods.at(ufunc, function, *inputs)
+    if method == "outer":
+        first, second = (as_operand(x) for x in inputs)
+        wide = s.reshape(first, tuple(first.shape) + (1,) * second.ndim)
+        y = ufunc(wide, second, **options)
+    else:
+        y = ufunc_methods.METHODS[method](ufunc, function, *inputs, **options)
+    target = _targets(out, name)
+    return y if target is None else write_result(target, y, f"{name}.{method}(…, out=x)")
+
+
+def _targets(out: tuple[Any, ...] | None, name: str) -> Any:
+    """The Tensor of out=, several as a tuple, or None.  Raises TypeError for an ndarray."""
+    if out is None or all(target is None or target is ... for target in out):
+        return None
+    for target in out:
+        if target is not None and not isinstance(target, Tensor):
+            raise TypeError(OUT_IS_TENSOR.format(name=name))
+    return out[0] if len(out) == 1 else out
+
+
+def _build(
+    values: Any,
+    dtype: DTypeLike = None,
+    *,
+    copy: bool | None = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    device: Any = None,
+) -> Tensor:
+    """np.array(…, like=x) and its kin."""
+    y: Any = values if copy is not True and isinstance(values, Tensor) else array(values)
+    y = y if isinstance(y, Tensor) else Tensor(y)
+    y = y if dtype is None or y.dtype == np.dtype(dtype) else y.astype(dtype)
+    y = y if y.ndim >= ndmin else s.reshape(y, (1,) * (ndmin - y.ndim) + tuple(y.shape))
+    return laid_out(y if device is None else y.to(device), order, [y])
 
 
 def array_function(
@@ -143,6 +168,8 @@ def array_function(
         target: Any = numpy_functions.get(function)
         known = _translators.get(function)
         if known is None or known[0] is not target:
+            if target is None and function in _LIKE:  # NumPy asks because of like=x
+                return _LIKE[function](*args, **kwargs)
             known = _learn_function(function, target)
         _, leading, translate = known
         if not kwargs and len(args) <= leading:  # the ordinary call
@@ -162,8 +189,8 @@ def _learn_function(
     if target is None:
         raise _unknown(function, name)
     leading, translate = _make_translator(name, function, target)
-    if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
-        leading = min(leading, FULL[function][1])
+    if function in _FULL:  # what is beyond `plain` is met by the function with NumPy's signature
+        leading = min(leading, _FULL[function][1])
     _translators[function] = known = (target, leading, translate)
     return known
 
@@ -176,20 +203,38 @@ def _call_with_options(
     kwargs: dict[str, Any],
 ) -> Any:
     """A call that has more than leading arguments."""
-    if kwargs.get("out") is not None:
+    if kwargs.get("out") is not None and not ("where" in kwargs and function in _FULL):
         kwargs = dict(kwargs)
         out = kwargs.pop("out")
         name = advice.public_name(function)
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")
-    full, plain = FULL.get(function, (None, 0))
+    full, plain = _FULL.get(function, (None, 0))
     if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
         return full(*args, **kwargs)
     args, kwargs = translate(args, kwargs)
     return target(*args, **kwargs)
 
 
+def _full(*args: Any, **kwargs: Any) -> Tensor:
+    y = full(*args, **kwargs)
+    return y if isinstance(y, Tensor) else Tensor(y)
+
+
+def _untracked(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: Tensor(function(*args, **kwargs))
+
+
+_BUILT = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
+_CONSTANT = (np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri)
+# What makes an array, if `like=` is a Tensor.
+_LIKE: dict[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(_BUILT, _build),
+    **{function: _untracked(function) for function in _CONSTANT},
+    np.full: _full,
+}
+_FULL = {**FULL, **NAN_FULL, **SHAPE_FULL}
 # Options that the primitives have themselves.
 _PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
@@ -205,6 +250,8 @@ def _make_translator(
     function that translates other calls.
     """
     ours = list(inspect.signature(target).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in ours):  # it takes NumPy's options as they are
+        return 0, lambda args, kwargs: (args, kwargs)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in ours)
     try:
         theirs = list(inspect.signature(function).parameters.values())
@@ -249,9 +296,17 @@ def _make_translator(
     return leading, translate
 
 
+# They allow NumPy something that a Tensor's result does not depend on.
+_PERMISSIONS = frozenset({"overwrite_input", "subok"})
+
+
 def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:
-    """Whether `value` is what NumPy's parameter `key` is when it is left out."""
-    return value is None or any(p.name == key and p.default is value for p in parameters)
+    """Whether `value` asks for no more than NumPy's parameter `key` does when it is left out."""
+    return (
+        value is None
+        or key in _PERMISSIONS
+        or any(p.name == key and p.default is value for p in parameters)
+    )
 
 
 def _drop_defaults(

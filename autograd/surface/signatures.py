@@ -1,84 +1,54 @@
-"""The reductions and shape functions with every option that NumPy gives them.
+"""The reductions with every option that NumPy gives them.
 
 The primitives take what their rules need, ``sum(x, axis, keepdims)``.  NumPy's functions and array
 methods have further options, in an order of their own: ``x.sum(axis, dtype, out, keepdims, …)``.
 The functions here have NumPy's signatures, so that a positional dtype is never taken for
 `keepdims`.  They are the methods of Tensor, and NumPy's functions come here when a call uses an
-option that the primitive lacks.  `Flat` is what ``x.flat`` gives.
+option that the primitive lacks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops import counting, indexing, linalg, statistics, writing
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import linalg, statistics
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, wrap_like
-from tapegrad.autograd.ops.conversion import to_integer
-from tapegrad.autograd.reverse.write import write_result
+from tapegrad.autograd.surface.shape_signatures import cast_if_needed, write_to_out
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand
-    from tapegrad.devices import Device
+    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand, Shape
 
 __all__ = [
     "FULL",
-    "OUT_IS_TENSOR",
     "REDUCE",
-    "Flat",
     "all",
     "any",
     "argmax",
     "argmin",
-    "astype",
-    "copy",
     "cumprod",
     "cumsum",
-    "flatten",
+    "matrix_trace",
     "max",
     "mean",
     "min",
     "prod",
-    "ravel",
-    "reshape",
     "std",
     "sum",
-    "take",
     "trace",
     "var",
 ]
 
-OUT_IS_TENSOR = (
-    "{name}(…, out=…): an ndarray cannot take a Tensor's result without losing its gradient; "
-    "write `y = …` instead of `y += …` or `out=y`, or make y a Tensor."
-)
 NEEDS_INITIAL = "{name}: with where= there may be nothing to compare, so give initial= as well"
-NO_ORDER = "{name}: a Tensor shows no memory order, so order={order!r} is unknown; 'C' and 'F' are"
-Casting: TypeAlias = Literal["no", "equiv", "safe", "same_kind", "unsafe"]
-CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={casting!r}"
 
 # Reductions ---------------------------------------------------------------------------------------
-
-
-def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
-    """Return y, or write it into the Tensor `out` and return that."""
-    if out is None:
-        return y
-    if not isinstance(out, Tensor):
-        raise TypeError(OUT_IS_TENSOR.format(name=name))
-    return write_result(out, y, f"{name}(…, out=x)")
-
-
-def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
-    """x in `dtype`; x itself when that is None or its own."""
-    return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
 def _fill_unselected(x: Array, where: Array, fill: Array) -> Array:
@@ -98,9 +68,10 @@ def sum(
     """Σ x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.sum(a, axis=axis, keepdims=keepdims)
-    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 0)
+    x = _fill_unselected(cast_if_needed(as_operand(a), dtype), where, 0)
     y = r.sum(x, axis=axis, keepdims=keepdims)
-    return _write_to_out(out, y if initial is None else y + initial, "sum")
+    y = cast_if_needed(y if initial is None else y + initial, dtype)
+    return write_to_out(out, y, "sum")
 
 
 def prod(
@@ -115,14 +86,17 @@ def prod(
     """Π x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.prod(a, axis=axis, keepdims=keepdims)
-    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 1)
+    x = _fill_unselected(cast_if_needed(as_operand(a), dtype), where, 1)
     y = r.prod(x, axis=axis, keepdims=keepdims)
-    return _write_to_out(out, y if initial is None else y * initial, "prod")
+    y = cast_if_needed(y if initial is None else y * initial, dtype)
+    return write_to_out(out, y, "prod")
 
 
-def _count_where(x: Array, axis: Axes, keepdims: bool, where: Array) -> Array:
-    """How many entries take part, as x's own kind of number."""
-    wide = s.broadcast_to(as_operand(where), tuple(x.shape))
+def _count_where(
+    x: Array, axis: Axes, keepdims: bool, where: Array, shape: Shape | None = None
+) -> Array:
+    """How many entries take part, of x or an array of `shape`, as x's own kind of real number."""
+    wide = s.broadcast_to(as_operand(where), tuple(x.shape) if shape is None else shape)
     kind = np.zeros((), x.dtype).real.dtype
     return e.cast(r.sum(wide, axis=axis, keepdims=keepdims), dtype=kind)
 
@@ -139,12 +113,17 @@ def mean(
     """The arithmetic mean over `axis`, of the entries where `where` holds."""
     if dtype is None and out is None and where is True:
         return r.mean(a, axis=axis, keepdims=keepdims)
-    x = _cast_if_needed(as_operand(a), dtype)
+    x = cast_if_needed(as_operand(a), dtype)
     if where is True:
-        return _write_to_out(out, r.mean(x, axis=axis, keepdims=keepdims), "mean")
-    x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
-    total = r.sum(_fill_unselected(x, where, 0), axis=axis, keepdims=keepdims)
-    return _write_to_out(out, total / _count_where(x, axis, keepdims, where), "mean")
+        y = r.mean(x, axis=axis, keepdims=keepdims)
+    else:
+        x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
+        total = r.sum(_fill_unselected(x, where, 0), axis=axis, keepdims=keepdims)
+        y = total / _count_where(x, axis, keepdims, where)
+    return write_to_out(out, cast_if_needed(y, dtype), "mean")
+
+
+_mean = mean  # `var` has a parameter of that name
 
 
 def var(
@@ -156,19 +135,31 @@ def var(
     keepdims: bool = False,
     *,
     where: Operand = True,
+    mean: Operand | None = None,
     correction: float | None = None,
 ) -> Tensor:
-    """The variance over `axis`, of the entries where `where` holds; `correction` is `ddof`."""
+    """The variance over `axis`, of the entries where `where` holds; `correction` is `ddof`.
+
+    mean: what the entries deviate from, instead of their own mean; keepdims=True as it was made
+    """
     ddof = ddof if correction is None else correction
-    if dtype is None and out is None and where is True:
+    if dtype is None and out is None and where is True and mean is None:
         return r.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
-    x = _cast_if_needed(as_operand(a), dtype)
-    if where is True:
-        return _write_to_out(out, r.var(x, axis=axis, ddof=ddof, keepdims=keepdims), "var")
-    x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
-    squares = e.absolute_square(x - mean(x, axis, keepdims=True, where=where))
+    x, dtype = as_operand(a), None if dtype is None else np.dtype(dtype)
+    if dtype is not None and dtype.kind == x.dtype.kind == "f":
+        x = cast_if_needed(x, dtype)
+    elif dtype is not None and dtype.kind == "c" and x.dtype.kind in "fc":
+        x = cast_if_needed(x, np.promote_types(x.dtype, np.zeros((), dtype).real.dtype))
+    if where is True and mean is None and (dtype is None or dtype.kind in "fc"):
+        y = r.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+        return write_to_out(out, cast_if_needed(y, dtype), "var")
+    wide: Any = e.widen_half(x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64))
+    center = _mean(wide, axis, dtype, keepdims=True, where=where) if mean is None else mean
+    squares = cast_if_needed(e.absolute_square(wide - center), dtype)
     total = r.sum(_fill_unselected(squares, where, 0), axis=axis, keepdims=keepdims)
-    return _write_to_out(out, total / (_count_where(x, axis, keepdims, where) - ddof), "var")
+    free = _count_where(total, axis, keepdims, where, tuple(x.shape)) - ddof
+    y = e.as_half_was(total / free, x) if dtype is None else cast_if_needed(total / free, dtype)
+    return write_to_out(out, y, "var")
 
 
 def std(
@@ -180,15 +171,17 @@ def std(
     keepdims: bool = False,
     *,
     where: Operand = True,
+    mean: Operand | None = None,
     correction: float | None = None,
 ) -> Tensor:
-    """The standard deviation over `axis`, of the entries where `where` holds."""
+    """The standard deviation over `axis`, of the entries where `where` holds; see `var`."""
     ddof = ddof if correction is None else correction
-    if where is True:
-        y = r.std(_cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
-        return _write_to_out(out, y, "std")
-    v = var(a, axis, dtype, None, ddof, keepdims, where=where)
-    return _write_to_out(out, e.guarded_sqrt(v), "std")
+    if where is True and mean is None and (dtype is None or np.dtype(dtype).kind == "f"):
+        y = r.std(cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
+        return write_to_out(out, y, "std")
+    v = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean)
+    y = e.sqrt(v) if v.dtype.kind != "f" else e.guarded_sqrt(v)
+    return write_to_out(out, cast_if_needed(y, dtype), "std")
 
 
 def _extremum(
@@ -213,9 +206,9 @@ def _extremum(
             first = as_operand(initial)
             first = first if isinstance(first, Tensor) else wrap_like(np.asarray(first), x)
             y = s.broadcast_to(e.cast(first, dtype=x.dtype), tuple(shape))
-            return _write_to_out(out, s.copy(y), name)
+            return write_to_out(out, s.copy(y), name)
     y = plain(x, axis=axis, keepdims=keepdims)
-    return _write_to_out(out, y if initial is None else pair(y, initial), name)
+    return write_to_out(out, y if initial is None else pair(y, initial), name)
 
 
 def max(
@@ -258,7 +251,7 @@ def any(
 ) -> Tensor:
     """Whether any entry over `axis` is not zero, of those where `where` holds."""
     x = a if where is True else e.logical_and(as_operand(a), where)
-    return _write_to_out(out, r.any(x, axis=axis, keepdims=keepdims), "any")
+    return write_to_out(out, r.any(x, axis=axis, keepdims=keepdims), "any")
 
 
 def all(
@@ -271,37 +264,37 @@ def all(
 ) -> Tensor:
     """Whether no entry over `axis` is zero, of those where `where` holds."""
     x = a if where is True else e.logical_or(as_operand(a), e.logical_not(where))
-    return _write_to_out(out, r.all(x, axis=axis, keepdims=keepdims), "all")
+    return write_to_out(out, r.all(x, axis=axis, keepdims=keepdims), "all")
 
 
 def argmax(
     a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
 ) -> Tensor:
     """The index, from 0, of the first largest entry along `axis`; of all entries if None."""
-    return _write_to_out(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
+    return write_to_out(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
 
 
 def argmin(
     a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
 ) -> Tensor:
     """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
-    return _write_to_out(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
+    return write_to_out(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
 
 
 def cumsum(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running sum along `axis`; of the flattened array when None."""
-    return _write_to_out(out, r.cumsum(_cast_if_needed(as_operand(a), dtype), axis=axis), "cumsum")
+    y = r.cumsum(cast_if_needed(as_operand(a), dtype), axis=axis)
+    return write_to_out(out, cast_if_needed(y, dtype), "cumsum")
 
 
 def cumprod(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running product along `axis`; of the flattened array when None."""
-    return _write_to_out(
-        out, statistics.cumprod(_cast_if_needed(as_operand(a), dtype), axis), "cumprod"
-    )
+    y = statistics.cumprod(cast_if_needed(as_operand(a), dtype), axis)
+    return write_to_out(out, cast_if_needed(y, dtype), "cumprod")
 
 
 def trace(
@@ -313,117 +306,13 @@ def trace(
     out: Tensor | None = None,
 ) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    x = _cast_if_needed(as_operand(a), dtype)
-    return _write_to_out(out, linalg.trace(x, offset, axis1, axis2), "trace")
+    x = cast_if_needed(as_operand(a), dtype)
+    return write_to_out(out, linalg.trace(x, offset, axis1, axis2), "trace")
 
 
-# Shapes -------------------------------------------------------------------------------------------
-
-
-def _is_fortran(name: str, order: str) -> bool:
-    """Whether `order` is "F".  Raises TypeError unless it is "C" or "F"."""
-    if order not in ("C", "F"):
-        raise TypeError(NO_ORDER.format(name=name, order=order))
-    return order == "F"
-
-
-def ravel(a: Operand, order: str = "C") -> Tensor:
-    """The entries as one axis, row by row, or column by column for order "F"."""
-    a = as_operand(a)
-    return s.ravel(s.transpose(a) if _is_fortran("ravel", order) else a)
-
-
-def flatten(a: Operand, order: str = "C") -> Tensor:
-    """A copy with one axis; of the entries column by column for order "F"."""
-    return s.copy(ravel(a, order))
-
-
-def reshape(
-    a: Operand,
-    /,
-    shape: int | Sequence[int] | None = None,
-    order: str = "C",
-    *,
-    newshape: int | Sequence[int] | None = None,
-    copy: bool | None = None,
-) -> Tensor:
-    """The entries in another shape; read and placed column by column for order "F"."""
-    target: Any = newshape if shape is None else shape
-    lengths = (target,) if isinstance(target, (int, np.integer)) else tuple(target)
-    a = as_operand(a)
-    if _is_fortran("reshape", order):
-        y = s.transpose(s.reshape(s.transpose(a), lengths[::-1]))
-    else:
-        y = s.reshape(a, lengths)
-    return s.copy(y) if copy else y
-
-
-def copy(a: Operand, order: str = "K", subok: bool = False) -> Tensor:
-    """A copy, tracked as x is, in an `order` of memory: "C", "F", or "K" for that of a."""
-    del subok
-    return s.copy(as_operand(a), order)
-
-
-def copy_method(a: Operand, order: str = "C") -> Tensor:
-    """A copy, tracked as x is, in an `order` of memory: "C", "F", or "K" for that of x."""
-    return s.copy(a, order)
-
-
-def astype(
-    x: Operand,
-    dtype: DTypeLike,
-    order: str = "K",
-    casting: Casting = "unsafe",
-    subok: bool = True,
-    copy: bool = True,
-) -> Tensor:
-    """The entries converted; a conversion to integers or booleans has no derivative.
-
-    casting: which conversions are refused with TypeError, as in NumPy
-    copy:    when False and the dtype is x's own, x itself is returned
-    """
-    x = as_operand(x)
-    del order, subok
-    dtype = np.dtype(dtype)
-    if casting != "unsafe" and not np.can_cast(x.dtype, dtype, casting):
-        raise TypeError(CANNOT_CAST.format(own=x.dtype, dtype=dtype, casting=casting))
-    if not copy and x.dtype == dtype:
-        return x
-    if dtype.kind in "fc":
-        return e.cast(x, dtype=dtype)
-    return to_integer(x, dtype=dtype)
-
-
-def take(
-    a: Operand,
-    indices: Operand,
-    axis: int | None = None,
-    out: Tensor | None = None,
-    mode: str = "raise",
-) -> Tensor:
-    """The entries at `indices` along `axis`; those outside raise, "wrap" round or are "clip"ped."""
-    a, indices = as_operand(a), as_operand(indices)
-    n = a.size if axis is None else a.shape[axis]
-    if mode == "wrap":
-        indices = e.remainder(indices, n)
-    elif mode == "clip":
-        indices = e.clip(indices, 0, n - 1)
-    elif mode != "raise":
-        raise ValueError(f"take: the mode is {mode!r}, none of 'raise', 'wrap', 'clip'")
-    return _write_to_out(out, indexing.take(a, indices, axis), "take")
-
-
-def where(condition: Operand, *choices: Operand) -> Tensor | tuple[Tensor, ...]:
-    """x where the condition holds, else y; of the condition alone, the indices where it holds."""
-    return e.where(condition, *choices) if choices else counting.nonzero(condition)
-
-
-def numpy_astype(
-    x: Operand, dtype: DTypeLike, /, *, copy: bool = True, device: Device | str | None = None
-) -> Tensor:
-    """The entries converted: `astype`, as a function."""
-    y = astype(x, dtype, copy=copy)
-    return y if device is None else y.to(device)
+def matrix_trace(x: Operand, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
+    """The sums of the diagonals of matrices (…, m, n) -> (…), in `dtype` if that is given."""
+    return trace(x, offset, -2, -1, dtype)
 
 
 # NumPy's function -> the function above that has all its options, and how many leading arguments it
@@ -445,12 +334,7 @@ FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.cumsum: (cumsum, 2),
     np.cumprod: (cumprod, 2),
     np.trace: (trace, 4),
-    np.ravel: (ravel, 1),
-    np.reshape: (reshape, 2),
-    np.copy: (copy, 0),
-    np.take: (take, 3),
-    np.where: (where, 0),
-    np.astype: (numpy_astype, 0),
+    np.linalg.trace: (matrix_trace, 1),
 }
 REDUCE: dict[np.ufunc, Callable[..., Any]] = {
     np.add: sum,
@@ -460,30 +344,3 @@ REDUCE: dict[np.ufunc, Callable[..., Any]] = {
     np.logical_or: any,
     np.logical_and: all,
 }
-
-# The entries in a row -----------------------------------------------------------------------------
-
-
-class Flat:
-    """``x.flat``: the entries in row-major order, to iterate over, read at any index, and write."""
-
-    __slots__ = ("base",)
-
-    def __init__(self, base: Tensor) -> None:
-        self.base = base
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(s.ravel(self.base))
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return s.copy(s.ravel(self.base)[index])
-
-    def __setitem__(self, index: Any, value: Operand) -> None:
-        writing.put(self.base, np.arange(self.base.size)[index], value)
-
-    def copy(self) -> Tensor:
-        """The entries as a Tensor of one axis."""
-        return flatten(self.base)

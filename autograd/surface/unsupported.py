@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "remark_on"]
+__all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "REFUSED_OPTIONS", "remark_on"]
 
-_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or np.block"
+_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or tapegrad.ops.array"
 
 # name: (error, remark, whether it has a mathematical derivative)
 NOT_SUPPORTED = {
@@ -16,7 +16,7 @@ NOT_SUPPORTED = {
     "asfortranarray": ("TypeError", _PROTOCOL, True),
     "asmatrix": ("TypeError", _PROTOCOL, True),
     "bmat": ("TypeError", _PROTOCOL, True),
-    "full": ("TypeError", _PROTOCOL, True),
+    "full": ("TypeError", "NumPy asks no protocol here; use tapegrad.ops.full(shape, x)", True),
     "require": ("TypeError", _PROTOCOL, True),
     "histogram2d": ("TypeError", "np.histogram has a derivative in its weights", True),
     "histogramdd": ("TypeError", "np.histogram has a derivative in its weights", True),
@@ -35,7 +35,9 @@ REFUSED_CALLS = {
         "a number has no gradient; refused while a function is being differentiated or a module's "
         "forward code runs. `t.item()` is the value; `np.zeros_like(x)` can be filled"
     ),
-    "`np.array([t, u])`, `np.float64(t)`": "an ndarray has no gradient; `np.stack([t, u])`",
+    "`np.array([t, u])`, `np.float64(t)`": (
+        "an ndarray has no gradient; `np.stack([t, u])`, `tapegrad.ops.array`"
+    ),
     "`pickle.dumps(t)`, copies of a Parameter": "as `float(t)`; `x.copy()` keeps the gradient",
     "`np.matrix`, masked arrays, other subclasses with operators of their own": (
         "their arithmetic is not a Tensor's; `np.asarray(m)`, `np.where(mask, 0, x)`"
@@ -43,17 +45,23 @@ REFUSED_CALLS = {
     "`np.ma.exp(t)` and all of `np.ma`": "they read bare memory; `np.where(mask, 0, x)`",
     "sparse matrices": "`A.toarray() @ x`, or `tapegrad.custom_vjp`",
     "frames and series of pandas": "`df.to_numpy() @ w`",
-    "`where=`, `dtype=`, `casting=` of a ufunc": (
-        "`np.where(condition, f(x), y)`, `x.astype(dtype)`"
-    ),
-    "`ufunc.accumulate`, `.reduce`, `.reduceat`, `.at` of most ufuncs": (
-        "add and multiply accumulate; add, multiply, maximum and minimum reduce"
-    ),
     "`out=` an ndarray": "the target must be a Tensor",
-    '`order="K"` of ravel and reshape': "a Tensor shows no order of memory",
-    "`pad` in other modes, or with several values": "constant, edge, reflect, symmetric, wrap",
     "`x.view()`, `x.base`, `x.strides`, `x.flags`": "AttributeErrors that say what to write",
     "writes that would lose a derivative": "InPlaceError: [writing into Tensors](writing.md)",
+}
+
+# Options of functions that are supported otherwise: a call, and why it is refused.
+REFUSED_OPTIONS = {
+    "ufunc(where=) without out=": (
+        "the entries that are left out would have no value; `out=np.zeros_like(x)`"
+    ),
+    "linalg.qr(mode='raw')": "Householder vectors are LAPACK's; mode='reduced' has a derivative",
+    "pad(mode=function)": "the function would write into an array",
+    "quantile(q=), quantile(weights=)": "tracked ones, in which it has no derivative here",
+    "cov(dtype=int)": "a covariance is no integer",
+    "sort(order=), argsort(order=)": "Tensors have no fields",
+    "sliding_window_view(writeable=True)": "its entries stand in several places",
+    "emath": "in vmap and replay: the values decide whether the result is complex",
 }
 
 

@@ -22,6 +22,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad
+from tapegrad.autograd.transforms.renaming import inner_names, renamed_signature, with_own_names
 from tapegrad.autograd.transforms.variables import BoundCall
 
 if TYPE_CHECKING:
@@ -217,12 +218,14 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
     The positional arguments of fn are arrays, its keyword-only arguments are settings.  Rules are
     those of a primitive: each takes `g`, then by name what it needs: arguments, ``y`` (the result),
     settings, ``x_shape``.  The code inside fn is not differentiated.  Rules written in array code
-    have derivatives of every order themselves.
+    have derivatives of every order themselves.  Where fn has an argument called y, rules mean it by
+    ``y``, and call the result ``result``; an argument called g is ``g_`` in rules.
 
     >>> clipped = custom_vjp(lambda x: x * 1)
     >>> clipped.vjp(x=lambda g: np.clip(g, -1, 1))
     """
     signature = inspect.signature(fn)
+    names = inner_names(signature)
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
         with no_grad():
@@ -231,5 +234,6 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
 
     body.__name__ = getattr(fn, "__name__", "custom").strip("<>")
     body.__doc__, body.__module__ = fn.__doc__, fn.__module__
-    function: PrimitiveFunction = public_function(Primitive(body, signature=signature), body)
-    return function
+    inner = renamed_signature(signature, names) if names else signature
+    function: PrimitiveFunction = public_function(Primitive(body, signature=inner), body)
+    return with_own_names(function, signature, names) if names else function

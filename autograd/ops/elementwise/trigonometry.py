@@ -90,7 +90,14 @@ def arcsin(x: Array) -> Array:
     """Inverse sine in radians, elementwise; -1 <= x <= 1."""
 
 
-arcsin.vjp(x=lambda g, x: g / sqrt((1 - x) * (1 + x)))
+def _other_side(x: Array) -> Array:
+    """√(1 - x²); of complex x beyond ±1 on the side of the cut that NumPy's inverses take."""
+    if x.dtype.kind != "c":
+        return sqrt((1 - x) * (1 + x))
+    return sqrt(-(x - 1)) * sqrt(x + 1)  # -(x - 1) has the sign of zero that 1 - x loses
+
+
+arcsin.vjp(x=lambda g, x: g / _other_side(x))
 
 
 @ufunc(np.arccos, domain={"x": (-1, 1)})
@@ -98,7 +105,7 @@ def arccos(x: Array) -> Array:
     """Inverse cosine in radians, elementwise; -1 <= x <= 1."""
 
 
-arccos.vjp(x=lambda g, x: -(g / sqrt((1 - x) * (1 + x))))
+arccos.vjp(x=lambda g, x: -(g / _other_side(x)))
 
 
 @ufunc(np.arctan)

@@ -10,7 +10,13 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_constant, as_operand, normalize_axis
+from tapegrad.autograd.ops.arrays import (
+    as_constant,
+    as_operand,
+    device_array,
+    normalize_axis,
+    value_of,
+)
 from tapegrad.autograd.ops.distance import guarded_power
 from tapegrad.autograd.ops.matrices.singular_values import svdvals
 from tapegrad.autograd.ops.matrices.solving import inv
@@ -120,14 +126,40 @@ def matrix_norm(x: Operand, *, keepdims: bool = False, ord: float | str | None =
     return _matrix_norm(x, ord, (-2, -1), keepdims)
 
 
+def _inverse_or_nan(x: Tensor) -> Tensor:
+    """The inverses, NaN for singular matrices."""
+    try:
+        return inv(x)
+    except np.linalg.LinAlgError:
+        numbers = value_of(x).reshape(-1, *x.shape[-2:])
+        found = np.array([_is_singular(matrix) for matrix in numbers]).reshape(x.shape[:-2])
+        singular = device_array(found[..., None, None], x)
+        regular = e.where(singular, device_array(np.eye(x.shape[-1], dtype=x.dtype), x), x)
+        return e.where(singular, np.nan, inv(regular))
+
+
+def _is_singular(matrix: np.ndarray) -> bool:
+    try:
+        np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        return True
+    return False
+
+
 @composite(numpy=np.linalg.cond)
 def cond(x: Operand, p: float | str | None = None) -> Tensor:
-    """The condition number: largest over smallest singular value, or |x|·|x⁻¹| in the norm p."""
+    """The condition number: largest over smallest singular value, or |x|·|x⁻¹| in the norm p.
+
+    (…, m, n) -> (…), ∞ for singular matrices, and NaN where an entry is.
+    """
     x = as_operand(x)
     if p is None or p in (2, -2):
         values = svdvals(x)
         first, last = values[..., 0], values[..., -1]
-        return last / first if p == -2 else first / last
-    return _matrix_norm(x, p, (-2, -1), keepdims=False) * _matrix_norm(
-        inv(x), p, (-2, -1), keepdims=False
-    )
+        y = last / first if p == -2 else first / last
+    else:
+        y = _matrix_norm(x, p, (-2, -1), keepdims=False) * _matrix_norm(
+            _inverse_or_nan(x), p, (-2, -1), keepdims=False
+        )
+    singular = e.logical_and(e.isnan(y), e.logical_not(r.any(e.isnan(x), axis=(-2, -1))))
+    return e.where(singular, np.inf, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_floating, as_operand
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.indexing import take_along_axis
 from tapegrad.autograd.ops.matrices.closeness import (
     close_pairs,
     require_cancelled,
     require_zeros,
 )
 from tapegrad.autograd.ops.matrices.completing import cotangent_from_rest
+from tapegrad.autograd.ops.matrices.eigenvalues import eigh, eigvalsh
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
@@ -31,6 +33,8 @@ from tapegrad.autograd.ops.matrices.stacks import (
     transpose_matrices,
     zero_like,
 )
+from tapegrad.autograd.ops.rearranging import tril
+from tapegrad.autograd.ops.sorting import argsort
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -157,14 +161,39 @@ def svd(
 
     full_matrices: U (…, m, m) and Vᴴ (…, n, n), whose further vectors are any that complete the
     bases; the derivative of what depends on their choice is NaN
+    hermitian: a is Hermitian, and its lower triangle alone is read; by its eigenvectors
     """
     a = as_operand(a)
-    del hermitian  # a shortcut: the result is the same up to signs
+    if hermitian:
+        return _hermitian_svd(a, compute_uv)
     if not compute_uv:
         return svd_parts(a)[1]
     if full_matrices and a.shape[-1] != a.shape[-2]:
         return SVDResult(*svd_complete(a))
     return SVDResult(*svd_parts(a))
+
+
+def _hermitian_svd(a: Tensor, compute_uv: bool) -> SVDResult | Tensor:
+    """`svd` of the Hermitian matrices whose lower triangles a has."""
+    if not compute_uv:
+        sizes = e.absolute(eigvalsh(a))
+        return s.flip(take_along_axis(sizes, argsort(sizes, -1), -1), -1)
+    values, vectors = eigh(a)
+    sizes = e.absolute(values)
+    order = s.flip(argsort(sizes, -1), -1)
+    signs = take_along_axis(e.sign(values), order, -1)
+    vectors = take_along_axis(vectors, s.expand_dims(order, -2), -1)
+    right = vectors * s.expand_dims(signs, -2)
+    return SVDResult(vectors, take_along_axis(sizes, order, -1), adjoint(right))
+
+
+def _from_lower_triangle(a: Tensor, hermitian: bool) -> Tensor:
+    """a, or the Hermitian matrices of its lower triangles."""
+    if not hermitian:
+        return a
+    below = tril(a, -1)
+    diagonal = e.real(diagonal_of(a)) if a.dtype.kind == "c" else diagonal_of(a)
+    return below + adjoint(below) + as_diagonal(e.cast(diagonal, dtype=a.dtype))
 
 
 @composite(numpy=np.linalg.svdvals)
@@ -193,12 +222,12 @@ def matrix_rank(
 ) -> Tensor:
     """How many singular values are above `tol`, or above `rtol` times the largest."""
     A = as_operand(A)
-    del hermitian
     if A.ndim < 2:
         return r.any(A).astype(np.intp)
     size = max(A.shape[-2:])
     limits = [None if x is None else float(x) for x in (rtol, tol)]
-    return rank_above(svdvals(A), size, limits[0], limits[1])
+    values: Any = svd(A, compute_uv=False, hermitian=hermitian)
+    return rank_above(values, size, limits[0], limits[1])
 
 
 @primitive
@@ -228,10 +257,11 @@ def pinv(
     """The Moore-Penrose inverses (…, m, n) -> (…, n, m); differentiable where the rank is constant.
 
     rcond, rtol: singular values below this times the largest count as 0
+    hermitian:   a is Hermitian, and its lower triangle alone is read
     """
-    del hermitian  # a shortcut: the result is the same
     limit = rtol if rcond is None else rcond
-    return pseudo_inverse(as_floating(a), None if limit is None else float(limit))
+    a = _from_lower_triangle(as_floating(a), hermitian)
+    return pseudo_inverse(a, None if limit is None else float(limit))
 
 
 @composite(numpy=np.linalg.lstsq)

@@ -12,8 +12,10 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
+    as_axes,
     as_operand,
     device_array,
+    inside_numbers,
     is_fortran,
     normalize_axis,
     value_of,
@@ -24,7 +26,7 @@ from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.autograd.core.types import Operand, Scalar
+    from tapegrad.autograd.core.types import Axes, Operand, Scalar
 
 __all__ = [
     "choose",
@@ -110,30 +112,35 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
 
 
 @composite(numpy=np.trim_zeros)
-def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
-    """A vector without the zeros at its front ("f") and back ("b").
+def trim_zeros(filt: Operand, trim: str = "fb", axis: Axes = None) -> Tensor:
+    """x without the slices of zeros at the front ("f") and back ("b") of some axes, or of all.
 
-    Raises TypeError for more than one axis.
+    Raises AxisError for an axis that x does not have, ValueError for another `trim`.
     """
     filt = as_operand(filt)
-    if filt.ndim != 1:
-        raise TypeError(
-            f"numpy.trim_zeros on a Tensor takes a vector, not {filt.ndim} axes: write x[a:b, …]"
-        )
-    nonzero = np.flatnonzero(value_of(filt))
-    n = len(filt)
-    first = int(nonzero[0]) if len(nonzero) else n
-    last = int(nonzero[-1]) + 1 if len(nonzero) else n
-    return filt[first if "f" in trim.lower() else 0 : last if "b" in trim.lower() else n]
+    if trim.lower() not in ("f", "b", "fb", "bf"):
+        raise ValueError(f"trim_zeros: trim is {trim!r}, none of 'f', 'b', 'fb'")
+    axes = range(filt.ndim) if axis is None else as_axes(axis, filt.ndim)
+    places = np.argwhere(value_of(filt))
+    index: list[Any] = [slice(None)] * filt.ndim
+    for i in axes:
+        first, last = (int(places[:, i].min()), int(places[:, i].max())) if len(places) else (0, -1)
+        front, back = "f" in trim.lower(), "b" in trim.lower()
+        if not len(places):
+            index[i] = slice(0, 0)
+        else:
+            index[i] = slice(first if front else None, last + 1 if back else None)
+    return filt[tuple(index)]
 
 
 @composite(numpy=np.choose)
-def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
+def choose(a: Operand, choices: Sequence[Operand], *, mode: str = "raise") -> Tensor:
     """The entry of choices[a], elementwise with broadcasting; a holds integers.
 
-    Raises IndexError when one is not the number of a choice.
+    mode: what numbers of no choice do: "raise" IndexError, "wrap" round, or are "clip"ped
+    Raises IndexError when one is not the number of a choice, ValueError for another mode.
     """
-    a = as_operand(a)
+    a = as_operand(inside_numbers(as_operand(a), len(choices), mode, "choose"))
     if a.dtype.kind not in "iub":
         raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
     options = [as_operand(c) for c in choices]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.autograd.core.types import Array, Nest, Operand, Shape
+    from tapegrad.autograd.core.types import Array, DTypeLike, Nest, Operand, Shape
 
 __all__ = [
     "append",
@@ -36,6 +37,8 @@ __all__ = [
     "vsplit",
     "vstack",
 ]
+
+FORBIDDEN = "cannot cast array data from {own} to {dtype} according to the rule {casting!r}"
 
 
 def _apply_to_each(
@@ -68,16 +71,32 @@ def atleast_3d(*arys: Operand) -> Tensor | tuple[Tensor, ...]:
     return _apply_to_each(arys, _at_least_3d)
 
 
+def cast_all(arrays: Sequence[Operand], dtype: DTypeLike | None, casting: str) -> list[Tensor]:
+    """The arrays in `dtype`, or as they are.  Raises TypeError for what `casting` forbids."""
+    parts = [as_operand(a) for a in arrays]
+    if dtype is None and casting in ("safe", "same_kind", "unsafe"):
+        return parts  # what they are joined to holds them all
+    common = np.result_type(*[a.dtype for a in parts]) if dtype is None else np.dtype(dtype)
+    for a in parts:
+        if not np.can_cast(a.dtype, common, casting):  # type: ignore[arg-type]  # NumPy checks it
+            raise TypeError(FORBIDDEN.format(own=a.dtype, dtype=common, casting=casting))
+    return [a if a.dtype == common else a.astype(common) for a in parts]
+
+
 @composite(numpy=np.vstack)
-def vstack(tup: Sequence[Operand]) -> Tensor:
+def vstack(
+    tup: Sequence[Operand], *, dtype: DTypeLike | None = None, casting: str = "same_kind"
+) -> Tensor:
     """The arrays joined along their first axis; vectors are rows."""
-    return s.concatenate([_at_least_2d(as_operand(a)) for a in tup], 0)
+    return s.concatenate([_at_least_2d(a) for a in cast_all(tup, dtype, casting)], 0)
 
 
 @composite(numpy=np.hstack)
-def hstack(tup: Sequence[Operand]) -> Tensor:
+def hstack(
+    tup: Sequence[Operand], *, dtype: DTypeLike | None = None, casting: str = "same_kind"
+) -> Tensor:
     """The arrays joined along their second axis; vectors along their only one."""
-    arrays = [as_operand(a) for a in tup]
+    arrays = cast_all(tup, dtype, casting)
     arrays = [a if a.ndim else s.reshape(a, (1,)) for a in arrays]
     return s.concatenate(arrays, 0 if arrays and arrays[0].ndim == 1 else 1)
 
@@ -230,7 +249,8 @@ def resize(a: Operand, new_shape: int | Shape) -> Tensor:
     Raises ShapeError for an empty a.
     """
     a = s.ravel(as_operand(a))
-    shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
+    lengths: Any = new_shape if isinstance(new_shape, (tuple, list)) else (new_shape,)
+    shape = tuple(map(operator.index, lengths))
     size = math.prod(shape)
     if not a.size:
         raise ShapeError("resize: an empty array has no entries to repeat")

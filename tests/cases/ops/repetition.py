@@ -15,14 +15,7 @@ def repeat(d):
     return TrialCall([d.array(shape), d.integer(1, 3)], {"axis": d.choice([None, 0, 1, -1])})
 
 
-def numpy_pad(d):
-    shape = d.shape("N A")
-    width = d.choice([1, (1, 2), ((1, 0), (0, 2))])
-    return TrialCall([d.array(shape), width], {"constant_values": d.choice([0, 2.5])})
-
-
 OPERATIONS = {
-    "numpy_pad": numpy_pad,
     "repeat": repeat,
     "tile": tile,
 }
