@@ -322,8 +322,9 @@ WRITERS = {
     """,
     "_node": """
         autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py
-        autograd/reverse/sweep.py autograd/reverse/write.py autograd/transforms/checkpoint.py
-        autograd/transforms/sample.py nn/core/by_hand.py nn/core/part.py
+        autograd/forward/streaming.py autograd/reverse/sweep.py autograd/reverse/write.py
+        autograd/transforms/checkpoint.py autograd/transforms/sample.py
+        autograd/transforms/variables.py nn/core/by_hand.py nn/core/part.py
     """,
     "_alias": """
         autograd/core/tensor.py autograd/core/views.py autograd/reverse/write.py

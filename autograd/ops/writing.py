@@ -59,7 +59,9 @@ def copyto(dst: Tensor, src: Operand, where: Operand = True, casting: str = "sam
 
     Raises TypeError for a conversion that `casting` forbids.
     """
-    own, other = _require_tensor(dst, "copyto").dtype, np.result_type(getattr(src, "dtype", src))
+    own = _require_tensor(dst, "copyto").dtype
+    src = as_operand(src) if isinstance(src, (list, tuple)) else src
+    other = np.result_type(getattr(src, "dtype", src))
     if not np.can_cast(other, own, casting):  # type: ignore[arg-type]  # NumPy checks it
         raise TypeError(f"copyto: {other} cannot be cast to {own} by the rule {casting!r}")
     dst[...] = src if where is True else e.where(where, src, dst)

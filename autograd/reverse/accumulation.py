@@ -18,6 +18,7 @@ from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.pending import RowsOf
+from tapegrad.autograd.reverse.ownership import BY_COUNT, strategy
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
@@ -72,7 +73,7 @@ def _count_alone() -> int:
     return sys.getrefcount(g)
 
 
-_ALONE = _count_alone()
+_ALONE = _count_alone() if strategy is BY_COUNT else 0  # 0 where counts say nothing
 
 
 def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
@@ -83,7 +84,7 @@ def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
     g = collected.pop(leaf)
     if leaf.grad is None and type(g) is np.ndarray and g.base is None and leaf.adjust is None:
         fits = g.shape == leaf.shape and g.dtype == leaf.dtype and g.flags.writeable
-        if fits and sys.getrefcount(g) <= _ALONE:
+        if fits and _ALONE and sys.getrefcount(g) <= _ALONE:
             with _adding[0]:
                 if leaf.grad is None:
                     leaf.grad = untracked(np.add(g, 0, out=g))  # as added to zeros: no -0.0
