@@ -47,11 +47,15 @@ def primitive_of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
     return known if known is not None and getattr(module, name, None) is function else None
 
 
-def _body_of(name: str) -> Callable[..., Any]:
-    """The body that calls SciPy's function of that name, and returns the operands' precision."""
+def _body_of(name: str, *, double: bool = False) -> Callable[..., Any]:
+    """The body that calls SciPy's function of that name, and returns the operands' precision.
+
+    double: whether the function is called in double precision only
+    """
 
     def body(xp: Namespace, *operands: Any) -> Any:
-        y = getattr(devices.special(xp), name)(*operands)
+        taken = [_widened(x) for x in operands] if double else operands
+        y = getattr(devices.special(xp), name)(*taken)
         # SciPy computes some of them in double precision only
         dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind in "fc"]
         target = max(dtypes, key=lambda dtype: np.finfo(dtype).bits, default=None)
@@ -60,6 +64,12 @@ def _body_of(name: str) -> Callable[..., Any]:
         return _in_precision(y, target)
 
     return body
+
+
+def _widened(x: Any) -> Any:
+    """x in double precision, if it is an array of floats."""
+    narrow = hasattr(x, "dtype") and x.dtype.kind in "fc"
+    return x.astype(np.result_type(x.dtype, np.float64)) if narrow else x
 
 
 def _in_precision(y: Array, target: Any) -> Array:
@@ -111,6 +121,7 @@ def declare_ufunc(
     *,
     several: bool = False,
     differentiable: bool = True,
+    double: bool = False,
     **rules: Callable[..., Any] | None,
 ) -> Any:
     """Declare SciPy's ufunc of that name, whose arguments are those of the rules, in their order.
@@ -118,9 +129,10 @@ def declare_ufunc(
     module:  the file that declares it, `__name__`
     formula: its docstring, elementwise; arguments broadcast, and the result has their precision
     several: whether it has several results
+    double:  whether SciPy's function in single precision is worth nothing
     Returns the primitive, which is called special_NAME, since others may use the plain name.
     """
-    body = _body_of(name)
+    body = _body_of(name, double=double)
     body.__name__ = f"special_{name}"
     body.__doc__ = formula
     body.__module__ = module

@@ -55,12 +55,17 @@ expi = declare_ufunc(
 )
 
 
-def _expn_slope(g: Array, n: Array, x: Array) -> Array:
+def _expn_slope(g: Array, n: Any, x: Array) -> Array:
     """-E_{n-1}(x); E_{-1}, which SciPy has not, is in closed form."""
-    decay = e.exp(-x)
-    below = expn(e.maximum(n - 1, 0) if hasattr(n, "ndim") else max(n - 1, 0), x)
-    first = n > 0
-    return -(g * e.where(first, below, decay * (x + 1) / e.square(x)))
+    if not hasattr(n, "dtype"):
+        return -(g * (expn(n - 1, x) if n > 0 else _before_first(x)))
+    below = expn(e.maximum(n - 1, 0), x)
+    return -(g * e.where(n > 0, below, _before_first(x)))
+
+
+def _before_first(x: Array) -> Array:
+    """E_{-1}(x)."""
+    return e.exp(-x) * (x + 1) / e.square(x)
 
 
 expn = declare_ufunc(
@@ -164,15 +169,17 @@ def _modified_fresnel(g: Any, x: Array, y: Any, turn: complex) -> Array:
 modfresnelp = declare_ufunc(
     __name__,
     "modfresnelp",
-    "[∫ exp(it²) dt from x to ∞, that times exp(-i(x² + π/4))/√π], complex.",
+    "[∫ exp(it²) dt from x to ∞, that times exp(-i(x² + π/4))/√π], complex; x >= 0.",
     several=True,
+    double=True,
     x=lambda g, x, y: _modified_fresnel(g, x, y, 1j),
 )
 modfresnelm = declare_ufunc(
     __name__,
     "modfresnelm",
-    "[∫ exp(-it²) dt from x to ∞, that times exp(i(x² + π/4))/√π], complex.",
+    "[∫ exp(-it²) dt from x to ∞, that times exp(i(x² + π/4))/√π], complex; x >= 0.",
     several=True,
+    double=True,
     x=lambda g, x, y: _modified_fresnel(g, x, y, -1j),
 )
 

@@ -97,7 +97,9 @@ def _mathieu(name: str, formula: str, value: Any, *, radial: bool = False) -> An
         second = lambda: degree * (2 * q * e.cos(2 * degree * x) - a) * y[0]  # noqa: E731
         return joined(g, lambda: degree * y[1], second)
 
-    return declare_ufunc(__name__, name, formula, several=True, m=WHOLE, q=PARAMETER, x=slope)
+    return declare_ufunc(
+        __name__, name, formula, several=True, double=True, m=WHOLE, q=PARAMETER, x=slope
+    )
 
 
 mathieu_cem = _mathieu(
