@@ -29,7 +29,8 @@ ORDER = {
     "": "devices <- autograd <- nn, optim <- package",
     "autograd": """
         core <- kernels <- replay;
-        kernels <- ops <- reverse <- transforms, surface, debug, scipy;
+        kernels <- ops <- reverse <- transforms, surface, debug;
+        transforms <- scipy;
         replay <- compiling;
         compiling, transforms, surface, debug, scipy <- __init__ <- check
     """,
