@@ -63,7 +63,7 @@ def test_continuous_distributions(name, function):
     np.testing.assert_allclose(ours(np.asarray(standard), *shapes), theirs(standard, *shapes))
     if name in OF_SHAPES and function in TAILS:
         check_gradients(lambda x, a, b: ours(x, *shapes, a, b), x, LOC, SCALE, order=2)
-        with pytest.raises(TypeError, match="not known here|not known"):
+        with pytest.raises(TypeError, match="not known"):
             grad(lambda a: ours(x, a, *shapes[1:]).sum())(np.float64(shapes[0]))
     else:
         check_gradients(ours, x, *shapes, LOC, SCALE, order=2)
@@ -99,8 +99,8 @@ def test_wrong_arguments_are_named():
 
 
 def test_the_gradient_outside_of_the_support_is_zero():
-    for name in ("pdf", "cdf", "sf"):
-        slope = grad(lambda x: getattr(stats.gamma, name)(x, 2.3).sum())(np.array([-1.0, -5.0]))
+    for function in (stats.gamma.pdf, stats.gamma.cdf, stats.gamma.sf):
+        slope = grad(lambda x, function=function: function(x, 2.3).sum())(np.array([-1.0, -5.0]))
         np.testing.assert_array_equal(slope, 0)
 
 

@@ -37,7 +37,7 @@ __all__ = [
 
 SEVERAL = "quad integrates numbers, and func returned shape {shape}: quad_vec integrates vectors"
 
-# Integrals ----------------------------------------------------------------------------------------
+# Integrals --------------------------------------------------------------------------------------
 
 
 @operation()
@@ -256,7 +256,7 @@ def _by_parabolas(y: Any, h: Any) -> Any:
     return r.sum(both / 6 * inner, axis=-1)
 
 
-# Differential equations ---------------------------------------------------------------------------
+# Differential equations -------------------------------------------------------------------------
 
 
 @operation()

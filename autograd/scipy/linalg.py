@@ -66,7 +66,7 @@ __all__ = [
     "toeplitz",
 ]
 
-# Functions of matrices --------------------------------------------------------------------------
+# Functions of matrices ------------------------------------------------------------------------
 
 
 def _with_direction(function: Any, a: Array, direction: Array) -> Array:
@@ -174,7 +174,7 @@ def sinhm(A: Operand) -> Tensor:
     return (expm(A) - expm(-A)) / 2
 
 
-# Triangles --------------------------------------------------------------------------------------
+# Triangles ------------------------------------------------------------------------------------
 
 
 @operation()
@@ -321,7 +321,7 @@ def lu_solve(
     return s.reshape(x, (-1,)) if flat else x
 
 
-# Matrix equations -------------------------------------------------------------------------------
+# Matrix equations -----------------------------------------------------------------------------
 
 
 @operation()
@@ -455,7 +455,7 @@ def qr(
     return tuple(factorizations.qr(a, {"economic": "reduced", "full": "complete"}[mode]))
 
 
-# Matrices of a pattern --------------------------------------------------------------------------
+# Matrices of a pattern ------------------------------------------------------------------------
 
 
 def block_diag(*arrs: Operand) -> Tensor:
