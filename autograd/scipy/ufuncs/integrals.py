@@ -137,12 +137,21 @@ sici = declare_ufunc(
     several=True,
     x=lambda g, x: joined(g, lambda: sinc(x * (1 / math.pi)), lambda: e.cos(x) / x),
 )
+
+
+def _sinhc(x: Array) -> Array:
+    """sinh(x) / x, 1 at 0."""
+    if x.dtype.kind == "c":
+        return sinc(x * (1j / math.pi))
+    return e.exp(-x) * exprel(2 * x)
+
+
 shichi = declare_ufunc(
     __name__,
     "shichi",
     "[∫ sinh(t)/t dt from 0 to x, γ + log x + ∫ (cosh(t) - 1)/t dt from 0 to x].",
     several=True,
-    x=lambda g, x: joined(g, lambda: e.exp(-x) * exprel(2 * x), lambda: e.cosh(x) / x),
+    x=lambda g, x: joined(g, lambda: _sinhc(x), lambda: e.cosh(x) / x),
 )
 
 
