@@ -48,7 +48,7 @@ from tapegrad.autograd.kernels.threads import set_threads_as_asked
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
-    from tapegrad import errors, nn, optim, typing
+    from tapegrad import errors, nn, optim, scipy, typing
     from tapegrad.autograd.compiling.compiled import compile
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "errors",
     "nn",
     "optim",
+    "scipy",
     "typing",
     # tensors and derivatives
     "Parameter",
@@ -106,7 +107,7 @@ del set_threads_as_asked
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"errors", "nn", "optim", "typing"}:
+    if name in {"errors", "nn", "optim", "scipy", "typing"}:
         return import_module(f"tapegrad.{name}")
     if name == "compile":
         return import_module("tapegrad.autograd.compiling.compiled").compile

@@ -363,9 +363,7 @@ def map_coordinates(
     axes = []
     for axis, n in enumerate(int(k) for k in x.shape):
         at = points[axis] + edge
-        if mode == "nearest":
-            at = e.minimum(e.maximum(at, 0.0), n - 1.0)
-        elif mode == "constant":
+        if mode == "constant":
             at = e.where(outside, 0.0, at)
         elif order == 0 and mode == "mirror":
             at = _folded(at, n)
