@@ -27,7 +27,7 @@ FAMILIES = {
     "to_device": "a device's, and that of Tensors",
 }
 # Rooms that have another system's names, each behind a namespace of its own.
-FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
+FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/", "autograd/scipy/")
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:

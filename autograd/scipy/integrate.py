@@ -131,6 +131,8 @@ def quad(
     """[∫ func(t, *args) dt from a to b, an estimate of the error]; derivatives in a, b and args.
 
     func returns a number; a and b may be infinite.  The other arguments are SciPy's.
+    Raises TypeError for `full_output`, for a func that returns several numbers, and for one that
+    uses something tracked that is not among args.
     """
     if full_output:
         raise TypeError("quad: full_output is not supported; func may count its calls itself")
@@ -215,7 +217,10 @@ def _steps(y: Any, x: Any, dx: float, axis: int) -> Any:
 def cumulative_trapezoid(
     y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int = -1, initial: Any = None
 ) -> Tensor:
-    """The integrals of samples y up to each of them, one fewer along the axis unless `initial`."""
+    """The integrals of samples y up to each of them, one fewer along the axis.
+
+    initial: 0 for a first integral, which is 0; None for none.  Raises ValueError for another.
+    """
     y = s.moveaxis(as_operand(y), axis, -1)
     areas = _steps(y, x, dx, axis) * (y[..., 1:] + y[..., :-1]) / 2
     total = r.cumsum(areas, axis=-1)

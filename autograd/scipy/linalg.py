@@ -459,7 +459,10 @@ def qr(
 
 
 def block_diag(*arrs: Operand) -> Tensor:
-    """The matrix with the given ones, (m, n) each, along its diagonal, and 0 elsewhere."""
+    """The matrix with the given ones, (m, n) each, along its diagonal, and 0 elsewhere.
+
+    Raises ShapeError for arrays of more than two axes.
+    """
     blocks = [as_operand(a) for a in arrs] or [as_operand(np.zeros((1, 0)))]
     blocks = [s.reshape(a, (1, -1)) if len(a.shape) < 2 else a for a in blocks]
     width, rows, start = sum(int(a.shape[1]) for a in blocks), [], 0

@@ -79,6 +79,8 @@ def correlate(
 
     mode:   what lies around the image: "reflect", "constant" (cval), "nearest", "mirror", "wrap"
     origin: how far the weights' centre is moved, for all axes or for each
+    Raises ShapeError for weights with other axes, ValueError for an unknown mode or an origin
+    outside of the weights.
     """
     x, weights = _floats(input), as_operand(weights)
     ndim = len(x.shape)
@@ -339,7 +341,8 @@ def map_coordinates(
     order: 0 for the nearest pixel, 1 for lines, 3 for cubic splines between pixels
     mode:  what is outside: "constant" (cval), "nearest", "mirror", "reflect", "grid-wrap"
     prefilter: whether `input` are pixels, not coefficients of splines
-    Derivatives in the image and in the coordinates.
+    Derivatives in the image and in the coordinates.  Raises ValueError for another order or mode,
+    ShapeError for coordinates of another number of axes.
     """
     if order not in (0, 1, 3):
         raise ValueError(ORDERS.format(order=order))

@@ -91,6 +91,7 @@ def convolve(in1: Operand, in2: Operand, mode: str = "full", method: str = "auto
 
     mode:   "full", all of it; "same", the middle, of in1's shape; "valid", where nothing is missing
     method: "auto", "direct" or "fft", as SciPy's
+    Raises ShapeError for another number of axes, ValueError for an unknown mode.
     """
     a, v = _pair(in1, in2)
     if mode == "valid":
@@ -143,7 +144,7 @@ def convolve2d(
 def correlate2d(
     in1: Operand, in2: Operand, mode: str = "full", boundary: str = "fill", fillvalue: float = 0
 ) -> Tensor:
-    """The correlation of two matrices; see `convolve2d`."""
+    """The correlation of two matrices; see `convolve2d`.  Raises ValueError for an unknown mode."""
     a, v, padded = _around(in1, in2, mode, boundary, fillvalue)
     if mode == "valid":
         return correlate(a, v, mode, "direct")
@@ -159,7 +160,7 @@ def correlate2d(
 def fftconvolve(in1: Operand, in2: Operand, mode: str = "full", axes: Any = None) -> Tensor:
     """The convolution of two arrays along `axes`, all if it is None, by Fourier transforms.
 
-    Other axes broadcast.  mode: see `convolve`.
+    Other axes broadcast.  mode: see `convolve`.  Raises ValueError for an unknown mode.
     """
     a, v = _pair(in1, in2)
     ndim = len(a.shape)
@@ -254,7 +255,7 @@ def lfilter(b: Operand, a: Operand, x: Operand, axis: int = -1, zi: Operand | No
     """x filtered by the rational transfer function b / a along one axis: a_0 y_n = Σ b_k x_{n-k}.
 
     b (k,), a (l,), x any shape -> x's shape; with zi, the initial state of max(k, l) - 1 entries
-    along the axis, [y, the final state].
+    along the axis, [y, the final state].  Raises ValueError for fewer samples than that.
     """
     b, a, x = (_floats(value) for value in (b, a, x))
     b, a = s.reshape(b, (-1,)), s.reshape(a, (-1,))

@@ -187,6 +187,11 @@ CASES = {
 OPERATIONS = {f"special_{name}": case for name, case in CASES.items()}
 # Their rules raise, for every argument.
 REFUSED = [name for name, case in OPERATIONS.items() if not case.tracked] + ["special_zetac"]
+WRONG = ["special_obl_rad2", "special_obl_rad2_cv"]
+WITHOUT_LAWS = {
+    **dict.fromkeys(REFUSED, "its rules raise TypeError"),
+    **dict.fromkeys(WRONG, "SciPy's values do not solve the equation of the function"),
+}
 # Those of whose loops none takes complex numbers.
 REAL = [
     name
