@@ -122,6 +122,7 @@ def test_precision_and_batches():
     np.testing.assert_allclose(many.numpy(), scipy.special.fresnel(x)[1])
 
 
+@pytest.mark.extra
 def test_the_rare_ones_are_imported_when_one_is_needed():
     code = (
         "import sys, tapegrad, scipy.special, numpy as np\n"

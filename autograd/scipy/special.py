@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import bessel
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops import special as functions
 from tapegrad.autograd.ops.activation import log_softmax as _log_softmax
 from tapegrad.autograd.ops.activation import softmax as _softmax
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
-from tapegrad.autograd.ops.bessel import iv, jv, kv, yv
 from tapegrad.autograd.ops.integral_functions import sinc
 from tapegrad.autograd.ops.reduction import logsumexp as _logsumexp
-from tapegrad.autograd.ops.special import gamma, gammaln, polygamma
-from tapegrad.autograd.scipy.ufuncs.hypergeometric import binom, poch
+from tapegrad.autograd.ops.special import polygamma
+from tapegrad.autograd.scipy.declaring import operation
+from tapegrad.autograd.scipy.ufuncs import hypergeometric
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -86,9 +87,10 @@ def logsumexp(
     total = r.sum(e.exp(a - top) * weight, axis=axis, keepdims=keepdims)
     if not keepdims:
         top = s.squeeze(top, axis=axis) if axis is not None else s.reshape(top, ())
-    if return_sign:
-        return e.log(e.absolute(total)) + top, e.sign(total)
-    return e.log(total) + top
+    empty = e.equal(total, 0)
+    size = e.where(empty, 1.0, e.absolute(total) if return_sign else total)
+    y = e.where(empty, -np.inf, e.log(size) + top)
+    return (y, e.sign(total)) if return_sign else y
 
 
 def softmax(x: Operand, axis: Any = None) -> Tensor:
@@ -121,7 +123,7 @@ def multigammaln(a: Operand, d: int) -> Tensor:
     a = as_operand(a)
     total = e.multiply(0.0, a) + d * (d - 1) / 4 * math.log(math.pi)
     for j in range(d):
-        total = total + gammaln(a - j / 2)
+        total = total + functions.gammaln(a - j / 2)
     return total
 
 
@@ -129,7 +131,7 @@ def factorial(n: Operand, exact: bool = False) -> Tensor:
     """Γ(n + 1), and 0 of negative n.  Raises TypeError for `exact`, which is of whole numbers."""
     _refuse_exact(exact)
     n = as_operand(n)
-    return e.where(e.less(n, 0), 0.0, gamma(e.maximum(n, 0) + 1))
+    return e.where(e.less(n, 0), 0.0, functions.gamma(e.maximum(n, 0) + 1))
 
 
 def comb(N: Operand, k: Operand, exact: bool = False, repetition: bool = False) -> Tensor:
@@ -143,7 +145,7 @@ def comb(N: Operand, k: Operand, exact: bool = False, repetition: bool = False) 
     if repetition:
         return comb(N + k - 1, k)
     there = e.less_equal(k, N) & e.greater_equal(N, 0) & e.greater_equal(k, 0)
-    return e.where(there, binom(e.where(there, N, 1.0), e.where(there, k, 1.0)), 0.0)
+    return e.where(there, hypergeometric.binom(e.where(there, N, 1.0), e.where(there, k, 1.0)), 0.0)
 
 
 def perm(N: Operand, k: Operand, exact: bool = False) -> Tensor:
@@ -155,7 +157,7 @@ def perm(N: Operand, k: Operand, exact: bool = False) -> Tensor:
     N, k = as_operand(N), as_operand(k)
     there = e.less_equal(k, N) & e.greater_equal(N, 0) & e.greater_equal(k, 0)
     k = e.where(there, k, 1.0)
-    return e.where(there, poch(e.where(there, N, 1.0) - k + 1, k), 0.0)
+    return e.where(there, hypergeometric.poch(e.where(there, N, 1.0) - k + 1, k), 0.0)
 
 
 def _refuse_exact(exact: bool) -> None:
@@ -167,34 +169,34 @@ def _refuse_exponent(g: Array) -> NoReturn:
     raise TypeError("the derivative of zeta(x, q) in x is not known here: pass x.detach()")
 
 
-@primitive
-def special_zeta(xp: Namespace, x: Array, q: Array) -> Array:
+@operation()
+def _hurwitz(xp: Namespace, x: Array, q: Array) -> Array:
     """Hurwitz's ζ(x, q) = Σ 1/(k + q)^x over k = 0, 1, …; x > 1, q > 0."""
     return devices.special(xp).zeta(x, q)
 
 
-special_zeta.vjp(x=_refuse_exponent, q=lambda g, x, q: -(g * (x * special_zeta(x + 1, q))))
-special_zeta.batch(elementwise_rule)
+_hurwitz.vjp(x=_refuse_exponent, q=lambda g, x, q: -(g * (x * _hurwitz(x + 1, q))))
+_hurwitz.batch(elementwise_rule)
 
 
 def zeta(x: Operand, q: Operand | None = None) -> Tensor:
     """Hurwitz's ζ(x, q) = Σ 1/(k + q)^x over k = 0, 1, …; Riemann's where q is None."""
-    return special_zeta(x, 1.0 if q is None else q)
+    return _hurwitz(x, 1.0 if q is None else q)
 
 
-@primitive
-def special_lambertw(xp: Namespace, z: Array, *, k: int = 0, tol: float = 1e-8) -> Array:
+@operation()
+def _lambert(xp: Namespace, z: Array, *, k: int = 0, tol: float = 1e-8) -> Array:
     """The branch k of Lambert's W, w·exp(w) = z: complex."""
     return devices.special(xp).lambertw(z, k, tol)
 
 
-special_lambertw.vjp(z=lambda g, y: g * (e.exp(-y) / (1 + y)))
-special_lambertw.batch(leading_axes_rule)
+_lambert.vjp(z=lambda g, y: g * (e.exp(-y) / (1 + y)))
+_lambert.batch(leading_axes_rule)
 
 
 def lambertw(z: Operand, k: int = 0, tol: float = 1e-8) -> Tensor:
     """The branch k of Lambert's W, the solution of w·exp(w) = z; complex, as SciPy's."""
-    return special_lambertw(as_operand(z), k=k, tol=tol)
+    return _lambert(as_operand(z), k=k, tol=tol)
 
 
 def _spherical(function: Any, n: Any, z: Any, derivative: bool, slope: Any) -> Any:
@@ -207,26 +209,26 @@ def _spherical(function: Any, n: Any, z: Any, derivative: bool, slope: Any) -> A
 def spherical_jn(n: Any, z: Operand, derivative: bool = False) -> Tensor:
     """The spherical Bessel function j_n(z), or its derivative; z > 0."""
     return _spherical(
-        jv, n, z, derivative, lambda: n / z * spherical_jn(n, z) - spherical_jn(n + 1, z)
+        bessel.jv, n, z, derivative, lambda: n / z * spherical_jn(n, z) - spherical_jn(n + 1, z)
     )
 
 
 def spherical_yn(n: Any, z: Operand, derivative: bool = False) -> Tensor:
     """The spherical Bessel function y_n(z), or its derivative; z > 0."""
     return _spherical(
-        yv, n, z, derivative, lambda: n / z * spherical_yn(n, z) - spherical_yn(n + 1, z)
+        bessel.yv, n, z, derivative, lambda: n / z * spherical_yn(n, z) - spherical_yn(n + 1, z)
     )
 
 
 def spherical_in(n: Any, z: Operand, derivative: bool = False) -> Tensor:
     """The modified spherical Bessel function i_n(z), or its derivative; z > 0."""
     return _spherical(
-        iv, n, z, derivative, lambda: n / z * spherical_in(n, z) + spherical_in(n + 1, z)
+        bessel.iv, n, z, derivative, lambda: n / z * spherical_in(n, z) + spherical_in(n + 1, z)
     )
 
 
 def spherical_kn(n: Any, z: Operand, derivative: bool = False) -> Tensor:
     """The modified spherical Bessel function k_n(z), or its derivative; z > 0."""
     return _spherical(
-        kv, n, z, derivative, lambda: n / z * spherical_kn(n, z) - spherical_kn(n + 1, z)
+        bessel.kv, n, z, derivative, lambda: n / z * spherical_kn(n, z) - spherical_kn(n + 1, z)
     )
