@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.bessel import ive
 from tapegrad.autograd.ops.scipy_ufuncs import declare_ufunc
@@ -35,6 +37,11 @@ __all__ = [
 ]
 
 
+def _in_double(x: Array) -> Array:
+    """x in float64: the rules are differences of nearly equal numbers."""
+    return e.cast(x, dtype=np.float64) if x.dtype.kind == "f" else x
+
+
 def _chi_square_x(x: Array, df: Array, nc: Array) -> Array:
     """The density: exp(-(√x - √nc)²/2)/2 · (x/nc)^(df/4 - 1/2) · ive(df/2 - 1, √(nc·x))."""
     order = df / 2 - 1
@@ -45,6 +52,7 @@ def _chi_square_x(x: Array, df: Array, nc: Array) -> Array:
 
 def _chi_square_nc(x: Array, df: Array, nc: Array) -> Array:
     """The derivative of `chndtr` in nc."""
+    x = _in_double(x)
     return (chndtr(x, df + 2, nc) - chndtr(x, df, nc)) / 2
 
 
@@ -79,11 +87,13 @@ chndtridf = declare_ufunc(
 
 def _f_at(more: int, dfn: Array, dfd: Array, nc: Array, f: Array) -> Array:
     """`ncfdtr` of more degrees of freedom, at the same beta variable."""
+    f = _in_double(f)
     return ncfdtr(dfn + more, dfd, nc, f * dfn / (dfn + more))
 
 
 def _f_x(dfn: Array, dfd: Array, nc: Array, f: Array) -> Array:
     """The density, by I_z(a, b) - I_z(a + 1, b) = z^a (1 - z)^b / (a·B(a, b))."""
+    f = _in_double(f)
     second = _f_at(2, dfn, dfd, nc, f)
     first = dfn * (ncfdtr(dfn, dfd, nc, f) - second)
     return (first + nc * (second - _f_at(4, dfn, dfd, nc, f))) / (2 * f)
@@ -91,6 +101,7 @@ def _f_x(dfn: Array, dfd: Array, nc: Array, f: Array) -> Array:
 
 def _f_nc(dfn: Array, dfd: Array, nc: Array, f: Array) -> Array:
     """The derivative of `ncfdtr` in nc."""
+    f = _in_double(f)
     return (_f_at(2, dfn, dfd, nc, f) - ncfdtr(dfn, dfd, nc, f)) / 2
 
 
@@ -143,6 +154,7 @@ ncfdtridfn = declare_ufunc(
 
 def _t_x(df: Array, nc: Array, t: Array) -> Array:
     """The density: df/t · (F(df + 2, nc, t·√(1 + 2/df)) - F(df, nc, t)); in closed form near 0."""
+    t = _in_double(t)
     near = e.absolute(t) < 1e-8
     away = e.where(near, 1.0, t)
     further = nctdtr(df + 2, nc, away * e.sqrt(1 + 2 / df))

@@ -224,10 +224,10 @@ EXCEPTIONS = {
         )
     },
     ("special_itairy", "its_gradient_is_the_derivative"): _DIGITS,
-    (
-        "special_chndtrinc",
-        "at_a_tie_its_gradient_lies_between_those_of_both_sides",
-    ): _DIGITS,
+    **{
+        (f"special_{name}", "at_a_tie_its_gradient_lies_between_those_of_both_sides"): _DIGITS
+        for name in ("chndtrinc", "ncfdtrinc")
+    },
     **{
         (f"special_mathieu_{name}", "nan_stays_nan"): "SciPy's result is 0"
         for name in ("modcem1", "modsem1")
