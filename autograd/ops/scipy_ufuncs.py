@@ -122,7 +122,7 @@ def declare_ufunc(
     several: bool = False,
     differentiable: bool = True,
     double: bool = False,
-    **rules: Callable[..., Any] | None,
+    **rules: Any,
 ) -> Any:
     """Declare SciPy's ufunc of that name, whose arguments are those of the rules, in their order.
 

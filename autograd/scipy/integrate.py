@@ -302,7 +302,7 @@ def _adjoint_rule(
         return s.concatenate([-f, *pulled], axis=0)
 
     sums = [s.reshape(x * 0.0, (-1,)) for x in args]
-    weights, of_times = g[m - 1], [None] * m
+    weights, of_times = g[m - 1], list[Any]([None] * m)
     state = s.concatenate([y[m - 1], weights, *sums], axis=0)
     for i in range(m - 1, 0, -1):
         of_times[i] = r.sum(slope(t[i], y[i], args) * g[i])
@@ -351,7 +351,7 @@ def odeint(
     return _trajectory(start, _floats(t), given.floats, slope=slope, solver=solver)
 
 
-def _floats(x: Operand) -> Any:
+def _floats(x: Operand) -> Tensor:
     x = as_operand(x)
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 

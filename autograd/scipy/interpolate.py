@@ -29,7 +29,7 @@ KINDS = "interp1d: the kind is {kind!r}; 'linear' and 'cubic' have derivatives h
 OUTSIDE = "{name}: a point lies outside of the grid in dimension {axis}: {value}"
 
 
-def _knots(x: Operand, name: str) -> Any:
+def _knots(x: Operand, name: str) -> Tensor:
     x = _floats(x)
     known = as_array(x)
     if known.ndim != 1 or known.size < 2 or (np.diff(known) <= 0).any():
@@ -37,7 +37,7 @@ def _knots(x: Operand, name: str) -> Any:
     return x
 
 
-def _floats(x: Operand) -> Any:
+def _floats(x: Operand) -> Tensor:
     x = as_operand(x)
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
@@ -230,7 +230,7 @@ class RegularGridInterpolator:
             nearest = [
                 i + (as_array(share) > 0.5) for i, share in zip(corners, shares, strict=True)
             ]
-            total = self.values[tuple(nearest)]
+            total: Any = self.values[tuple(nearest)]
         else:
             total = 0.0
             for corner in product((0, 1), repeat=d):

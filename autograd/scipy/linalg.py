@@ -115,7 +115,7 @@ for _function in (_exponential, _logarithm, _square_root):
     _function.batch(lambda function, operands, settings: function(*operands, **settings))
 
 
-def _square(a: Operand, name: str) -> Any:
+def _square(a: Operand, name: str) -> Tensor:
     """a, a square matrix or a stack of them, of floats.  Raises ShapeError for another shape."""
     a = as_operand(a)
     if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:
@@ -145,7 +145,7 @@ def sqrtm(A: Operand) -> Tensor:
     return _square_root(_square(A, "sqrtm"))
 
 
-def _waves(A: Operand, name: str) -> Any:
+def _waves(A: Operand, name: str) -> Tensor:
     A = _square(A, name)
     if A.dtype.kind == "c":
         raise TypeError(f"{name} takes real matrices here: write it with expm(1j * A)")

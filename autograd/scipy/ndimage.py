@@ -52,7 +52,7 @@ ORDERS = "map_coordinates: the order is {order}; 0, 1 and 3 have derivatives her
 BETWEEN = ("constant", "nearest", "mirror", "reflect", "grid-mirror", "grid-wrap")
 
 
-def _floats(x: Operand) -> Any:
+def _floats(x: Operand) -> Tensor:
     x = as_operand(x)
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
@@ -360,7 +360,8 @@ def map_coordinates(
     edge = 0
     if mode == "nearest" and order == 3 and prefilter:
         edge = 12  # SciPy's: that far away a spline does not see what ends
-        x = np.pad(x, edge, "edge")
+        wide: Any = np.pad(x, edge, "edge")
+        x = wide
     if order == 3 and prefilter:
         x = _coefficients(x, mode)
     axes = []

@@ -272,7 +272,7 @@ def lfilter(b: Operand, a: Operand, x: Operand, axis: int = -1, zi: Operand | No
     y = y + _of_poles(free, a)
     final = []
     for i in range(order):
-        terms = 0.0
+        terms: Any = 0.0
         for j in range(order - i):
             if i + 1 + j < int(b.shape[0]):
                 terms = terms + b[i + 1 + j] * x[..., length - 1 - j]
@@ -282,14 +282,14 @@ def lfilter(b: Operand, a: Operand, x: Operand, axis: int = -1, zi: Operand | No
     return s.moveaxis(y, -1, axis), s.moveaxis(s.stack(final, axis=-1), -1, axis)
 
 
-def _floats(x: Operand) -> Any:
+def _floats(x: Operand) -> Tensor:
     x = as_operand(x)
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def sosfilt(sos: Operand, x: Operand, axis: int = -1) -> Tensor:
     """x filtered by sections of order 2 one after the other; sos (n, 6): b and a of each."""
-    sos, x = _floats(sos), _floats(x)
-    for i in range(int(sos.shape[0])):
-        x = lfilter(sos[i, :3], sos[i, 3:], x, axis)
-    return x
+    sections, y = _floats(sos), _floats(x)
+    for i in range(int(sections.shape[0])):
+        y = lfilter(sections[i, :3], sections[i, 3:], y, axis)
+    return y

@@ -114,7 +114,8 @@ def with_data(matrix: Any, data: Operand | None = None) -> SparseTensor:
     if not scipy_module("sparse").issparse(matrix):
         raise TypeError(NOT_SPARSE.format(name="with_data", given=type(matrix).__name__))
     entries = matrix.tocoo()
-    pattern = Pattern(entries.row, entries.col, tuple(map(int, matrix.shape)))
+    rows, columns = matrix.shape
+    pattern = Pattern(entries.row, entries.col, (int(rows), int(columns)))
     if data is None:
         return SparseTensor(entries.data, pattern)
     if np.shape(data) != (len(entries.data),):
