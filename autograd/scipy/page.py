@@ -49,7 +49,7 @@ def _row(name: str, function: Any, once: bool) -> str:
             unknown.setdefault(reason, []).append(argument)
         else:
             known.append(argument)
-    orders = "" if not known else ("1" if once else "1, 2")
+    orders = "" if not known else ("1" if once else "1, 2, 3")
     reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in unknown.items())
     return f"| `{name}` | {', '.join(known)} | {orders} | {reasons} |"
 

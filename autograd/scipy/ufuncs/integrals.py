@@ -75,11 +75,21 @@ expn = declare_ufunc(
     n=WHOLE,
     x=_expn_slope,
 )
+
+
+def _spence_slope(z: Array) -> Array:
+    """log(z) / (1 - z), near 1 by its series, which does not divide 0 by 0."""
+    near = e.absolute(z - 1) < 0.25
+    series = -hyp2f1(1.0, 1.0, 2.0, 1 - e.where(near, z, 1.0))
+    away = e.where(near, 0.5, z)
+    return e.where(near, series, e.log(away) / (1 - away))
+
+
 spence = declare_ufunc(
     __name__,
     "spence",
     "Spence's function, ∫ log(t)/(1 - t) dt from 1 to z.",
-    z=lambda g, z: -(g * hyp2f1(1.0, 1.0, 2.0, 1 - z)),
+    z=lambda g, z: g * _spence_slope(z),
 )
 dawsn = declare_ufunc(
     __name__,
@@ -101,25 +111,31 @@ wofz = declare_ufunc(
 )
 
 
-def _voigt_slope(x: Array, sigma: Array, gamma: Array) -> tuple[Array, Array]:
-    """z = (x + iγ)/(σ√2), and w'(z) for w = `wofz`."""
-    z = (x + gamma * 1j) / (sigma * math.sqrt(2))
-    return z, 2j / _ROOT_PI - 2 * z * wofz(z)
+def _voigt_parts(x: Array, sigma: Array, gamma: Array) -> tuple[Array, Array, Array, Array]:
+    """z = (x + iγ)/(σ√2), and w'(z) for w = `wofz`: the real and imaginary parts of both."""
+    scale = math.sqrt(0.5) / sigma
+    across, along = x * scale, gamma * scale
+    w = wofz(across + along * 1j)
+    real, imaginary = e.real(w), e.imag(w)
+    slope = 2 * (along * imaginary - across * real)
+    turn = 2 / _ROOT_PI - 2 * (across * imaginary + along * real)
+    return across, along, slope, turn
 
 
 def _voigt_x(g: Array, x: Array, sigma: Array, gamma: Array) -> Array:
-    _, slope = _voigt_slope(x, sigma, gamma)
-    return g * (e.real(slope) / (2 * _ROOT_PI * e.square(sigma)))
+    _, _, slope, _ = _voigt_parts(x, sigma, gamma)
+    return g * (slope / (2 * _ROOT_PI * e.square(sigma)))
 
 
 def _voigt_gamma(g: Array, x: Array, sigma: Array, gamma: Array) -> Array:
-    _, slope = _voigt_slope(x, sigma, gamma)
-    return -(g * (e.imag(slope) / (2 * _ROOT_PI * e.square(sigma))))
+    _, _, _, turn = _voigt_parts(x, sigma, gamma)
+    return -(g * (turn / (2 * _ROOT_PI * e.square(sigma))))
 
 
 def _voigt_sigma(g: Array, x: Array, sigma: Array, gamma: Array, y: Array) -> Array:
-    z, slope = _voigt_slope(x, sigma, gamma)
-    return -(g * (y / sigma + e.real(slope * z) / (_ROOT_TAU * e.square(sigma))))
+    across, along, slope, turn = _voigt_parts(x, sigma, gamma)
+    product = across * slope - along * turn
+    return -(g * (y / sigma + product / (_ROOT_TAU * e.square(sigma))))
 
 
 voigt_profile = declare_ufunc(

@@ -55,6 +55,7 @@ def _parabolic(name: str, formula: str, factor: Callable[[Any, Any], Any]) -> An
         name,
         formula,
         several=True,
+        double=True,  # in single precision some are NaN
         v=PARAMETER,
         x=lambda g, v, x, y: joined(g, lambda: y[1], lambda: factor(v, x) * y[0]),
     )
@@ -176,6 +177,7 @@ def _spheroidal(name: str, formula: str, second: Callable[..., Array], value: An
         name,
         formula,
         several=True,
+        double=True,  # in single precision SciPy may not come to an end
         m=WHOLE,
         n=WHOLE,
         c=PARAMETER,
@@ -192,6 +194,7 @@ def _with_value(name: str, formula: str, second: Callable[..., Array]) -> Any:
         name,
         formula,
         several=True,
+        double=True,  # in single precision SciPy may not come to an end
         m=WHOLE,
         n=WHOLE,
         c=PARAMETER,
