@@ -14,6 +14,7 @@ from tapegrad.autograd.core.tensor import Tensor, from_dlpack
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.kernels.threads import get_num_threads, set_num_threads
+from tapegrad.autograd.ops.scipy_ufuncs import set_ufunc_importer as _set_ufunc_importer
 from tapegrad.autograd.ops.ufunc import ufunc
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.replay.step import Replay, replay
@@ -82,3 +83,4 @@ del _methods
 _set_kernel_importer(
     lambda: _import_module("tapegrad.autograd.compiling.eager").run_kernel  # when first needed
 )
+_set_ufunc_importer(lambda: _import_module("tapegrad.autograd.scipy.ufuncs"))

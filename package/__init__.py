@@ -50,7 +50,7 @@ from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
-    from tapegrad import errors, hips, nn, optim, typing
+    from tapegrad import errors, hips, nn, optim, scipy, typing
     from tapegrad.autograd.compiling.compiled import compile
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "hips",
     "nn",
     "optim",
+    "scipy",
     "typing",
     # tensors and derivatives
     "Parameter",
@@ -111,7 +112,7 @@ del set_threads_as_asked
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"errors", "hips", "nn", "optim", "typing"}:
+    if name in {"errors", "hips", "nn", "optim", "scipy", "typing"}:
         return import_module(f"tapegrad.{name}")
     if name == "compile":
         return import_module("tapegrad.autograd.compiling.compiled").compile

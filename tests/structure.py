@@ -29,8 +29,8 @@ ORDER = {
     "": "devices <- autograd <- nn, optim <- package",
     "autograd": """
         core <- kernels <- replay;
-        kernels <- ops <- reverse <- forward <- transforms;
-        reverse <- surface, debug, scipy;
+        kernels <- ops <- reverse <- forward <- transforms <- scipy;
+        reverse <- surface, debug;
         replay <- compiling;
         compiling, transforms, surface, debug, scipy <- __init__ <- check
     """,

@@ -30,6 +30,7 @@ FAMILIES = {
 }
 # Rooms that have another system's names, each behind a namespace of its own.
 FACADES = (
+    "autograd/scipy/",
     "autograd/surface/array_api/",
     "nn/formats/mxnet/",
     "nn/mxnet/",

@@ -413,7 +413,7 @@ def test_scipy_ufuncs_meet_tensors():
         assert y.tracked
         np.testing.assert_allclose(y.numpy(), function(x))
     with pytest.raises(TypeError, match="has no primitive"):
-        scipy.special.airy(Parameter(x))
+        np.frompyfunc(abs, 1, 1)(Parameter(x))
 
 
 # HIPS autograd's examples -------------------------------------------------------------------------

@@ -74,6 +74,8 @@ def test_every_primitive_has_an_entry_or_a_reason() -> None:
     own = {
         name for name, function in primitives().items()
         if function.primitive.body.__module__.startswith("tapegrad.")
+        # SciPy's, of which none has an entry, and which have one reason
+        and not function.primitive.body.__module__.startswith("tapegrad.autograd.scipy.")
     }  # fmt: skip
     ours = {name for name in own if name in EXPORTERS or name in REASONS}
     assert ours == own

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "beta",
     "betaln",
+    "box_cox_slope",
     "boxcox",
     "digamma",
     "entr",
@@ -34,10 +35,12 @@ __all__ = [
     "erfinv",
     "exp10",
     "expit",
+    "exprel",
     "gamma",
     "gammainc",
     "gammaincc",
     "gammaln",
+    "hyp1f1",
     "kl_div",
     "log_expit",
     "log_ndtr",
@@ -283,12 +286,40 @@ def _gamma_density(order: Array, x: Array) -> Array:
     return e.exp(xlogy(order - 1, x) - x - gammaln(order))
 
 
+@scipy_ufunc()
+def hyp1f1(a: Array, b: Array, x: Array) -> Array:
+    """Kummer's confluent hypergeometric function ₁F₁(a; b; x)."""
+
+
+hyp1f1.vjp(
+    a=refuse_order,
+    b=refuse_order,
+    x=lambda g, a, b, x: g * (a / b * hyp1f1(a + 1, b + 1, x)),
+)
+
+
+@scipy_ufunc()
+def exprel(x: Array) -> Array:
+    """(exp(x) - 1) / x, 1 at 0."""
+
+
+exprel.vjp(x=lambda g, x: g * (0.5 * hyp1f1(2.0, 3.0, x)))  # (eˣ - y) / x would lose digits near 0
+
+
 @scipy_ufunc(domain={"x": (0, None)})
-def boxcox(x: Array, order: Array) -> Array:
+def boxcox(x: Array, lmbda: Array) -> Array:
     """(x^λ - 1) / λ, or log x where λ is 0; x > 0."""
 
 
-boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=refuse_order)
+def box_cox_slope(log: Array, lmbda: Array) -> Array:
+    """∂/∂λ of (exp(λ·log) - 1) / λ, also at λ = 0."""
+    return 0.5 * e.square(log) * hyp1f1(2.0, 3.0, lmbda * log)
+
+
+boxcox.vjp(
+    x=lambda g, x, lmbda: g * e.power(x, lmbda - 1),
+    lmbda=lambda g, x, lmbda: g * box_cox_slope(e.log(x), lmbda),
+)
 
 
 @primitive(elementwise=True, domain={"x": (0, None)})

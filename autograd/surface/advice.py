@@ -27,24 +27,18 @@ __all__ = [
     "remark_on",
 ]
 
-_DENSITY = (
-    "Write the density with NumPy; that of norm is "
-    "-(((x - loc) / scale)**2) / 2 - np.log(scale) - np.log(2 * np.pi) / 2"
-)
+_OURS = "Use the function of that name in tapegrad.{}"
+_DENSITY = "Use the distribution of that name in tapegrad.scipy.stats"
 _MOMENTS = (
     "Write it with NumPy, from np.mean, np.var, np.corrcoef and moments such as "
     "np.mean(((x - np.mean(x)) / np.std(x)) ** 3)"
 )
-_SOLUTION = (
-    "Find the solution r with values (.item(), .numpy()); one Newton step at it written with "
-    "NumPy, r - f(r) / f'(r), has its gradient"
-)
-_STEPS = "Write the steps of the method (Euler, Runge-Kutta) with NumPy: a loop is differentiated"
+_WITH_ARGS = "Use the function of that name in tapegrad.{}, and pass Tensors in its args"
 _NODES = (
     "Sum over fixed nodes: t, w = np.polynomial.legendre.leggauss(50); "
     "(b - a) / 2 * np.sum(w * f((a + b) / 2 + (b - a) / 2 * t))"
 )
-_SPARSE = "Use the dense matrix, A.toarray() @ x, or declare the product by tapegrad.custom_vjp"
+_SPARSE = "Use tapegrad.scipy.sparse.matmul(A, x) or spsolve(A, x), or A.toarray() @ x"
 _PANDAS = "Take the numbers out first: df.to_numpy() @ w, df['a'].to_numpy() * w"
 _PLOT = "Give it values: x.numpy()"
 
@@ -71,31 +65,16 @@ _ADVICE = {
     "scipy.stats.rv_continuous": _DENSITY,
     "scipy.stats.rv_discrete": _DENSITY,
     "scipy.stats.multivariate_normal_gen": _DENSITY,
-    "scipy.integrate": _STEPS,
-    "scipy.integrate.quad": _NODES,
+    "scipy.integrate": _WITH_ARGS.format("scipy.integrate"),
     "scipy.integrate.dblquad": _NODES,
     "scipy.integrate.nquad": _NODES,
-    "scipy.integrate.quad_vec": _NODES,
-    "scipy.integrate.fixed_quad": _NODES,
-    "scipy.integrate.trapezoid": "Use np.trapezoid",
-    "scipy.integrate.cumulative_trapezoid": "Use np.cumsum of the mean of neighbours",
-    "scipy.integrate.simpson": "Use np.sum with Simpson's weights 1, 4, 2, …, 4, 1, times dx / 3",
-    "scipy.optimize": _SOLUTION,
-    "scipy.linalg.expm": "For a symmetric matrix, w, v = np.linalg.eigh(a); (v * np.exp(w)) @ v.T; "
-    "otherwise sum its series and square the result",
-    "scipy.linalg.solve_triangular": "Use np.linalg.solve",
-    "scipy.linalg.cho_solve": "Use np.linalg.solve",
-    "scipy.linalg.cho_factor": "Use np.linalg.cholesky",
-    "scipy.linalg.block_diag": "Use np.block with np.zeros",
-    "scipy.linalg.toeplitz": "Use c[np.abs(np.arange(n)[:, None] - np.arange(n))]",
-    "scipy.linalg": "Use the function of np.linalg",
-    "scipy.signal.convolve": "Use np.convolve",
-    "scipy.signal.correlate": "Use np.correlate",
-    "scipy.signal": "Use np.convolve, or np.fft",
+    "scipy.optimize": _WITH_ARGS.format("scipy.optimize"),
+    "scipy.linalg": _OURS.format("scipy.linalg"),
+    "scipy.signal": _OURS.format("scipy.signal"),
     "scipy.fft": "Use np.fft",
     "scipy.spatial": "Use np.linalg.norm(x[:, None] - y, axis=-1) for distances",
-    "scipy.interpolate": "Use np.interp",
-    "scipy.ndimage": "Use np.convolve, or tapegrad.ops.conv2d",
+    "scipy.interpolate": "Use the class of that name in tapegrad.scipy.interpolate",
+    "scipy.ndimage": _OURS.format("scipy.ndimage"),
     "scipy.sparse": _SPARSE,
     "pandas": _PANDAS,
     "matplotlib": _PLOT,

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.signal
 import scipy.stats as sps
 from _proofs import numeric_gradient, proof, run
-from autograd.scipy import signal, stats
 
 from autograd import grad, jacobian
+from autograd.scipy import signal, stats
 
 SINCE = "1.9.1"
 LIBRARY = "HIPS autograd"

@@ -8,13 +8,13 @@ from typing import Any
 import autograd.numpy as anp
 import autograd.numpy.fft as afft
 import autograd.numpy.linalg as alg
+import numpy as np
+from autograd.builtins import tuple as atuple
+
 import autograd.scipy.linalg as sl
 import autograd.scipy.signal as ss
 import autograd.scipy.special as sp
 import autograd.scipy.stats as st
-import numpy as np
-from autograd.builtins import tuple as atuple
-
 from autograd import make_vjp
 from others.pairs import check_pair
 from others.tables import Row, function_of, rows

@@ -80,6 +80,7 @@ def _gather():
             continue
         below = path.relative_to(here)
         found = importlib.import_module(".".join([__name__, *below.with_suffix("").parts]))
+        WITHOUT_LAWS.update(getattr(found, "WITHOUT_LAWS", {}))
         for table in (*TABLES, "EXCEPTIONS"):
             own, known = getattr(found, table, {}), globals()[table]
             twice = own.keys() & known.keys()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cases.ops import scipy as rare
 from tapegrad.autograd import ops
 from tapegrad.autograd.check import TrialCall
 
@@ -34,8 +35,8 @@ REAL = {
     ),
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (
-        "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "
-        "j0 j1 k0 k1 kl_div log_expit logit ndtri polygamma rel_entr special_i0 y0 y1"
+        "beta betaln boxcox entr erfcinv erfinv exp10 expit exprel gammainc gammaincc gammaln i0e "
+        "i1 i1e j0 j1 k0 k1 kl_div log_expit logit ndtri polygamma rel_entr special_i0 y0 y1"
     ),
     "of integers, truths or shapes": (
         "bernoulli bitwise_and bitwise_count bitwise_or bitwise_xor class_labels extended_labels "
@@ -44,6 +45,7 @@ REAL = {
     ),
 }
 REASONS = {name: reason for reason, names in REAL.items() for name in names.split()}
+REASONS.update(dict.fromkeys(rare.REAL, "SciPy's function has no loop for complex numbers"))
 
 
 # Another example --------------------------------------------------------------------------------

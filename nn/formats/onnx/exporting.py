@@ -79,6 +79,7 @@ OTHER_ARRAY = (
     "that a file cannot say; make it of an input by functions of Tensors, or export with "
     "dynamic_batch=False"
 )
+RARE = "ONNX has none of SciPy's functions"
 NO_ENTRY = "{where}: {name} has no form in ONNX: {reason}"
 
 
@@ -388,7 +389,8 @@ class _GraphWriter:
         name = entry.primitive.name
         exporter = EXPORTERS.get(name)
         if exporter is None:
-            reason = REASONS.get(name, "it is declared outside of tapegrad")
+            rare = entry.primitive.body.__module__.startswith("tapegrad.autograd.scipy.")
+            reason = REASONS.get(name, RARE if rare else "it is declared outside of tapegrad")
             raise UnsupportedError(NO_ENTRY.format(where=entry.where, name=name, reason=reason))
         operands = merge([list(each.operands) for each in entries], entry.where)
         settings = merge([each.settings for each in entries], entry.where)

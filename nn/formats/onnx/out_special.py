@@ -125,6 +125,7 @@ refuses("ONNX has no Bessel functions",
 refuses("ONNX has no gamma function, and none of its relatives",
         "digamma", "gammaln", "gamma", "rgamma", "beta", "betaln", "gammainc", "gammaincc",
         "polygamma")  # fmt: skip
+refuses("ONNX has no hypergeometric functions", "hyp1f1", "exprel")
 refuses("ONNX's error function has no inverse, and no scaled form",
         "erfcx", "erfinv", "erfcinv", "ndtri", "log_ndtr")  # fmt: skip
 refuses("a derivative of sinc, of which ONNX has no stable form", "sinc_derivative")
