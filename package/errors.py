@@ -18,6 +18,7 @@ from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
 from tapegrad.devices import DeviceError, TapegradError
+from tapegrad.devices.collectives import CollectiveError
 from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
@@ -29,6 +30,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
+from tapegrad.optim.parallel.data_parallel import RanksDifferError
 from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "BatchingError",
     "CheckError",
     "CheckpointError",
+    "CollectiveError",
     "ConversionError",
     "DeviceError",
     "FormatError",
@@ -47,6 +50,7 @@ __all__ = [
     "MXNetError",
     "MXNetValueError",
     "OperandError",
+    "RanksDifferError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

@@ -373,9 +373,9 @@ def test_a_back_end_is_found_by_name_or_by_its_data():
     finally:
         data.backends._backends.pop("far")
     with pytest.raises(
-        ValueError, match="no back end 'spark': there are local, threads, processes"
+        ValueError, match="no back end 'pigeons': there are local, threads, processes, spark, dask"
     ):
-        data.predict(MODEL, X, backend="spark")
+        data.predict(MODEL, X, backend="pigeons")
     assert find_backend(None, X) is find_backend("local", X)
 
 

@@ -58,12 +58,10 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
             if g is None:
                 return
         zeros = zeros_of(as_array(leaf.grad))
-        if zeros is None:
-            inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
-            return
-        before = zeros.begin()
+        before = None if zeros is None else zeros.begin()
         inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
-        zeros.end(before, as_array(leaf.grad), None)
+        if zeros is not None and before is not None:
+            zeros.end(before, as_array(leaf.grad), None)
 
 
 def _count_alone() -> int:

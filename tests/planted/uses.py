@@ -75,7 +75,7 @@ modules | what is frozen counts as trained | nn.core.summary:_cells | module.nam
 modules | results are one handle | nn.core.part:fresh_result | return map_leaves(_fresh_leaf, nest) | return nest
 modules | a criterion's own Parameters get no gradient | nn.criterions.criterion:Criterion.backward | input, target, None) | input, target, [])
 modules | a gradient by an array is a constant in a loss | autograd.transforms.variables:BoundCall.gradients | paths.parameters_beyond and | False and
-modules | the second backward replaces the first | autograd.reverse.sweep:add_to_grad | inplace.accumulate(leaf.grad, g if scale == 1 else g * scale) | inplace.assign(leaf.grad, g if scale == 1 else g * scale)
+modules | the second backward replaces the first | autograd.reverse.accumulation:add_to_grad | inplace.accumulate(leaf.grad, g if scale == 1 else g * scale) | inplace.assign(leaf.grad, g if scale == 1 else g * scale)
 modules | replay does not watch the mode | autograd.replay.watching:Watches._places_of | attributes_of(value), results, | attributes_of(value), (*results, "_training"),
 modules | replay does not watch the freezing of modules | autograd.replay.watching:Watches._places_of | attributes_of(value), results, | attributes_of(value), (*results, "_frozen"),
 recurrent | replay takes an old mask of the same shape | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike

@@ -392,7 +392,7 @@ def _read_matmul(r: NodeReading) -> list[Any]:
         places = np.arange(n_in).reshape(lengths[1:])
         ours = places.transpose([axis - 1 for axis in images.order[1:]]).reshape(-1)
         r.session.charge(matrix.nbytes, r.path)
-        weight = Parameter(np.array((matrix if turn_b else matrix.T)[:, ours]))
+        weight = Parameter(np.array((matrix if turn_b else matrix.T)[:, ours], order="C"))
         layer = Reshape(n_in, batchMode=True)
         flat = r.then(layer, images, shape, same_order(2), "flat")
         return [

@@ -76,6 +76,7 @@ from tapegrad.nn.layers.normalization.local import (
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
+from tapegrad.nn.layers.normalization.over_ranks import SyncBatchNormalization
 from tapegrad.nn.layers.normalization.sample import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from tapegrad.nn.layers.pointwise import Add, AddConstant, CAdd, CMul
 from tapegrad.nn.layers.pooling.adaptive import (
@@ -262,6 +263,7 @@ LAYERS: dict[type, ClassEntry] = {
         read=networks.read_partial_linear, write=networks.write_partial_linear
     ),
     RMSNorm: ClassEntry(absent=True),
+    SyncBatchNormalization: ClassEntry(absent=True),
     RReLU: ClassEntry(read=layers.without("noise"), state={"noise": empty_tensor}),
     ReLU: ClassEntry(state={"threshold": 0, "val": 0}),
     Reshape: ClassEntry(read=layers.read_reshape, write=layers.write_reshape),
