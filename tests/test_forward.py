@@ -350,7 +350,7 @@ def test_every_primitive_pushes_tangents_and_most_by_a_rule(record_property):
             assert (push.the_rest == ()) == (how != "transposed"), (name, argument)
             counts[how] += 1
         if p.rules and p.batch_rule is not None and p.batch_rule.function is elementwise_rule:
-            assert p.elementwise or p.jvp_rules, (
+            assert p.elementwise or p.jvp_rules or p.several, (
                 f"{name} has the batching rule of elementwise primitives: declare it so, "
                 "@primitive(elementwise=True), or give it a jvp rule"
             )

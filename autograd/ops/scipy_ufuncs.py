@@ -122,6 +122,7 @@ def declare_ufunc(
     several: bool = False,
     differentiable: bool = True,
     double: bool = False,
+    holomorphic: bool = True,
     **rules: Any,
 ) -> Any:
     """Declare SciPy's ufunc of that name, whose arguments are those of the rules, in their order.
@@ -130,6 +131,8 @@ def declare_ufunc(
     formula: its docstring, elementwise; arguments broadcast, and the result has their precision
     several: whether it has several results
     double:  whether SciPy's function in single precision is worth nothing
+    holomorphic: False where the rules of complex arguments are no products with a slope, and
+             cannot be those of tangents too
     Returns the primitive, which is called special_NAME, since others may use the plain name.
     """
     body = _body_of(name, double=double)
@@ -141,7 +144,11 @@ def declare_ufunc(
     body.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by `primitive`
         [inspect.Parameter(each, position) for each in names]
     )
-    function: Any = primitive(several=several, differentiable=differentiable)(body)  # type: ignore[call-overload]  # a truth that is no literal
+    function: Any = primitive(  # type: ignore[call-overload]  # truths that are no literals
+        several=several,
+        differentiable=differentiable,
+        elementwise=differentiable and holomorphic and not several,
+    )(body)
     by_name[name] = function
     if differentiable:
         function.vjp(**{each: _named(name, each, rule) for each, rule in rules.items()})

@@ -69,14 +69,15 @@ def call_with_options(
         y = _call_on_axes(ufunc, function, name, operands, axes, keepdims)
     else:
         y = function(*operands)
-    parts = list(y) if isinstance(y, tuple) else [y]
+    several = isinstance(y, (tuple, list))
+    parts = list(y) if several else [y]
     for i, (part, dtype) in enumerate(zip(parts, results, strict=True)):
         if dtype is not None and part.dtype != dtype:
             part = astype(part, dtype)
         if where is not True:
             part = e.where(where, part, target[i] if isinstance(target, tuple) else target)
         parts[i] = laid_out(part, order, operands)
-    return tuple(parts) if isinstance(y, tuple) else parts[0]
+    return tuple(parts) if several else parts[0]
 
 
 def cast_for_loop(

@@ -57,20 +57,32 @@ def _of_scaled(g: Array, function: Any, v: Array, z: Array, y: Array) -> Array:
     return slope + 1j * e.signum(e.imag(z)) * e.real(g * y)
 
 
+def _tangent_of_scaled(t: Array, function: Any, v: Array, z: Array, y: Array) -> Array:
+    """The same for a tangent."""
+    slope = t * _difference(function, v, z)
+    if z.dtype.kind != "c":
+        return slope
+    return slope - e.signum(e.imag(z)) * e.imag(t) * y
+
+
 jve = declare_ufunc(
     __name__,
     "jve",
     "J_v(z)·exp(-|Im z|).",
     v=PARAMETER,
+    holomorphic=False,
     z=lambda g, v, z, y: _of_scaled(g, jve, v, z, y),
 )
+jve.jvp(z=lambda t, v, z, y: _tangent_of_scaled(t, jve, v, z, y))
 yve = declare_ufunc(
     __name__,
     "yve",
     "Y_v(z)·exp(-|Im z|).",
     v=PARAMETER,
+    holomorphic=False,
     z=lambda g, v, z, y: _of_scaled(g, yve, v, z, y),
 )
+yve.jvp(z=lambda t, v, z, y: _tangent_of_scaled(t, yve, v, z, y))
 kve = declare_ufunc(
     __name__,
     "kve",

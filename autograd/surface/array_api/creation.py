@@ -166,7 +166,7 @@ def linspace(
     dtype:       float64 when omitted, complex128 for complex bounds
     """
     if isinstance(start, Tensor) or isinstance(stop, Tensor):
-        x = grids.linspace(start, stop, num, endpoint)
+        x: Any = grids.linspace(start, stop, num, endpoint)
         x = x if dtype is None else x.astype(dtype, copy=False)
         return asarray(x, device=device)
     numbers: tuple[Any, Any] = (start, stop)
