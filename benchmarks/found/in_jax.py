@@ -53,6 +53,18 @@ def hypot_hessian():
     return [[h, -h], [-h, h]], lambda: hessian(jnp.array([1.0, 1.0]))
 
 
+@proof("JAX", source="I₁(0) = 0", since=SINCE, known="jax-ml/jax#40628")
+def i0_slope():
+    """`special.i0`: the gradient at 0 is 1."""
+    return 0.0, lambda: jax.grad(special.i0)(0.0)
+
+
+@proof("JAX", source="B(a, 1) = 1/a: 2/a³", since=SINCE, known="jax-ml/jax#34353")
+def beta_hessian():
+    """`special.beta(a, b)` and `betaln`: second derivatives are wrong where a = b."""
+    return 2.0, lambda: jax.grad(jax.grad(lambda a: special.beta(a, 1.0)))(1.0)
+
+
 @proof("JAX", source="mpmath.diff of E₁ at 0.7", since=SINCE)
 def exp1_second():
     """`special.exp1`: the second derivative raises TypeError inside JAX."""

@@ -90,6 +90,9 @@ jax | jax special.bessel_jn | float32* | * | real | bessel_jn_float32
 jax | jax jnp.hypot | its_second* | * | real | hypot_hessian
 jax | jax special.exp1 | * | * | real | exp1_second
 jax | jax special.rel_entr | nan* | * | real | rel_entr_nan
+jax | jax special.i0 | its_gradient* | * | real | i0_slope
+jax | jax special.beta | its_second* | * | real | beta_hessian
+jax | jax special.betaln | its_second* | * | real | beta_hessian
 # What a library says it does not have
 * | * | * | not implemented|NotImplemented|not supported|unsupported|not differentiable | gap | the library lacks it
 hips | * | * | KeyError|not defined for | gap | the library lacks it

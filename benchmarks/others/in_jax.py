@@ -35,7 +35,7 @@ SPECIAL = """
 special.{erf,erfc,i0,i0e,i1,i1e,ndtr,log_ndtr,expit} | sp.$(x) | N? C
 special.{digamma,gammaln,entr,gamma,exp1,spence,expi} | sp.$(x) | N? C > 0
 special.{ndtri,logit} | sp.$(x) | N? C in 0 1
-special.erf_inv | sp.erf_inv(x) | N? C in -1 1
+special.erfinv | sp.erfinv(x) | N? C in -1 1
 special.{xlogy,xlog1py,betaln,beta,gammainc,gammaincc,kl_div,rel_entr} | sp.$(a, b) | N C > 0; N C > 0
 special.betainc | sp.betainc(a, b, c) | N C > 0; N C > 0; N C in 0 1
 special.betainc of x | sp.betainc(1.5, 2.5, x) | N? C in 0 1
