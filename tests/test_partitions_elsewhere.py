@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,17 @@ def test_images_of_spark(spark: Any) -> None:
     assert values(there) == values(net.evaluate(samples(), methods(), exact=True))
 
 
+def test_training_on_spark_is_a_barrier_stage_with_mpi_inside() -> None:
+    pytest.importorskip("pyspark")
+    pytest.importorskip("mpi4py")
+    script = Path(__file__).parents[1] / "docs" / "spark_training.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1].startswith("2 ranks, accuracy 0.9")
+
+
 # Dask ---------------------------------------------------------------------------------------------
 
 
@@ -300,8 +312,6 @@ def test_a_model_is_loaded_once_in_a_process(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nothing_is_imported_for_data_of_this_process() -> None:
-    import subprocess
-
     code = (
         "import sys, numpy as np\nfrom tapegrad import nn\n"
         "nn.Linear(2, 2).predict(np.ones((3, 2)))\n"
