@@ -128,7 +128,7 @@ def test_the_summary_counts_what_ran_and_what_was_not_covered(report):
     assert re.search(r"3 broken, \d+ not covered, 1 subjects without a case, \d+ examples", line)
     assert line.endswith(" 0 unresolved")
     assert "unchecked, has no case: mypackage.layers:Forgotten" in report
-    assert "not covered: 4 laws of mypackage.layers:Wrong" in report
+    assert "not covered: 5 laws of mypackage.layers:Wrong" in report
     assert "not covered: a gradient written by hand has no second derivative" in report
 
 

@@ -60,6 +60,7 @@ NEWER = {
     "ConvLSTMPeephole",
     "ConvLSTMPeephole3D",
     "CosineDistanceCriterion",
+    "SyncBatchNormalization",
     "CosineProximityCriterion",
     "Cropping2D",
     "Cropping3D",

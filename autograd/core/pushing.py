@@ -120,7 +120,8 @@ def find_push(
         only = rule
         shaped = shaped or "y_shape" in rule.names
         scope[f"rule_{argument}"] = rule.function
-        tangents = [f"t{i}" if i in mine else "None" for i in parents]
+        # names that no argument has: they begin with a line
+        tangents = [f"_t{i}" if i in mine else "None" for i in parents]
         t = f"[{', '.join(tangents)}]" if isinstance(tracked, tuple) else tangents[0]
         terms.append(f"rule_{argument}({', '.join([t, *rule.names])})")
     if not terms:
@@ -128,7 +129,7 @@ def find_push(
     taken = tuple(by_rule)
     if only is not None and len(terms) == 1 and only.names == names and not owner.lists:
         return Push(only.function, taken, tuple(the_rest))
-    arguments = ", ".join(f"t{i}" for i in taken)
+    arguments = ", ".join(f"_t{i}" for i in taken)
     if owner.several:
         scope["add"] = add_several
         total = terms[0]
@@ -137,8 +138,8 @@ def find_push(
     else:
         total = " + ".join(terms)
     code = compile_source(
-        f"def push({', '.join(('t', *['y_shape'] * shaped, *names))}):\n"
-        f"    {arguments} = t\n"
+        f"def push({', '.join(('_t', *['y_shape'] * shaped, *names))}):\n"
+        f"    {arguments} = _t\n"
         f"    return {total}\n",
         f"{owner.name} pushed",
     )

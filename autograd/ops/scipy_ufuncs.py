@@ -47,14 +47,19 @@ def primitive_of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
     return known if known is not None and getattr(module, name, None) is function else None
 
 
-def _body_of(name: str, *, double: bool = False) -> Callable[..., Any]:
+def _body_of(name: str, *, double: bool = False, whole: tuple[int, ...] = ()) -> Callable[..., Any]:
     """The body that calls SciPy's function of that name, and returns the operands' precision.
 
     double: whether the function is called in double precision only
+    whole:  the positions of whole numbers: a number of Python's among float32 would make one too,
+            and SciPy warns of that
     """
 
     def body(xp: Namespace, *operands: Any) -> Any:
-        taken = [_widened(x) for x in operands] if double else operands
+        taken = [_widened(x) for x in operands] if double else list(operands)
+        for i in whole:
+            if type(taken[i]) is int:
+                taken[i] = np.int64(taken[i])
         y = getattr(devices.special(xp), name)(*taken)
         # SciPy computes some of them in double precision only
         dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind in "fc"]
@@ -135,7 +140,8 @@ def declare_ufunc(
              cannot be those of tangents too
     Returns the primitive, which is called special_NAME, since others may use the plain name.
     """
-    body = _body_of(name, double=double)
+    counted = [i for i, rule in enumerate(rules.values()) if getattr(rule, "whole", False)]
+    body = _body_of(name, double=double, whole=tuple(counted))
     body.__name__ = f"special_{name}"
     body.__doc__ = formula
     body.__module__ = module
@@ -163,10 +169,13 @@ UNKNOWN = (
 
 
 class UnknownSlope:
-    """The rule of an argument without a known derivative: it raises TypeError, with the reason."""
+    """The rule of an argument without a known derivative: it raises TypeError, with the reason.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    whole: whether the argument counts in whole numbers
+    """
+
+    def __init__(self, reason: str, *, whole: bool = False) -> None:
+        self.reason, self.whole = reason, whole
 
 
 def _named(name: str, argument: str, rule: Any) -> Any:

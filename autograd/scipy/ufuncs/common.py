@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["COINCIDENT", "INVERSE", "PARAMETER", "SERIES", "VALUE", "WHOLE", "joined"]
 
 PARAMETER = UnknownSlope("no closed form in SciPy's functions is known")
-WHOLE = UnknownSlope("it counts in whole numbers")
+WHOLE = UnknownSlope("it counts in whole numbers", whole=True)
 INVERSE = UnknownSlope("it is one over a derivative in a parameter, which is not known")
 COINCIDENT = UnknownSlope("it is a difference divided by one that may be 0")
 SERIES = UnknownSlope("it is a sum over all terms of a series, which SciPy does not offer")

@@ -112,8 +112,13 @@ inv_boxcox1p = declare_ufunc(
 
 
 def _tukey_density(p: Array, lmbda: Array) -> Array:
-    """1 over the derivative of Tukey's quantile function (p^λ - (1 - p)^λ) / λ."""
-    return 1 / (e.power(p, lmbda - 1) + e.power(1 - p, lmbda - 1))
+    """1 over the derivative of Tukey's quantile function (p^λ - (1 - p)^λ) / λ.
+
+    Outside of its values, for λ > 0 beyond ±1/λ, the distribution function is 0 or 1, and flat.
+    """
+    inside = (p > 0) & (p < 1)
+    p = e.where(inside, p, 0.5)
+    return e.where(inside, 1 / (e.power(p, lmbda - 1) + e.power(1 - p, lmbda - 1)), 0)
 
 
 tklmbda = declare_ufunc(
