@@ -137,6 +137,13 @@ REFUSED = {
         text(layer("Permute", more="permute_param { order: 0 order: 0 }")),
         FormatError, "different axes",
     ),
+    "an order of axes that a matrix has not": (
+        text(
+            layer("Flatten", top="f", name="f"),
+            layer("Permute", "f", more="permute_param { order: 0 order: 2 }"),
+        ),
+        FormatError, "different axes below 2",
+    ),
     "two bottoms for a ReLU": (text(layer("ReLU", "data data")), FormatError, "1 bottoms"),
     "no layers": (IMAGE.encode().replace(b"layer", b"input_shape") + b"", FormatError, None),
     "no output": (text(layer("Silence", top="")), FormatError, "a layer that gives something"),

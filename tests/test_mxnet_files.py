@@ -429,6 +429,17 @@ def test_reading_states_opens_imports_and_runs_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_key_of_states_that_is_no_text_is_refused(tmp_path):
+    data = format_mxnet.write_states({"weight": mx.nd.ones((2, 2))})
+    assert data.count(b"weight") == 1
+    for wrong in (b"C\x06\xd4eight", b"C\x06w\xffight"):  # bytes, in pickle's words
+        at = data.index(b"weight")
+        start = max(data.rfind(word, 0, at) for word in (b"\x8c", b"X"))
+        changed = data[:start] + wrong + data[at + 6 :]
+        with pytest.raises(FormatError, match="key in UTF-8"):
+            format_mxnet.read_states(changed)
+
+
 # Files appear whole or not at all -----------------------------------------------------------------
 
 

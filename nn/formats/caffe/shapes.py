@@ -256,7 +256,8 @@ def _stated(layer: Any) -> tuple[int, ...] | None:
 def read_permute(r: Reading) -> list[Flow]:
     order = list(r.param("permute_param").order)
     r.needs(1, 1)
-    ndim = max(4 if r.ndim is None else r.ndim, len(order))
+    known = r.ndim if r.shape is None else len(r.shape)
+    ndim = max(4, len(order)) if known is None else known
     if len(set(order)) != len(order) or any(n >= ndim for n in order) or ndim > 32:
         raise r.error(f"different axes below {ndim}", order)
     order += [n for n in range(ndim) if n not in order]

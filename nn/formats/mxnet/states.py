@@ -41,11 +41,14 @@ def read_states(data: bytes, place: str | None = None, limits: Limits | None = N
     if not isinstance(found, dict):
         raise FormatError("a dict of states", type(found).__name__, file=place)
     reader = _Values(place, limits, len(data))
-    return {_key(k): reader.value(v, 0) for k, v in found.items()}
+    return {_key(k, place): reader.value(v, 0) for k, v in found.items()}
 
 
-def _key(key: Any) -> Any:
-    return key.decode() if isinstance(key, bytes) else key
+def _key(key: Any, place: str | None) -> Any:
+    try:
+        return key.decode() if isinstance(key, bytes) else key
+    except UnicodeDecodeError as error:
+        raise FormatError("a key in UTF-8", key, file=place) from error
 
 
 class _Values:
@@ -78,7 +81,7 @@ def _array(built: Built, place: str | None) -> NDArray:
         raise UnsafeError("numbers, texts and arrays", f"a call of {maker}", file=place)
     state = built.state
     if isinstance(state, dict):
-        state = {_key(k): v for k, v in state.items()}
+        state = {_key(k, place): v for k, v in state.items()}
     handle = state.get("handle") if isinstance(state, dict) else None
     if isinstance(handle, Built) and (handle.maker.module, handle.maker.name) in _BYTES:
         handle = _bytes(handle, place)
