@@ -6,6 +6,7 @@ has the rest of the engine, `tapegrad.autograd.check` the laws.  The import stay
 it is used.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,12 @@ __all__ = [
 
 set_threads_as_asked()
 del set_threads_as_asked
+# ``import tapegrad.array_api as xp`` finds the one module that `__array_namespace__` returns.
+sys.modules |= {
+    f"{__name__}.array_api": array_api,
+    f"{__name__}.array_api.fft": array_api.fft,
+    f"{__name__}.array_api.linalg": array_api.linalg,
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import operator
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -250,6 +252,16 @@ def test_a_tensor_names_its_namespace():
     with pytest.raises(ValueError, match=r"no edition '2019.01' here; there are 2021.12"):
         x.__array_namespace__(api_version="2019.01")
     assert xp.__array_api_version__ == strict.__array_api_version__
+
+
+def test_it_is_imported_by_its_short_name():
+    code = (
+        "import tapegrad.array_api as xp, tapegrad.array_api.linalg as linalg\n"
+        "from tapegrad.array_api import asarray\nimport tapegrad\n"
+        "assert xp is tapegrad.array_api is asarray([1.0]).__array_namespace__()\n"
+        "assert linalg is xp.linalg"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # What the namespace says of itself ----------------------------------------------------------------
