@@ -21,7 +21,8 @@ pytestmark = [
     pytest.mark.extra,
     # PySpark leaves its sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:The distutils package:DeprecationWarning"),
+    # … and imports distutils, which says how it is to be replaced.
+    pytest.mark.filterwarnings("ignore:.*distutils.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
