@@ -467,7 +467,8 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
     """Compile a kernel, and return the function of its arguments, by position.
 
     It runs without Python's lock, and looks at nothing: the caller answers for sizes and addresses.
-    Its `fixed`, given the arguments, returns a function of none that runs it with these.
+    Its `fixed`, given the arguments, returns a function of none that runs it with these; its `at`
+    takes them as an array of ctypes.
     """
     [made] = machine.compiled_kernels([kernel.text()]).values()
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
@@ -482,5 +483,8 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         place = ctypes.addressof(arguments)
         return lambda _held=(arguments, made): function(place)  # type: ignore[misc]  # a default
 
-    run.fixed = fixed  # type: ignore[attr-defined]  # what a call leaves to be done
+    def at(arguments: Any, _owner: machine.Kernel = made) -> None:
+        function(ctypes.addressof(arguments))
+
+    run.fixed, run.at = fixed, at  # type: ignore[attr-defined]  # what a call leaves to be done
     return run

@@ -8,7 +8,7 @@ gradient follows the same path backwards: it never multiplies all operands at on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.kernels import products
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -46,6 +47,11 @@ __all__ = [
 def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
     """The matrix product x1 @ x2: (…, m, k), (…, k, n) -> (…, m, n); vectors as in NumPy."""
     return xp.matmul(x1, x2, out=out)
+
+
+@matmul.on("numba")
+def _matmul_compiled(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
+    return products.matmul(x1, x2, out=out)
 
 
 def _transpose_last_two(x: Array) -> Array:
@@ -116,6 +122,20 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
 
     Letters are sorted into batch, kept and summed ones, and one matrix product does the work.
     """
+    return _contract(xp, xp.matmul, x1, x2, axes1, axes2, result)
+
+
+@contract.on("numba")
+def _contract_compiled(
+    xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str
+) -> Array:
+    return _contract(xp, products.matmul, x1, x2, axes1, axes2, result)
+
+
+def _contract(
+    xp: Namespace, product: Callable[..., Array], x1: Array, x2: Array, axes1: str, axes2: str,
+    result: str,
+) -> Array:  # fmt: skip
     lone1 = tuple(i for i, c in enumerate(axes1) if c not in axes2 and c not in result)
     lone2 = tuple(i for i, c in enumerate(axes2) if c not in axes1 and c not in result)
     if lone1:
@@ -141,9 +161,9 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
     left = xp.reshape(left, (count(batch), count(rows), count(summed)))
     right = xp.reshape(right, (count(batch), count(summed), count(columns)))
     if batch:
-        y = xp.matmul(left, right)
+        y = product(left, right)
     else:
-        y = xp.matmul(left[0], right[0])
+        y = product(left[0], right[0])
     order = [*batch, *rows, *columns]
     y = xp.reshape(y, tuple(size[c] for c in order))
     return xp.transpose(y, [order.index(c) for c in result])

@@ -1,0 +1,190 @@
+"""`matmul` by machine code: NumPy's BLAS takes what is small, complex, of integers or of vectors.
+
+What follows from shapes and strides alone is found once, as a plan; a call then has the addresses
+to fill in.  Plans belong to a thread, so that nobody else fills in theirs meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from itertools import product as all_pairs
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.product_code import VECTORS, Way, product_kernel, tiles_of
+from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
+
+__all__ = ["matmul"]
+
+LEAST = [2**20]  # multiplications that are worth the call
+FEW = 4  # rows and columns below which BLAS is left the work
+LOW = 64  # rows of A up to which B is not worth a copy
+NARROW = 48  # columns of B up to which A is not worth a copy
+KEPT = 512  # plans of a thread
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+Array = np.ndarray[Any, Any]
+_local = threading.local()
+
+
+def matmul(x1: Any, x2: Any, *, out: Any = None) -> Any:
+    """`numpy.matmul`, each entry one sum in order: its bits do not depend on the other entries.
+
+    Products that are small, or of vectors, or not of float32 or float64, are NumPy's own.
+    """
+    if not _fits(x1, x2):
+        return np.matmul(x1, x2, out=out)
+    if x2.ndim == 2 < x1.ndim and x1.flags.c_contiguous:  # one product of all rows
+        rows, shape = x1.reshape(-1, x1.shape[-1]), (*x1.shape[:-1], x2.shape[-1])
+        if out is None:
+            return _product(rows, x2, None).reshape(shape)
+        if out.shape == shape and out.flags.c_contiguous:
+            _product(rows, x2, out.reshape(-1, shape[-1]))
+            return out
+    return _product(x1, x2, out)
+
+
+def _fits(x1: Any, x2: Any) -> bool:
+    return (
+        x1.ndim >= 2 <= x2.ndim
+        and x1.dtype is x2.dtype
+        and x1.size * x2.shape[-1] >= LEAST[0]
+        and x1.dtype in FLOATS
+        and x1.shape[-2] >= FEW <= x2.shape[-1]
+        and x1.shape[-1] == x2.shape[-2]
+        and machine.is_available()
+        and keeps_up_with_blas()
+    )
+
+
+def _product(x1: Array, x2: Array, out: Array | None) -> Array:
+    plans: dict[Any, _Plan] = _local.__dict__.setdefault("plans", {})
+    y = out
+    if y is None or not y.flags.behaved or y.dtype is not x1.dtype:
+        shape = (x1.shape[-2], x2.shape[-1])
+        if x1.ndim > 2 or x2.ndim > 2:
+            shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), *shape)
+        y = np.empty(shape, x1.dtype)
+    key = (x1.shape, x1.strides, x2.shape, x2.strides, y.shape, y.strides, x1.dtype.char)
+    plan = plans.get(key)
+    if plan is None:
+        plan = _Plan.of(x1, x2, y)
+        if plan is None:  # arrays with gaps, of no memory, of shapes that do not fit
+            return np.matmul(x1, x2, out=out)
+        if len(plans) >= KEPT:
+            plans.clear()
+        plans[key] = plan
+    if not plan.run(x1, x2, y):
+        return np.matmul(x1, x2, out=out)
+    if out is None or y is out:
+        return y
+    out[...] = y
+    return out
+
+
+class _Plan:
+    """How arrays of certain shapes and strides are multiplied.
+
+    sizes:  the bytes from the first to the last entry of A, B and C
+    parts:  for each part of the rows, (function, table of its arguments, bytes to its first row of
+            A and of C)
+    places: bytes from the start of A, B and C to those of each batch, if several are needed
+    """
+
+    __slots__ = ("entries", "itemsize", "parts", "places", "sizes", "threads")
+
+    @classmethod
+    def of(cls, x1: Array, x2: Array, y: Array) -> _Plan | None:
+        """The plan of arrays like these; None for such that kernels cannot take."""
+        (m, depth), n, size = x1.shape[-2:], x2.shape[-1], x1.itemsize
+        lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+        if (
+            y.shape != (*lead, m, n)
+            or y.strides[-1] != size
+            or min(*y.strides, *x1.strides, *x2.strides) < 0
+        ):
+            return None
+        a, b = np.broadcast_to(x1, (*lead, m, depth)), np.broadcast_to(x2, (*lead, depth, n))
+        ways = []
+        for x, summed in ((a, -1), (b, -2)):
+            if size not in x.strides[-2:]:
+                return None
+            near = -1 if x.strides[-1] == size else -2
+            ways.append((near == summed, x.strides[-3 - near]))
+        (a_by_sum, a_step), (b_by_sum, b_step) = ways
+        tiles = tiles_of(x1.dtype)
+        lanes = tiles.columns // VECTORS
+        a_way, b_way = Way(a_by_sum, n > NARROW), Way(b_by_sum, b_by_sum or m > LOW)
+        plan = cls()
+        plan.itemsize, plan.threads = size, get_num_threads()
+        plan.entries = tiles.room(m, n, depth)
+        plan.sizes = tuple(
+            sum((length - 1) * step for length, step in zip(x.shape, x.strides, strict=True)) + size
+            for x in (x1, x2, y)
+        )
+        *outer, batch = lead or (1,)
+        steps = [x.strides[-3] if lead else 0 for x in (a, b, y)]
+        plan.places = [
+            tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
+            for at in all_pairs(*map(range, outer))
+        ]
+        plan.parts = []
+        height = -(-m // plan.threads // tiles.rows) * tiles.rows if plan.threads > 1 else m
+        for first in range(0, m, height):
+            count = min(height, m - first)
+            kernel = product_kernel(
+                x1.dtype, a_way, b_way, count % tiles.rows, -(-(n % tiles.columns) // lanes)
+            )
+            table = (ctypes.c_int64 * 14)(
+                batch, count, n, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
+                y.strides[-2], 0,
+            )  # fmt: skip
+            down = a_step if a_by_sum else size
+            plan.parts.append((kernel, table, first * down, first * y.strides[-2]))
+        return plan
+
+    def run(self, x1: Array, x2: Array, y: Array) -> bool:
+        """Write the product into y; False if the arrays overlap or are not aligned."""
+        a, b, c = _place(x1), _place(x2), address(y)
+        if (a | b | c) % self.itemsize:
+            return False
+        of_a, of_b, of_c = self.sizes
+        if a < c + of_c and c < a + of_a or b < c + of_c and c < b + of_b:
+            return False
+        if self.threads != get_num_threads():
+            plan = self.of(x1, x2, y)
+            assert plan is not None
+            for name in self.__slots__:
+                setattr(self, name, getattr(plan, name))
+
+        def part(number: int) -> None:
+            function, table, a_first, c_first = self.parts[number]
+            table[13] = _memory(self.entries * self.itemsize)
+            for to_a, to_b, to_c in self.places:
+                table[4], table[7], table[10] = a + to_a + a_first, b + to_b, c + to_c + c_first
+                function.at(table)
+
+        if len(self.parts) == 1:
+            part(0)
+        else:
+            run_pieces(part, len(self.parts))
+        return True
+
+
+def _place(x: Array) -> int:
+    """Where an array begins that may be transposed."""
+    return address(x if x.flags.c_contiguous else x.T)
+
+
+def _memory(nbytes: int) -> int:
+    """The address of memory for panels, which this thread keeps."""
+    kept: tuple[int, int, Array] | None = getattr(_local, "memory", None)
+    if kept is None or kept[0] < nbytes:
+        room = np.empty(nbytes + 64, np.uint8)
+        place = address(room)
+        kept = _local.memory = (nbytes, place + -place % 64, room)
+    return kept[1]
