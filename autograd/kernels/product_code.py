@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.autograd.kernels.vector_code import Floats, Int, KernelCode, Whole, lanes_of, ready
 
-__all__ = ["VECTORS", "Tiles", "Way", "product_kernel", "tiles_of"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["VECTORS", "Tiles", "Way", "packing_kernel", "product_kernel", "tiles_of"]
 
 VECTORS = 3  # registers of B in a tile
 DEPTH = 256  # summed indices of a block
@@ -44,6 +45,10 @@ class Tiles(NamedTuple):
         wide = -(-min(n, self.wide) // self.columns) * self.columns
         return min(depth, DEPTH) * (high + wide)
 
+    def panels_of(self, n: int, depth: int) -> int:
+        """The entries that all panels of B have."""
+        return -(-n // self.columns) * self.columns * depth
+
 
 @lru_cache(maxsize=8)
 def tiles_of(dtype: np.dtype[Any]) -> Tiles:
@@ -60,10 +65,12 @@ class Way(NamedTuple):
 
     by_sum: whether neighbours in memory are neighbours along the summed axis
     copied: whether it is copied into panels; else tiles read it where it lies
+    ready:  whether it lies in memory as panels, as `packing_kernel` writes those of B
     """
 
     by_sum: bool
     copied: bool
+    ready: bool = False
 
 
 class _Masked:
@@ -82,7 +89,7 @@ class _Masked:
         k, kind, name = self.k, self.kind, f"v{self.k.lanes}f{8 * self.k.dtype.itemsize}"
         function = f"@llvm.masked.load.{name}.p0"
         k.declare(f"declare {kind} {function}(ptr, i32, <{k.lanes} x i1>, {kind})")
-        place = k._place(base, at, k._item)
+        place = k.place(base, at, k.item)
         text = (
             f"call {kind} {function}(ptr {place}, i32 {k.dtype.itemsize}, {self.mask}, "
             f"{kind} zeroinitializer)"
@@ -94,67 +101,33 @@ class _Masked:
         k, kind, name = self.k, self.kind, f"v{self.k.lanes}f{8 * self.k.dtype.itemsize}"
         function = f"@llvm.masked.store.{name}.p0"
         k.declare(f"declare void {function}({kind}, ptr, i32, <{k.lanes} x i1>)")
-        place = k._place(base, at, k._item)
+        place = k.place(base, at, k.item)
         k.do(
             f"call void {function}({kind} {value.name}, ptr {place}, i32 {k.dtype.itemsize}, "
             f"{self.mask})"
         )
 
 
-class _Product:
-    """The kernel of one kind of operands under construction; see `product_kernel`."""
+class _Panels:
+    """Code that copies operands into panels, which go to a kernel under construction."""
 
-    def __init__(
-        self, dtype: np.dtype[Any], a_way: Way, b_way: Way, rows: int, vectors: int
-    ) -> None:
-        k = self.k = KernelCode(
-            "batch m n depth a a_batch a_step b b_batch b_step c c_batch c_row memory", dtype
-        )
-        self.tiles = tiles_of(dtype)
-        self.a_way, self.b_way = a_way, b_way
-        self.odd_rows, self.odd_vectors = rows, vectors
-        self.size = dtype.itemsize
-        self.m, self.n, self.depth, self.memory = k["m n depth memory"]
-        self.a_step, self.b_step, self.c_row = k["a_step b_step c_row"]
-        batch, a, a_batch, b, b_batch, c, c_batch = k["batch a a_batch b b_batch c c_batch"]
-        k.loop(batch, lambda t: self.one(a + a_batch * t, b + b_batch * t, c + c_batch * t))
+    k: KernelCode
+    tiles: Tiles
+    a_way: Way
+    b_way: Way
+    odd_rows: int
+    odd_vectors: int
+    a_step: Whole
+    b_step: Whole
 
-    def one(self, a: Whole, b: Whole, c: Whole) -> None:
-        """One product of the batch."""
-        k, tiles, size = self.k, self.tiles, self.size
-        a_at, a_down = (size, self.a_step) if self.a_way.by_sum else (self.a_step, size)
-        b_at, b_right = (size, self.b_step) if self.b_way.by_sum else (self.b_step, size)
-
-        def columns(j: Whole) -> None:
-            width = (self.n - j).minimum(tiles.wide)
-
-            def deep(p: Whole) -> None:
-                depth = (self.depth - p).minimum(DEPTH)
-                b_part, a_panels = b + p * b_at + j * b_right, self.memory
-                if self.b_way.copied:
-                    a_panels = a_panels + depth * (self.padded(width) * size)
-                    self.pack_b(b_part, self.memory, width, depth)
-                    b_part = self.memory
-
-                def rows(i: Whole) -> None:
-                    height = (self.m - i).minimum(tiles.high)
-                    a_part = a + i * a_down + p * a_at
-                    if self.a_way.copied:
-                        self.pack_a(a_part, a_panels, height, depth)
-                        a_part = a_panels
-                    place = c + i * self.c_row + j * size
-                    self.block(a_part, b_part, place, height, width, depth, p)
-
-                k.loop(self.m, rows, step=tiles.high)
-
-            k.loop(self.depth, deep, step=DEPTH)
-
-        k.loop(self.n, columns, step=tiles.wide)
+    @property
+    def size(self) -> int:
+        """The bytes of a number."""
+        return self.k.dtype.itemsize
 
     def padded(self, width: Whole) -> Whole:
+        """How many columns the panels of so many have."""
         return (width + (self.tiles.columns - 1)) // self.tiles.columns * self.tiles.columns
-
-    # Panels ---------------------------------------------------------------------------------------
 
     def pack_a(self, a: Whole, panels: Whole, height: Whole, depth: Whole) -> None:
         k, rows, size = self.k, self.tiles.rows, self.size
@@ -261,6 +234,58 @@ class _Product:
         k.loop(whole, square, step=side)
         k.loop(depth, single, start=whole)
 
+
+class _Product(_Panels):
+    """The kernel of one kind of operands under construction; see `product_kernel`."""
+
+    def __init__(
+        self, dtype: np.dtype[Any], a_way: Way, b_way: Way, rows: int, vectors: int
+    ) -> None:
+        k = self.k = KernelCode(
+            "batch m n depth a a_batch a_step b b_batch b_step c c_batch c_row memory", dtype
+        )
+        self.tiles = tiles_of(dtype)
+        self.a_way, self.b_way = a_way, b_way
+        self.odd_rows, self.odd_vectors = rows, vectors
+        self.m, self.n, self.depth, self.memory = k["m n depth memory"]
+        self.a_step, self.b_step, self.c_row = k["a_step b_step c_row"]
+        batch, a, a_batch, b, b_batch, c, c_batch = k["batch a a_batch b b_batch c c_batch"]
+        k.loop(batch, lambda t: self.one(a + a_batch * t, b + b_batch * t, c + c_batch * t))
+
+    def one(self, a: Whole, b: Whole, c: Whole) -> None:
+        """One product of the batch."""
+        k, tiles, size = self.k, self.tiles, self.size
+        a_at, a_down = (size, self.a_step) if self.a_way.by_sum else (self.a_step, size)
+        b_at, b_right = (size, self.b_step) if self.b_way.by_sum else (self.b_step, size)
+
+        def columns(j: Whole) -> None:
+            width = (self.n - j).minimum(tiles.wide)
+
+            def deep(p: Whole) -> None:
+                depth = (self.depth - p).minimum(DEPTH)
+                b_part, a_panels = b + p * b_at + j * b_right, self.memory
+                if self.b_way.ready:
+                    b_part = b + (j * self.depth + p * self.padded(width)) * size
+                elif self.b_way.copied:
+                    a_panels = a_panels + depth * (self.padded(width) * size)
+                    self.pack_b(b_part, self.memory, width, depth)
+                    b_part = self.memory
+
+                def rows(i: Whole) -> None:
+                    height = (self.m - i).minimum(tiles.high)
+                    a_part = a + i * a_down + p * a_at
+                    if self.a_way.copied:
+                        self.pack_a(a_part, a_panels, height, depth)
+                        a_part = a_panels
+                    place = c + i * self.c_row + j * size
+                    self.block(a_part, b_part, place, height, width, depth, p)
+
+                k.loop(self.m, rows, step=tiles.high)
+
+            k.loop(self.depth, deep, step=DEPTH)
+
+        k.loop(self.n, columns, step=tiles.wide)
+
     # Tiles ----------------------------------------------------------------------------------------
 
     def block(self, a: Whole, b: Whole, c: Whole, height: Whole, width: Whole, depth: Whole,
@@ -317,8 +342,9 @@ class _Product:
             for r in range(rows):
                 by_line = self.a_way == Way(True, False)
                 left = k.load_all(lines[r], p) if by_line else k.load_all(a_at, r)
-                for v in range(vectors):
-                    found.append(sums[r * vectors + v].plus_product(left, right[v]))
+                found += [
+                    sums[r * vectors + v].plus_product(left, right[v]) for v in range(vectors)
+                ]
             return found
 
         sums = k.loop(depth, add, [k.all(0.0, lanes)] * (rows * vectors))
@@ -346,6 +372,38 @@ class _Product:
 
         k.loop(older, all_rows(True))
         k.loop(1, all_rows(False), start=older)
+
+
+class _Packing(_Panels):
+    """The kernel that copies all of B, a block after the other; see `packing_kernel`."""
+
+    def __init__(self, dtype: np.dtype[Any], b_way: Way, vectors: int) -> None:
+        k = self.k = KernelCode("n depth b b_step panels", dtype)
+        self.tiles = tiles_of(dtype)
+        self.b_way, self.odd_vectors = b_way, vectors
+        n, depth, b, self.b_step, panels = k["n depth b b_step panels"]
+        size = self.size
+        down, right = (size, self.b_step) if b_way.by_sum else (self.b_step, size)
+
+        def columns(j: Whole) -> None:
+            width = (n - j).minimum(self.tiles.wide)
+
+            def deep(p: Whole) -> None:
+                place = panels + (j * depth + p * self.padded(width)) * size
+                self.pack_b(b + p * down + j * right, place, width, (depth - p).minimum(DEPTH))
+
+            k.loop(depth, deep, step=DEPTH)
+
+        k.loop(n, columns, step=self.tiles.wide)
+
+
+@lru_cache(maxsize=256)
+def packing_kernel(dtype: np.dtype[Any], b_way: Way, vectors: int) -> Callable[..., None]:
+    """The function of (n depth b b_step panels), which copies B: see `product_kernel`.
+
+    panels: memory for `Tiles.panels_of` numbers
+    """
+    return ready(_Packing(dtype, b_way, vectors).k)
 
 
 @lru_cache(maxsize=256)

@@ -16,15 +16,22 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
-from tapegrad.autograd.kernels.product_code import VECTORS, Way, product_kernel, tiles_of
+from tapegrad.autograd.kernels.product_code import (
+    VECTORS,
+    Way,
+    packing_kernel,
+    product_kernel,
+    tiles_of,
+)
 from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
 
-__all__ = ["matmul"]
+__all__ = ["RightFactor", "matmul"]
 
 LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
 LOW = 64  # rows of A up to which B is not worth a copy
 NARROW = 48  # columns of B up to which A is not worth a copy
+FEWEST = 2**15  # multiplications of one of many products with one matrix
 KEPT = 512  # plans of a thread
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 Array = np.ndarray[Any, Any]
@@ -84,6 +91,53 @@ def _product(x1: Array, x2: Array, out: Array | None) -> Array:
         return y
     out[...] = y
     return out
+
+
+class RightFactor:
+    """A matrix as panels, for many products with it on the right.
+
+    b: (depth, n), of float32 or float64; what is written into it later may count or not
+    """
+
+    def __init__(self, b: Array) -> None:
+        self.b, by_sum, step = _readable(b, False)
+        self.depth, self.n = b.shape
+        self._runs: dict[tuple[int, int, int], Callable[[int, int], None]] = {}
+        self._panels: Array | None = None
+        self._by_sum, self._step = by_sum, step
+
+    def times(self, a: Array, out: Array) -> None:
+        """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
+        m = len(a)
+        if m * self.depth * self.n < FEWEST or not machine.is_available():
+            np.dot(a, self.b, out=out)
+            return
+        key = (m, a.strides[0], out.strides[0])
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = self._product(*key)
+        run(address(a), address(out))
+
+    def _product(self, m: int, a_step: int, c_step: int) -> Callable[[int, int], None]:
+        dtype, tiles = self.b.dtype, tiles_of(self.b.dtype)
+        vectors = -(-(self.n % tiles.columns) // (tiles.columns // VECTORS))
+        if self._panels is None:
+            room = np.empty(tiles.panels_of(self.n, self.depth) + 64 // dtype.itemsize, dtype)
+            self._panels = room[-address(room) % 64 // dtype.itemsize :]
+            pack = packing_kernel(dtype, Way(self._by_sum, True), vectors)
+            pack(self.n, self.depth, _place(self.b), self._step, address(self._panels))
+        a_way = Way(True, self.n > NARROW)
+        function = product_kernel(dtype, a_way, Way(False, True, True), m % tiles.rows, vectors)
+        table = (ctypes.c_int64 * 14)(
+            1, m, self.n, self.depth, 0, 0, a_step, address(self._panels), 0, 0, 0, 0, c_step, 0
+        )
+        nbytes = tiles.room(m, self.n, self.depth) * dtype.itemsize
+
+        def run(a: int, c: int) -> None:
+            table[4], table[10], table[13] = a, c, _memory(nbytes)
+            function.at(table)  # type: ignore[attr-defined]  # see `ready`
+
+        return run
 
 
 class _Plan:
@@ -153,7 +207,7 @@ class _Plan:
         if (a | b | c) % self.itemsize:
             return False
         of_a, of_b, of_c = self.sizes
-        if a < c + of_c and c < a + of_a or b < c + of_c and c < b + of_b:
+        if (a < c + of_c and c < a + of_a) or (b < c + of_c and c < b + of_b):
             return False
         if self.threads != get_num_threads():
             plan = self.of(x1, x2, y)
@@ -173,6 +227,15 @@ class _Plan:
         else:
             run_pieces(part, len(self.parts))
         return True
+
+
+def _readable(x: Array, is_left: bool) -> tuple[Array, bool, int]:
+    """(a matrix or a copy, whether its neighbours are so along the summed axis, the other step)."""
+    size = x.itemsize
+    if not x.flags.aligned or size not in x.strides or min(x.strides) < 0:
+        x = np.array(x, order="C")
+    near = 1 if x.strides[1] == size else 0
+    return x, (near == 1) == is_left, x.strides[1 - near]
 
 
 def _place(x: Array) -> int:

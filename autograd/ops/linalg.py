@@ -58,14 +58,21 @@ def _transpose_last_two(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
 
 
+def _times(x1: Array, x2: Array) -> Array:
+    """x1 @ x2; of bare NumPy arrays by the way that the body takes."""
+    if type(x1) is np.ndarray and type(x2) is np.ndarray:
+        return products.matmul(x1, x2)
+    return x1 @ x2
+
+
 def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
     if x2.ndim == 1:
         if len(x1_shape) == 1:
             return g * x2
         return s.expand_dims(g, -1) * x2
     if len(x1_shape) == 1:
-        return (s.expand_dims(g, -2) @ _transpose_last_two(x2))[..., 0, :]
-    return g @ _transpose_last_two(x2)
+        return _times(s.expand_dims(g, -2), _transpose_last_two(x2))[..., 0, :]
+    return _times(g, _transpose_last_two(x2))
 
 
 def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
@@ -76,15 +83,15 @@ def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arr
     if len(x2_shape) == 1:
         if x1.ndim == 2:
             return s.transpose(x1) @ g
-        return (_transpose_last_two(x1) @ s.expand_dims(g, -1))[..., 0]
+        return _times(_transpose_last_two(x1), s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
         x1 = s.reshape(x1, (-1, x1.shape[-1]))
         g = s.reshape(g, (-1, g.shape[-1]))
     if x2_layout == "F":
         # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
-        return s.transpose(s.transpose(g) @ x1)
-    return _transpose_last_two(x1) @ g
+        return s.transpose(_times(s.transpose(g), x1))
+    return _times(_transpose_last_two(x1), g)
 
 
 matmul.vjp(x1=_matmul_x1_rule, x2=_matmul_x2_rule)
