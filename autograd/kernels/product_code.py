@@ -85,7 +85,7 @@ class _Masked:
         self.mask = f"<{lanes} x i1> {self.test}"
 
     def load(self, base: Whole, at: int = 0) -> Floats:
-        """These entries, and zeros."""
+        """The entries that count, and zeros behind them."""
         k, kind, name = self.k, self.kind, f"v{self.k.lanes}f{8 * self.k.dtype.itemsize}"
         function = f"@llvm.masked.load.{name}.p0"
         k.declare(f"declare {kind} {function}(ptr, i32, <{k.lanes} x i1>, {kind})")
@@ -97,7 +97,7 @@ class _Masked:
         return Floats(k, k.let(text), k.lanes)
 
     def store(self, value: Floats, base: Whole, at: int = 0) -> None:
-        """Write these entries and no others."""
+        """Write the entries that count and no others."""
         k, kind, name = self.k, self.kind, f"v{self.k.lanes}f{8 * self.k.dtype.itemsize}"
         function = f"@llvm.masked.store.{name}.p0"
         k.declare(f"declare void {function}({kind}, ptr, i32, <{k.lanes} x i1>)")
