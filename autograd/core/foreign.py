@@ -1,6 +1,6 @@
 """What operators do with objects of other libraries, which rooms above enter here.
 
-`x @ A` with a sparse matrix of SciPy is asked here for its answer: the room of SciPy's functions has
+`x @ A` with a sparse matrix of SciPy asks here for its answer: the room of SciPy's functions has
 it, and is imported when the first such object comes.
 """
 
@@ -21,7 +21,8 @@ def set_foreign_importer(
 ) -> None:
     """Let `importer` be asked for operators that meet an object of a library, "scipy.sparse".
 
-    What it returns gives, for (name of a primitive, object), the function of both operands; or None.
+    What it returns gives, for the name of a primitive and an object, the function of both operands
+    or None.
     """
     _importers[library] = importer
 
