@@ -68,11 +68,10 @@ def join_parts(program: Program, layouts: list[Layout]) -> Program:
             continue
         found = _unsliced(at, entry, layouts)
         if entry.primitive.name == "add" and len(entry.operands) == 2:
-            parts = [taken(part) for part in entry.operands]
-            if None not in parts and all(
-                _same_form(p, results[0], layouts) for p in entry.operands
-            ):
-                found = _joined(parts, at)
+            two = [taken(part) for part in entry.operands]
+            alike = all(_same_form(part, results[0], layouts) for part in entry.operands)
+            if None not in two and alike:
+                found = _joined(two, at)
             if found is not None:
                 for part in entry.operands:
                     sums.pop(part.number, None)
@@ -113,6 +112,8 @@ def _joined(two: list[Any], at: int) -> _Parts | None:
 
 
 def _same_form(part: Any, result: int, layouts: list[Layout]) -> bool:
+    if not isinstance(part, ProgramSlot):
+        return False
     one, two = layouts[part.number], layouts[result]
     return (one.shape, one.dtype) == (two.shape, two.dtype)
 

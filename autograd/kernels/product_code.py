@@ -193,8 +193,8 @@ class _Panels:
             def rest(_: Whole) -> None:
                 place, into = at + whole * (columns * size), to + step * whole
                 for v in range(self.odd_vectors):
-                    is_last = mask is not None and v == self.odd_vectors - 1
-                    part = mask.load(place, v * lanes) if is_last else k.load(place, v * lanes)
+                    last = mask if v == self.odd_vectors - 1 else None
+                    part = last.load(place, v * lanes) if last else k.load(place, v * lanes)
                     k.store(part, into, v * lanes)
 
             k.loop(whole, full)
@@ -334,9 +334,9 @@ class _Product(_Panels):
         def add(p: Whole, *sums: Floats) -> list[Floats]:
             b_at = b + p * (tiles.columns * size if self.b_way.copied else self.b_step)
             right = [k.load(b_at, v * lanes) for v in range(vectors - 1)]
-            whole = mask is None or self.b_way.copied
+            some = None if self.b_way.copied else mask
             v = vectors - 1
-            right.append(k.load(b_at, v * lanes) if whole else mask.load(b_at, v * lanes))
+            right.append(some.load(b_at, v * lanes) if some else k.load(b_at, v * lanes))
             a_at = a + p * (tiles.rows * size if self.a_way.copied else self.a_step)
             found = []
             for r in range(rows):

@@ -10,7 +10,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from itertools import product as all_pairs
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,15 +72,18 @@ def _product(x1: Array, x2: Array, out: Array | None) -> Array:
     plans: dict[Any, _Plan] = _local.__dict__.setdefault("plans", {})
     y = out
     if y is None or not y.flags.behaved or y.dtype is not x1.dtype:
-        shape = (x1.shape[-2], x2.shape[-1])
+        shape: tuple[int, ...] = (x1.shape[-2], x2.shape[-1])
         if x1.ndim > 2 or x2.ndim > 2:
             shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), *shape)
         y = np.empty(shape, x1.dtype)
-    key = (x1.shape, x1.strides, x2.shape, x2.strides, y.shape, y.strides, x1.dtype.char)
+    key = (
+        *(x1.shape, x1.strides, x2.shape, x2.strides, y.shape, y.strides),
+        *(x1.dtype.char, get_num_threads()),
+    )
     plan = plans.get(key)
     if plan is None:
-        plan = _Plan.of(x1, x2, y)
-        if plan is None:  # arrays with gaps, of no memory, of shapes that do not fit
+        plan = _planned(x1, x2, y)
+        if plan is None:  # entries with gaps, in reverse, shapes that do not fit
             return np.matmul(x1, x2, out=out)
         if len(plans) >= KEPT:
             plans.clear()
@@ -100,11 +103,10 @@ class RightFactor:
     """
 
     def __init__(self, b: Array) -> None:
-        self.b, by_sum, step = _readable(b, False)
+        self.b = _readable(b)
         self.depth, self.n = b.shape
         self._runs: dict[tuple[int, int, int], Callable[[int, int], None]] = {}
         self._panels: Array | None = None
-        self._by_sum, self._step = by_sum, step
 
     def times(self, a: Array, out: Array) -> None:
         """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
@@ -124,10 +126,13 @@ class RightFactor:
         if self._panels is None:
             room = np.empty(tiles.panels_of(self.n, self.depth) + 64 // dtype.itemsize, dtype)
             self._panels = room[-address(room) % 64 // dtype.itemsize :]
-            pack = packing_kernel(dtype, Way(self._by_sum, True), vectors)
-            pack(self.n, self.depth, _place(self.b), self._step, address(self._panels))
+            by_sum, step = _lines(self.b, False)
+            pack = packing_kernel(dtype, Way(by_sum, True), vectors)
+            pack(self.n, self.depth, _place(self.b), step, address(self._panels))
         a_way = Way(True, self.n > NARROW)
-        function = product_kernel(dtype, a_way, Way(False, True, True), m % tiles.rows, vectors)
+        b_way = Way(False, True, True)
+        kernel: Any = product_kernel(dtype, a_way, b_way, m % tiles.rows, vectors)
+        multiply = kernel.at
         table = (ctypes.c_int64 * 14)(
             1, m, self.n, self.depth, 0, 0, a_step, address(self._panels), 0, 0, 0, 0, c_step, 0
         )
@@ -135,71 +140,37 @@ class RightFactor:
 
         def run(a: int, c: int) -> None:
             table[4], table[10], table[13] = a, c, _memory(nbytes)
-            function.at(table)  # type: ignore[attr-defined]  # see `ready`
+            multiply(table)
 
         return run
 
 
-class _Plan:
+class _Part(NamedTuple):
+    """Some of the rows of a product.
+
+    run:   takes the table of a kernel's arguments
+    table: of what does not change; addresses are filled in
+    down:  bytes from the start of A and of C to the first of these rows
+    """
+
+    run: Callable[[Any], None]
+    table: Any
+    down: tuple[int, int]
+
+
+class _Plan(NamedTuple):
     """How arrays of certain shapes and strides are multiplied.
 
     sizes:  the bytes from the first to the last entry of A, B and C
-    parts:  for each part of the rows, (function, table of its arguments, bytes to its first row of
-            A and of C)
-    places: bytes from the start of A, B and C to those of each batch, if several are needed
+    places: for each kernel call of the batch, bytes from the start of A, B and C
+    memory: bytes for panels
     """
 
-    __slots__ = ("entries", "itemsize", "parts", "places", "sizes", "threads")
-
-    @classmethod
-    def of(cls, x1: Array, x2: Array, y: Array) -> _Plan | None:
-        """The plan of arrays like these; None for such that kernels cannot take."""
-        (m, depth), n, size = x1.shape[-2:], x2.shape[-1], x1.itemsize
-        lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
-        if (
-            y.shape != (*lead, m, n)
-            or y.strides[-1] != size
-            or min(*y.strides, *x1.strides, *x2.strides) < 0
-        ):
-            return None
-        a, b = np.broadcast_to(x1, (*lead, m, depth)), np.broadcast_to(x2, (*lead, depth, n))
-        ways = []
-        for x, summed in ((a, -1), (b, -2)):
-            if size not in x.strides[-2:]:
-                return None
-            near = -1 if x.strides[-1] == size else -2
-            ways.append((near == summed, x.strides[-3 - near]))
-        (a_by_sum, a_step), (b_by_sum, b_step) = ways
-        tiles = tiles_of(x1.dtype)
-        lanes = tiles.columns // VECTORS
-        a_way, b_way = Way(a_by_sum, n > NARROW), Way(b_by_sum, b_by_sum or m > LOW)
-        plan = cls()
-        plan.itemsize, plan.threads = size, get_num_threads()
-        plan.entries = tiles.room(m, n, depth)
-        plan.sizes = tuple(
-            sum((length - 1) * step for length, step in zip(x.shape, x.strides, strict=True)) + size
-            for x in (x1, x2, y)
-        )
-        *outer, batch = lead or (1,)
-        steps = [x.strides[-3] if lead else 0 for x in (a, b, y)]
-        plan.places = [
-            tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
-            for at in all_pairs(*map(range, outer))
-        ]
-        plan.parts = []
-        height = -(-m // plan.threads // tiles.rows) * tiles.rows if plan.threads > 1 else m
-        for first in range(0, m, height):
-            count = min(height, m - first)
-            kernel = product_kernel(
-                x1.dtype, a_way, b_way, count % tiles.rows, -(-(n % tiles.columns) // lanes)
-            )
-            table = (ctypes.c_int64 * 14)(
-                batch, count, n, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
-                y.strides[-2], 0,
-            )  # fmt: skip
-            down = a_step if a_by_sum else size
-            plan.parts.append((kernel, table, first * down, first * y.strides[-2]))
-        return plan
+    itemsize: int
+    sizes: tuple[int, ...]
+    places: list[tuple[int, ...]]
+    parts: list[_Part]
+    memory: int
 
     def run(self, x1: Array, x2: Array, y: Array) -> bool:
         """Write the product into y; False if the arrays overlap or are not aligned."""
@@ -209,18 +180,13 @@ class _Plan:
         of_a, of_b, of_c = self.sizes
         if (a < c + of_c and c < a + of_a) or (b < c + of_c and c < b + of_b):
             return False
-        if self.threads != get_num_threads():
-            plan = self.of(x1, x2, y)
-            assert plan is not None
-            for name in self.__slots__:
-                setattr(self, name, getattr(plan, name))
 
         def part(number: int) -> None:
-            function, table, a_first, c_first = self.parts[number]
-            table[13] = _memory(self.entries * self.itemsize)
+            run, table, (a_down, c_down) = self.parts[number]
+            table[13] = _memory(self.memory)
             for to_a, to_b, to_c in self.places:
-                table[4], table[7], table[10] = a + to_a + a_first, b + to_b, c + to_c + c_first
-                function.at(table)
+                table[4], table[7], table[10] = a + to_a + a_down, b + to_b, c + to_c + c_down
+                run(table)
 
         if len(self.parts) == 1:
             part(0)
@@ -229,13 +195,60 @@ class _Plan:
         return True
 
 
-def _readable(x: Array, is_left: bool) -> tuple[Array, bool, int]:
-    """(a matrix or a copy, whether its neighbours are so along the summed axis, the other step)."""
-    size = x.itemsize
-    if not x.flags.aligned or size not in x.strides or min(x.strides) < 0:
-        x = np.array(x, order="C")
-    near = 1 if x.strides[1] == size else 0
-    return x, (near == 1) == is_left, x.strides[1 - near]
+def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
+    """The plan of arrays like these; None for such as kernels cannot take."""
+    (m, depth), n, size = x1.shape[-2:], x2.shape[-1], x1.itemsize
+    lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    if y.shape != (*lead, m, n) or y.strides[-1] != size:
+        return None
+    if min(*y.strides, *x1.strides, *x2.strides) < 0:
+        return None
+    a, b = np.broadcast_to(x1, (*lead, m, depth)), np.broadcast_to(x2, (*lead, depth, n))
+    if size not in a.strides[-2:] or size not in b.strides[-2:]:
+        return None
+    (a_by_sum, a_step), (b_by_sum, b_step) = _lines(a, True), _lines(b, False)
+    tiles, threads = tiles_of(x1.dtype), get_num_threads()
+    a_way, b_way = Way(a_by_sum, n > NARROW), Way(b_by_sum, b_by_sum or m > LOW)
+    vectors = -(-(n % tiles.columns) // (tiles.columns // VECTORS))
+    *outer, batch = lead or (1,)
+    steps = [x.strides[-3] if lead else 0 for x in (a, b, y)]
+    parts = []
+    height = -(-m // threads // tiles.rows) * tiles.rows if threads > 1 else m
+    for first in range(0, m, height):
+        count = min(height, m - first)
+        kernel: Any = product_kernel(x1.dtype, a_way, b_way, count % tiles.rows, vectors)
+        table = (ctypes.c_int64 * 14)(
+            batch, count, n, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
+            y.strides[-2], 0,
+        )  # fmt: skip
+        down = first * (a_step if a_by_sum else size), first * y.strides[-2]
+        parts.append(_Part(kernel.at, table, down))
+    return _Plan(
+        size,
+        tuple(
+            sum((length - 1) * step for length, step in zip(x.shape, x.strides, strict=True)) + size
+            for x in (x1, x2, y)
+        ),
+        [
+            tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
+            for at in all_pairs(*map(range, outer))
+        ],
+        parts,
+        tiles.room(m, n, depth) * size,
+    )
+
+
+def _lines(x: Array, is_left: bool) -> tuple[bool, int]:
+    """(whether neighbours of matrices are so along the summed axis, the step of the other axis)."""
+    by_columns = x.strides[-1] == x.itemsize
+    return by_columns == is_left, x.strides[-2 if by_columns else -1]
+
+
+def _readable(x: Array) -> Array:
+    """A matrix or a copy of it, whose rows or columns have no gaps."""
+    if x.flags.aligned and x.itemsize in x.strides and min(x.strides) >= 0:
+        return x
+    return np.array(x, order="C")
 
 
 def _place(x: Array) -> int:
