@@ -163,7 +163,7 @@ class Compiled(Replay[P]):
     def _bind(self, program: Program, recording: Recording) -> ProgramRun:
         self._forget_old_programs()
         recorded, plain = program, bind_bodies(program)
-        layouts = layouts_of(recording.arrays)
+        layouts = layouts_of(recording.forms)
         if layouts is None:
             self._bound.append((recorded, program, NOT_ON_NUMPY))
             return plain

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.replay.recording import ProgramEntry
+    import numpy as np
+
+    from tapegrad.autograd.replay.recording import ArrayForm, ProgramEntry
 
 __all__ = ["Layout", "Ownership", "layouts_of", "overwritten", "slots_in"]
 
@@ -58,19 +57,11 @@ class Layout:
         return True
 
 
-def layouts_of(arrays: Sequence[Any]) -> list[Layout] | None:
+def layouts_of(forms: Sequence[ArrayForm]) -> list[Layout] | None:
     """The layouts of a recording's values; None if one of them is no aligned NumPy array."""
-    found: list[Layout] = []
-    owners: dict[int, int] = {}
-    for array in arrays:
-        if type(array) is not np.ndarray or not array.flags.aligned or array.dtype.hasobject:
-            return None
-        owner = owner_of(array)
-        number = owners.setdefault(id(owner), len(owners))
-        found.append(
-            Layout(array.shape, array.dtype, array.strides, number, owns=array.base is None)
-        )
-    return found
+    if not all(form.plain for form in forms):
+        return None
+    return [Layout(f.shape, f.dtype, f.strides or (), f.owner, f.owns) for f in forms]
 
 
 def slots_in(value: Any) -> Iterator[int]:

@@ -92,7 +92,7 @@ class Program:
             at = next(i for i, e in enumerate(self.entries) if slot in leaves(list(e.operands)))
             entry = self.entries[at]
             x = entry.operands[1] if len(entry.operands) > 1 else None
-            form = recording.arrays[x.number] if isinstance(x, ProgramSlot) else None
+            form = recording.forms[x.number] if isinstance(x, ProgramSlot) else None
             if (
                 entry.primitive.name != "accumulate"
                 or entry.operands[0] != slot

@@ -182,7 +182,7 @@ class Replay(Generic[P]):
         recording = Recording()
         for read in (self._step, *(a for a in arrays if not devices.is_array(a))):
             recording.watches.add(read)
-        inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
+        inputs = [recording.slot(a, keep=True) for a in arrays if devices.is_array(a)]
         with install_observer(recording):
             result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
