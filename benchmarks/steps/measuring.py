@@ -24,6 +24,7 @@ PEERS = {
     "HIPS autograd": "hips",
     "tapegrad": "ours",
     "tapegrad compiled": "ours",
+    "tapegrad without fast": "ours",
 }
 REFERENCE = "PyTorch"
 WAIT = 240  # seconds, for a peer's compilation
