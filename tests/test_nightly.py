@@ -48,7 +48,7 @@ def test_a_run_prints_its_budget_and_what_it_did():
     [
         (
             ["dep_laws"],
-            "no nightly run is called 'dep_laws'; there are attention_machine, deep_laws, ",
+            "no nightly run is called 'dep_laws'; there are attention_machine, compiled_steps, ",
         ),
         (["deep_laws", "--exmples=3"], "--exmples=3: not an option; there are --examples="),
         (["deep_laws", "--examples=few"], "--examples=few: invalid literal"),

@@ -63,7 +63,7 @@ def _workloads(results: Sequence[Result]) -> list[str]:
 
 def _table(results: Sequence[Result]) -> list[str]:
     lines = [
-        "| workload | PyTorch | best peer | HIPS autograd | without `fast` | eager (goal) | compiled (goal) |",
+        "| workload | PyTorch | best peer | HIPS | no `fast` | eager (goal) | compiled (goal) |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for name in _workloads(results):
