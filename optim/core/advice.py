@@ -9,9 +9,11 @@ from tapegrad.autograd.core.absent_name import absent_name
 __all__ = [
     "OF_CLASSES",
     "OF_OPTIMIZERS",
+    "OF_TRAINERS",
     "PAIR_OF_LISTS",
     "POSITIONAL",
     "absent_in_optim",
+    "absent_in_trainer",
     "unknown_word",
 ]
 
@@ -51,6 +53,43 @@ OF_OPTIMIZERS = {
     "update": "step(), after loss.backward() has put the gradients into the parameters",
     "weights": _STATE,
     "zeroGradParameters": "zero_grad()",
+}
+
+_LOOP = "trainer.fit((x, target), epochs=10)"
+_SAVE = "trainer.save_checkpoint(), with Trainer(…, folder=…), or trainer.model.save(path)"
+
+# Words of Keras, Lightning, fastai and Hugging Face that a Trainer does not have.
+OF_TRAINERS = {
+    "add_callback": "Trainer(…, callbacks=[…]), or trainer.callbacks.append(callback)",
+    "compile_model": "Trainer(…, compile=True)",
+    "current_epoch": "trainer.epoch",
+    "device": "model.to(device), before the optimizer is made",
+    "evaluate_model": "trainer.evaluate((x, target))",
+    "fine_tune": "trainer.model.freeze() or the freeze() of a part, then " + _LOOP,
+    "fit_one_cycle": "lr=optim.one_cycle(…) of the optimizer, then " + _LOOP,
+    "fit_generator": "trainer.fit(function_that_makes_batches, epochs=10)",
+    "get_preds": "trainer.predict(x)",
+    "global_step": "trainer.step_count",
+    "learning_rate": "trainer.optimizer.lr",
+    "log_metrics": "trainer.history",
+    "losses": "trainer.step_losses",
+    "lr": "trainer.optimizer.lr",
+    "lr_finder": "trainer.lr_find((x, target))",
+    "plot": "trainer.plot_history()",
+    "plot_loss": "trainer.plot_history()",
+    "predict_proba": "np.exp of the log-softmax of trainer.predict(x): tapegrad.ops.softmax(scores)",
+    "recorder": "trainer.history, trainer.step_losses and trainer.plot_history()",
+    "run": _LOOP,
+    "save": _SAVE,
+    "save_model": _SAVE,
+    "save_weights": _SAVE,
+    "score": "trainer.evaluate((x, target))",
+    "should_stop": "trainer.stop()",
+    "summary": "trainer.model.summary(x)",
+    "test": "trainer.evaluate((x, target))",
+    "train": _LOOP,
+    "train_on_batch": "trainer.fit((x, target), steps=1, batch_size=len(x))",
+    "validate": "trainer.evaluate((x, target))",
 }
 
 # Only names with another one here: what exists needs no advice.
@@ -109,6 +148,14 @@ def unknown_word(optimizer: Any, name: str) -> AttributeError:
     if name in OF_OPTIMIZERS:
         text += f": use {OF_OPTIMIZERS[name]}"
     return AttributeError(text, name=name, obj=optimizer)
+
+
+def absent_in_trainer(trainer: Any, name: str) -> AttributeError:
+    """The error for an attribute that a trainer does not have, with what to write instead."""
+    text = f"{type(trainer).__name__!r} object has no attribute {name!r}"
+    if name in OF_TRAINERS:
+        text += f": use {OF_TRAINERS[name]}"
+    return AttributeError(text, name=name, obj=trainer)
 
 
 def absent_in_optim(name: str, known: list[str]) -> AttributeError:

@@ -311,3 +311,9 @@ def not_finite_in(batch: Batch) -> str:
                 text += f", in the batch's rows {shown}{more}"
             found.append(text)
     return "; ".join(found)
+
+
+def length_of(batches: HasEpochs) -> int | None:
+    """Return how many batches an epoch has, None where nobody knows."""
+    source: Any = batches.source if isinstance(batches, SampleStream) else batches
+    return len(source) if hasattr(source, "__len__") else None
