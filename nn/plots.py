@@ -19,8 +19,8 @@ from tapegrad.autograd.core.figures import (
     plain_array,
     show_image,
 )
+from tapegrad.nn.core.evaluation import evaluation_mode
 from tapegrad.nn.core.part import Part
-from tapegrad.nn.data.prediction import evaluation_mode
 from tapegrad.nn.layers.attention import MultiHeadAttention
 
 if TYPE_CHECKING:
@@ -35,12 +35,18 @@ NO_FILTERS = (
     "plot_filters: the weight of {layer} has shape {shape}: filters are (n, C, H, W) or (n, H, W). "
     "shape=(C, H, W) says what the rows of a weight (n, C·H·W) are"
 )
-NO_MAPS = "plot_feature_maps: {layer} returns {shape}: maps are (N, C, H, W) or (C, H, W), features (N, F)"
+NO_MAPS = (
+    "plot_feature_maps: {layer} returns {shape}: maps are (N, C, H, W) or (C, H, W), features "
+    "(N, F)"
+)
 NEVER_CALLED = "{place}: the forward code did not call {layer} for this input"
 NO_ATTENTION = "plot_attention: {model} holds no MultiHeadAttention"
 NO_SAMPLE = "{place}: there is no sample {sample}; the batch has {count}"
 KINDS = ("gradients", "weights", "updates")
-NO_BEFORE = "plot_histograms(of='updates') compares with before=, a module.state_dict() from before the step"
+NO_BEFORE = (
+    "plot_histograms(of='updates') compares with before=, a module.state_dict() from before the "
+    "step"
+)
 NO_GRADIENTS = "plot_histograms: no Parameter has a gradient; call it after loss.backward()"
 NO_KIND = "plot_histograms: of is {found!r}; it must be one of {known}"
 NO_PARAMETERS = "plot_histograms: {model} has no parameters"
@@ -119,8 +125,8 @@ def plot_feature_maps(
     sample: which sample of the batch
     most:   how many channels at most; the first are drawn
     figure: where to draw; a new one when omitted.  Returns the figure
-    An output (N, C, H, W) is C maps, (N, F) one row of F features.  The model runs once in evaluation
-    mode, without a tape; of several calls of the layer the last is drawn.
+    An output (N, C, H, W) is C maps, (N, F) one row of F features.  The model runs once, in
+    evaluation mode and without a tape; of several calls of the layer the last is drawn.
     Raises ValueError for a name that the model does not have, a layer that is not called, an output
     of another shape and a sample that is not there; ImportError where Matplotlib is not installed.
     """
@@ -250,7 +256,7 @@ def plot_histograms(
     Beside each name stand the standard deviation σ, of updates the ratio to that of the weights
     (about 10⁻³ is usual), and how many entries are exactly 0 or not finite, if any are.
     Raises ValueError for another `of`, for updates without `before`, and where there is nothing to
-    draw; KeyError for a Parameter that `before` lacks; ImportError where Matplotlib is not installed.
+    draw; KeyError for a Parameter that `before` lacks; ImportError where Matplotlib is missing.
     """
     drawn = list(_entries(module, of, before))
     figure = make_figure("plot_histograms", figure, (6.4, 0.62 * len(drawn) + 0.8))

@@ -1,8 +1,8 @@
 """Progress bars of what may take long: one setting for all, and one function that makes a bar.
 
 A bar is drawn on standard error, where that is a terminal, by tqdm if it is installed; in a
-notebook as a line of HTML that changes in its place.  Nothing is drawn in files, pipes and logs, and
-nothing for what takes less than two seconds.
+notebook as a line of HTML that changes in its place.  Nothing is drawn in files, pipes and logs,
+and nothing for what takes less than two seconds.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ OF_TRAINERS = {
     "lr_finder": "trainer.lr_find((x, target))",
     "plot": "trainer.plot_history()",
     "plot_loss": "trainer.plot_history()",
-    "predict_proba": "np.exp of the log-softmax of trainer.predict(x): tapegrad.ops.softmax(scores)",
+    "predict_proba": "tapegrad.ops.softmax(trainer.predict(x))",
     "recorder": "trainer.history, trainer.step_losses and trainer.plot_history()",
     "run": _LOOP,
     "save": _SAVE,

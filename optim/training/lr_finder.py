@@ -1,4 +1,4 @@
-"""The learning-rate finder: a short trial run whose rate rises, on copies of model and optimizer."""
+"""The learning-rate finder: a trial run whose rate rises, on copies of model and optimizer."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _losses(
         values = []
         try:
             while True:  # several batches where gradients are accumulated
-                values.append(trial._fill_gradients(next(batches), accept)[0])
+                values.append(trial._fill_gradients(next(batches), accept)[0])  # noqa: SLF001  # of a relative
                 if trial.optimizer.step():
                     break
         except FloatingPointError:  # the end of the trial

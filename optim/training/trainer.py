@@ -84,9 +84,9 @@ class Trainer(Inspection):
     save_every:  steps between checkpoints, beside the one after each epoch and the last
     sample_weights: batches are (x, target, weights), also those of the validation; losses are
                  means with these weights, of a criterion that returns one loss for each sample
-    progress:    a bar with loss, rate and the time left: None where somebody looks on, in a terminal
-                 or a notebook (`tapegrad.set_progress` switches it off), True also in files and
-                 pipes, a line for each epoch; False never
+    progress:    a bar with loss, rate and the time left.  None: where somebody looks on, in a
+                 terminal or a notebook (`tapegrad.set_progress` switches it off); True: also in
+                 files and pipes, a line for each epoch; False: never
     compile:     record the gradients of a batch once for each shape, and run them compiled, as
                  `tapegrad.compile` does; with what compiling allows, the same figures.  (A last
                  batch of another size is another shape; `Batches(…, drop_last=True)` has none.)
@@ -96,8 +96,8 @@ class Trainer(Inspection):
     criterion sums; the weights of classes and of samples count.
     A step is a batch.  Parts of the model that are in evaluation mode stay so, such as a
     BatchNormalization whose statistics are not to move, unless all of the model is.
-    `history` has the figures of each epoch, `step_losses` the loss of each step, `plot_history` draws
-    both; `lr_find` tries rates.
+    `history` has the figures of each epoch, `step_losses` the loss of each step, `plot_history`
+    draws both; `lr_find` tries rates.
     Raises ValueError for an unknown metric, for two of one name, and for save_every without a
     folder; TypeError for a class in place of an instance.
     """
