@@ -10,7 +10,7 @@ workers there are.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +195,8 @@ def predict(
     batchSize:   samples that the model runs on at once; -1 means 32
     shareBuffer: the outputs of all batches are in one memory: each is valid until the next batch is
                  asked for.  False: every output keeps its values
-    progress:    a bar with the samples done.  None: where somebody looks on, in a terminal with tqdm
-                 or in a notebook, after two seconds; True: always; False: never
+    progress:    a bar with the samples done.  None: where somebody looks on, in a notebook or, with
+                 tqdm, in a terminal, after two seconds; True: always; False: never
     featurePaddingParam: how features of different shapes are stacked
     partitions, backend, workers: see `Job`; backend is "local", "threads", "processes" or another
                  registered one.  The results are the same bits for all of them

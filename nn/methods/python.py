@@ -18,7 +18,7 @@ from tapegrad.nn.core.hooks import HookHandle, add_hook
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.core.state_names import LoadReport, names_after
-from tapegrad.nn.core.summary import summary_html, summary_text
+from tapegrad.nn.core.summary import output_shapes, summary_html, summary_text
 from tapegrad.nn.methods.advice import absent_attribute
 
 if TYPE_CHECKING:
@@ -213,9 +213,16 @@ class Python(Part):
         """Move to the CPU; returns self."""
         return self.to("cpu")
 
-    def summary(self) -> str:
-        """A table of the modules below: name, class, output shape if known, parameters."""
-        return summary_text(self)
+    def summary(self, *inputs: Any, **named: Any) -> str:
+        """A table of the modules below: name, class, output shape, parameters.
+
+        inputs, named: arguments of a call; a tuple of whole numbers, ``summary((1, 3, 32, 32))``,
+                       is the shape of an array of zeros, with the batch
+        The call runs once, in evaluation mode, and leaves nothing behind.  Without inputs output
+        shapes are those of the last `forward`.  Raises what the call raises.
+        """
+        outputs = output_shapes(self, inputs, named) if inputs or named else None
+        return summary_text(self, outputs)
 
     def _repr_html_(self) -> str:
         return summary_html(self) + picture(self).svg
