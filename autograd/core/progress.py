@@ -20,6 +20,7 @@ __all__ = [
     "VARIABLE",
     "Bar",
     "clock_text",
+    "is_terminal",
     "make_bar",
     "progress_place",
     "set_progress",

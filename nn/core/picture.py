@@ -1,7 +1,7 @@
 """The graph of a module as a picture: boxes for modules, arrows for what flows between them.
 
-Where a module is of a class that does not say how it is wired, a run says it: the last `forward`, or
-one on an input that is given (`core.wiring`).  A container says it by `drawn_as`:
+Where a module is of a class that does not say how it is wired, a run says it: the last `forward`,
+or one on an input that is given (`core.wiring`).  A container says it by `drawn_as`:
 
     "box"       one box, whatever is inside; what a module is when it says nothing
     "chain"     its `modules` one after another

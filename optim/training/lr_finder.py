@@ -111,7 +111,10 @@ def find_lr(
     states = [(devices.generator(name), devices.generator(name).get_state()) for name in names]
     bar = make_bar(num_it, "rate", name="lr_find", progress=progress)
     try:
-        losses = list(_losses(_copied(trainer), _endless(batches), rates, bar, stop=stop_div))
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # the last rates are meant to be too large
+            losses = list(_losses(_copied(trainer), _endless(batches), rates, bar, stop=stop_div))
     finally:
         bar.close()
         for generator, state in states:

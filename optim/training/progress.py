@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from tapegrad.autograd.core.notebook import LiveDisplay, bar_html, curve_svg, table_html
-from tapegrad.autograd.core.progress import clock_text, progress_place
+from tapegrad.autograd.core.progress import clock_text, is_terminal, progress_place
 
 __all__ = ["Progress", "start_progress"]
 
@@ -33,7 +33,7 @@ class Progress:
     def __init__(self, epochs: int | None, batches: int | None, left: int | None) -> None:
         self.epochs, self.batches, self.left = epochs, batches, left
         self.file: IO[str] = sys.stderr
-        self.rewrites = bool(getattr(self.file, "isatty", lambda: False)())
+        self.rewrites = is_terminal()
         self.shown = time.perf_counter()
         self.start_epoch()
 
