@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 from tapegrad.autograd.core.notebook import LiveDisplay, bar_html, is_notebook
@@ -25,6 +27,7 @@ __all__ = [
     "progress_place",
     "set_progress",
     "with_bar",
+    "working",
 ]
 
 VARIABLE = "TAPEGRAD_PROGRESS"
@@ -180,6 +183,37 @@ def _counted(things: Iterable[Any], bar: Bar) -> Iterator[Any]:
             bar.update()
     finally:
         bar.close()
+
+
+@contextmanager
+def working(text: str, *, progress: bool | None = None) -> Iterator[None]:
+    """Show, from two seconds on, that one long call runs, and for how long: in a terminal alone.
+
+    text: what is done;  progress: False for never, None as `set_progress` says
+    """
+    if progress_place(progress) != "terminal":
+        yield
+        return
+    began, ended = time.perf_counter(), threading.Event()
+    stream = sys.stderr
+
+    def show() -> None:
+        wait = DELAY
+        while not ended.wait(wait):
+            wait = REFRESH
+            stream.write(f"\r{text}  {clock_text(time.perf_counter() - began)}\033[K")
+            stream.flush()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if time.perf_counter() - began > DELAY:
+            stream.write("\r\033[K")
+            stream.flush()
 
 
 def clock_text(seconds: float) -> str:
