@@ -87,6 +87,10 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
     ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, "formats", *(name for name in globals() if name.startswith("__"))})
+
+
 def __getattr__(name: str) -> Any:
     if name == "formats":  # imported when first named, or when a file is read or written
         return import_module("tapegrad.nn.formats")

@@ -19,7 +19,7 @@ __all__ = ["SHELLS", "add_completion", "completion_script", "described"]
 
 
 @dataclass
-class Option:
+class Flag:
     """An option: its spellings, what it does, and what follows it."""
 
     names: list[str]
@@ -35,7 +35,7 @@ class Command:
 
     name: str
     help: str
-    options: list[Option]
+    options: list[Flag]
     choices: list[str]
     takes_files: bool
 
@@ -63,7 +63,7 @@ def _command(name: str, help: str, parser: argparse.ArgumentParser) -> Command:
         if action.option_strings:
             takes_value = action.nargs != 0
             text = _plain(action.help or "")
-            options.append(Option(list(action.option_strings), text, takes_value, listed, is_file))
+            options.append(Flag(list(action.option_strings), text, takes_value, listed, is_file))
         elif not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             choices += listed
             takes_files = takes_files or is_file
@@ -187,7 +187,7 @@ def _zsh_text(text: str) -> str:
     return text
 
 
-def _zsh_option(option: Option, name: str) -> str:
+def _zsh_option(option: Flag, name: str) -> str:
     value = ""
     if option.takes_value:
         what = f"({' '.join(option.choices)})" if option.choices else ""

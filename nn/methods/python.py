@@ -146,6 +146,11 @@ class Python(Part):
                 return object.__getattribute__(self, name)  # its own AttributeError, once more
             raise absent_attribute(self, name)
 
+    def __dir__(self) -> list[str]:
+        """What the module has, without the views of parameters that it lacks (`gradBias`)."""
+        own = [name for name in ("gradBias", "gradWeight") if not hasattr(self, name)]
+        return [name for name in object.__dir__(self) if name not in own]
+
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Parameters and buffers by dotted name, as NumPy arrays (copies)."""
         named = [*self.named_parameters(), *self.named_buffers()]

@@ -10,6 +10,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
+from tapegrad.autograd.core.settings_text import ShowsSettings
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.training.data import as_batches
 from tapegrad.optim.training.evaluation import NO_BATCHES, keep_modes, to_tensors
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ExponentialMovingAverage", "update_bn"]
 
 
-class ExponentialMovingAverage:
+class ExponentialMovingAverage(ShowsSettings):
     """a = d·a + (1 - d)·p for each parameter p of a module, by `update()` after each step.
 
     decay:  d, in [0, 1)

@@ -84,6 +84,10 @@ class Batches:
             self.probabilities = _probabilities(sampling_weights, *lengths)
         self._iterations = 0
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(a.shape) for a in self.arrays)
+        return f"Batches({shapes}; batch_size={self.batch_size}, {len(self)} batches)"
+
     def __len__(self) -> int:
         n = len(self.arrays[0])
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)

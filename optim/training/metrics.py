@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tapegrad.autograd.core.settings_text import ShowsSettings
 from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, nest_to_numpy
 
@@ -25,7 +26,7 @@ SAME_NAME = (
 )
 
 
-class Metric:
+class Metric(ShowsSettings):
     """A mean over samples: a subclass gives the sum over a batch, `batch_sum(output, target)`.
 
     output: (N, …), of a classifier (N, classes) scores or log-probabilities; target: (N, …)
