@@ -56,6 +56,9 @@ SMALLER_RATE = "A smaller rate, or clip_grad_norm= of the optimizer, may help."
 BAD_DATA = "The data hold NaN or infinite numbers: {found}. Leave these samples out, or mend them."
 A_CLASS = "Trainer: the {what} is the class {name}: give an instance, {name}(…)"
 NO_CALL = "Trainer: the criterion is {kind}, which cannot be called with (output, target)"
+NO_OPTIMIZER = (
+    "Trainer: the optimizer is {found!r:.40}: give one of tapegrad.optim, such as optim.Adam(model)"
+)
 ONE_ARGUMENT = "Trainer.fit takes the data as one argument: fit((x, target), epochs=…)"
 NO_END = "Trainer.fit: say how long: epochs=, steps=, or both"
 OTHER_ORDER = (
@@ -127,6 +130,8 @@ class Trainer(Inspection):
                 raise TypeError(A_CLASS.format(what=what, name=value.__name__))
         if not callable(criterion):
             raise TypeError(NO_CALL.format(kind=type(criterion).__name__))
+        if not hasattr(optimizer, "zero_grad"):
+            raise TypeError(NO_OPTIMIZER.format(found=optimizer))
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         single = isinstance(metrics, str) or callable(metrics)
         self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item]  # one, or several
