@@ -1,5 +1,7 @@
 """The learning-rate finder: what it finds, and that nothing of the run moves."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,16 @@ def test_rates_rise_by_one_factor_and_each_is_the_rate_of_its_step():
     assert weight.numpy() == 1
 
 
+def test_a_rate_that_is_a_number_stays_and_is_learned_with():
+    trainer = trainer_of(nn.Sequential(nn.Linear(4, 2)))
+    other = trainer_of(copy.deepcopy(trainer.model))
+    trainer.lr_find((X, Y), num_it=10)
+    assert trainer.optimizer.lr == 0.1
+    trainer.fit((X, Y), epochs=1)
+    other.fit((X, Y), epochs=1)
+    assert trainer.step_losses == other.step_losses
+
+
 def test_the_suggestion_is_where_the_loss_falls_fastest():
     lrs = np.geomspace(1e-5, 1, 51)
     smoothed = 2 - 1 / (1 + np.exp(-3 * np.log(lrs / 1e-2)))
@@ -152,7 +164,7 @@ def test_words_of_other_trainers_say_what_to_write():
     trainer = trainer_of()
     trainer.fit((X, Y), epochs=1)
     assert repr(trainer).startswith("Trainer(Sequential, CrossEntropyCriterion, Adam; 1 epochs, 2 ")
-    with pytest.raises(AttributeError, match=r"'train': use trainer\.fit"):
+    with pytest.raises(AttributeError, match=r"'train': use `trainer\.fit"):
         trainer.train()
     with pytest.raises(AttributeError, match=r"no attribute 'nosuch'$"):
         _ = trainer.nosuch

@@ -10,7 +10,7 @@ from typing import Any
 
 from tapegrad.autograd.core.absent_name import absent_name
 
-__all__ = ["absent_attribute", "absent_class"]
+__all__ = ["absent_attribute", "absent_class", "absent_data"]
 
 _TRAIN = "`optim.Trainer(model, criterion, optimizer).fit((x, target), epochs=1)`"
 _LIST = (
@@ -186,6 +186,18 @@ OF_CLASSES = {
 }
 
 
+# Of PyTorch's utils.data and torchvision, looked for in nn.data.
+OF_DATA = {
+    "BatchSampler": "optim.Batches(x, y, batch_size=32)",
+    "DataLoader": "optim.Batches(x, y, batch_size=32), or a function that makes batches: "
+    "optim.Trainer takes both",
+    "Dataset": "arrays, or a function that makes batches: optim.Trainer takes both",
+    "TensorDataset": "optim.Batches(x, y)",
+    "random_split": "optim.random_split(x, y, fractions=(0.8, 0.2))",
+    "transforms": "the transformers of images in nn.data, such as Resize and CenterCrop",
+}
+
+
 def absent_attribute(module: Any, name: str) -> AttributeError:
     """The error for an attribute that a module does not have, with what to write instead."""
     text = f"{type(module).__name__!r} object has no attribute {name!r}"
@@ -197,3 +209,8 @@ def absent_attribute(module: Any, name: str) -> AttributeError:
 def absent_class(name: str, known: list[str]) -> AttributeError:
     """The error for a name that nn does not have, with that of the class which does the same."""
     return absent_name("tapegrad.nn", name, OF_CLASSES, known)
+
+
+def absent_data(name: str, known: list[str]) -> AttributeError:
+    """The error for a name that nn.data does not have, with that of what does the same."""
+    return absent_name("tapegrad.nn.data", name, OF_DATA, known)

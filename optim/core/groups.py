@@ -7,7 +7,6 @@ what must hold of several of them together at the next step, so that they can be
 from __future__ import annotations
 
 import fnmatch
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -58,6 +57,17 @@ class HasParameters(Protocol):
 ParameterSource: TypeAlias = HasParameters | Mapping[str, Parameter] | Iterable[Parameter]
 
 
+def _made_again(
+    kind: type[GroupOptions],
+    options: Mapping[str, Any],
+    check: Check,
+    reads_rate: bool,
+    rate: Tensor | None,
+) -> GroupOptions:
+    """The options of a group, from what `__reduce__` keeps of them."""
+    return kind(options, check, reads_rate=reads_rate, rate=rate)
+
+
 class GroupOptions(dict[str, Any]):
     """Options by name; where `check` raises for one of those to be set, none of them is set.
 
@@ -90,8 +100,8 @@ class GroupOptions(dict[str, Any]):
             self._set_rate(self["lr"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = functools.partial(type(self), reads_rate=self.reads_rate, rate=self.rate)
-        return make, (dict(self), self.check)
+        # As arguments, which a deep copy copies: two optimizers do not share a rate.
+        return _made_again, (type(self), dict(self), self.check, self.reads_rate, self.rate)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
