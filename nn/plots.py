@@ -98,7 +98,7 @@ def plot_filters(
 def _filters(layer: Any, shape: Sequence[int] | None) -> np.ndarray[Any, Any]:
     """The weight as (n, C, H, W).  Raises ValueError for another."""
     weight = getattr(layer, "weight", None)
-    array = np.zeros(()) if weight is None else plain_array(weight)
+    array: np.ndarray[Any, Any] = np.zeros(()) if weight is None else plain_array(weight)
     if shape is not None and array.ndim == 2 and array.shape[1] == np.prod(shape):
         array = array.reshape(len(array), *shape)
     if array.ndim == 3:

@@ -103,8 +103,8 @@ def curve_svg(
             continue
         way = " ".join(place(x, y) for x, y in points)
         if len(points) == 1:
-            x, y = way.split(",")
-            parts.append(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>')
+            across_text, up_text = way.split(",")
+            parts.append(f'<circle cx="{across_text}" cy="{up_text}" r="2.5" fill="{colour}"/>')
         else:
             parts.append(
                 f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="1.5"/>'

@@ -147,4 +147,4 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+    return sorted({*globals()["__all__"], *(name for name in globals() if name.startswith("__"))})

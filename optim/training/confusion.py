@@ -172,7 +172,10 @@ class ConfusionMatrix:
                 axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
         if path is None:
             return figure
-        figure.savefig(path)  # type: ignore[union-attr]  # a SubFigure is drawn with its figure
+        drawn: Any = figure
+        (drawn if hasattr(drawn, "savefig") else drawn.figure).savefig(
+            path
+        )  # a part, with the whole
         return None
 
 

@@ -57,11 +57,13 @@ def plot_history(
 
 
 def _finish(axes: Axes, title: str, unit: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     finite = values[np.isfinite(values)]
     if title == "loss" and finite.size and finite.min() > 0 and finite.max() > 20 * finite.min():
         axes.set_yscale("log")
     axes.set(title=title, xlabel=unit)
     axes.legend(frameon=False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     hide_rims(axes)
