@@ -206,7 +206,20 @@ def test_a_long_run_has_a_short_table_and_a_thin_curve(pages):
     shown.close()
     last = pages[0].shown[-1]
     assert last.count("<tr>") == 1 + 1 + of_training.MOST_ROWS
-    assert len(last.split('points="')[1].split('"')[0].split()) <= notebook.MOST_POINTS + 1
+    assert len(last.split('points="')[1].split('"')[0].split()) <= 2 * notebook.MOST_POINTS
+
+
+def test_a_long_curve_keeps_means_of_neighbours():
+    curve = notebook.LongCurve()
+    for x in range(10_001):
+        curve.add(x, 2.0 * x)
+    curve.add(10_001, float("nan"))
+    points = curve.points()
+    assert notebook.MOST_POINTS <= len(points) <= 2 * notebook.MOST_POINTS
+    assert all(y == pytest.approx(2 * x) for x, y in points)
+    steps = np.diff([x for x, _ in points])
+    assert set(steps[:-1]) == {32.0}  # 10,001 points by 32
+    assert points[-1][0] <= 10_000
 
 
 def test_curves_go_through_their_points():

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["LiveDisplay", "bar_html", "curve_svg", "is_notebook", "table_html"]
+__all__ = ["LiveDisplay", "LongCurve", "bar_html", "curve_svg", "is_notebook", "table_html"]
 
 COLOURS = ("#4878a8", "#c9803f", "#5a9a5a", "#a05a90")
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" viewBox="0 0 {w} {h}" '
     'font-family="sans-serif" font-size="10">'
 )
-MOST_POINTS = 200  # of a curve: one for each pixel or two
+MOST_POINTS = 200  # of a long curve, at least: one for each pixel or two
 
 
 def is_notebook() -> bool:
@@ -44,6 +44,39 @@ class LiveDisplay:
             self._handle.update(page)
 
 
+class LongCurve:
+    """Points (x, y) of a curve that grows: at most twice MOST_POINTS means of so many neighbours.
+
+    A run may have millions of steps, and its picture is drawn twice a second.
+    """
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._size = 1  # how many make one point
+        self._begun: list[tuple[float, float]] = []
+
+    def add(self, x: float, y: float) -> None:
+        """Add a point; one whose y is not finite is left out."""
+        if not math.isfinite(y):
+            return
+        self._begun.append((x, y))
+        if len(self._begun) < self._size:
+            return
+        self._points.append(_mean(self._begun))
+        self._begun = []
+        if len(self._points) == 2 * MOST_POINTS:
+            self._points = [_mean(self._points[i : i + 2]) for i in range(0, 2 * MOST_POINTS, 2)]
+            self._size *= 2
+
+    def points(self) -> list[tuple[float, float]]:
+        """The points so far, the last one perhaps of fewer than the others."""
+        return [*self._points, *([_mean(self._begun)] if self._begun else [])]
+
+
+def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
+
+
 def bar_html(name: str, done: int, total: int | None, text: str) -> str:
     """A bar that is filled as far as the work is done, with a text behind it."""
     share = 100.0 * min(done / total, 1.0) if total else 100.0
@@ -66,8 +99,7 @@ def curve_svg(
     the largest is over 20 times the smallest, the y axis is logarithmic.
     """
     kept = {
-        name: _thinned([(x, y) for x, y in points if math.isfinite(y)])
-        for name, points in curves.items()
+        name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in curves.items()
     }
     every = [point for points in kept.values() for point in points]
     if max(map(len, kept.values()), default=0) < 2:
@@ -95,7 +127,7 @@ def curve_svg(
         )
     for value, x, anchor in ((first, left, "start"), (last, left + across, "end")):
         parts.append(
-            f'<text x="{x}" y="{height - 4}" text-anchor="{anchor}" fill="#667">{value:g}</text>'
+            f'<text x="{x}" y="{height - 4}" text-anchor="{anchor}" fill="#667">{value:.0f}</text>'
         )
     begin = float(left)
     for (name, points), colour in zip(kept.items(), COLOURS * len(kept), strict=False):
@@ -112,16 +144,6 @@ def curve_svg(
         parts.append(f'<text x="{begin:.0f}" y="11" fill="{colour}">{html.escape(name)}</text>')
         begin += 7 * len(name) + 14
     return "".join([*parts, "</svg>"])
-
-
-def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most MOST_POINTS points: means of neighbours, and the last point itself."""
-    if len(points) <= MOST_POINTS:
-        return points
-    size = -(-len(points) // (MOST_POINTS - 1))
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    means = [tuple(sum(p[k] for p in group) / len(group) for k in (0, 1)) for group in groups]
-    return [*means, points[-1]]  # type: ignore[list-item]  # pairs
 
 
 def table_html(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

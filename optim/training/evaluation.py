@@ -169,7 +169,8 @@ class Evaluator:
         self, epoch: Iterable[Batch], batches: HasEpochs, name: str, *, shown: bool = True
     ) -> Iterator[Batch]:
         """The batches, with a bar where somebody looks on."""
-        progress = None if shown and self.progress is not False else False
+        is_first = getattr(self, "group", SingleProcess()).rank == 0
+        progress = None if shown and is_first and self.progress is not False else False
         return with_bar(epoch, length_of(batches), "batch", name=name, progress=progress)
 
     @contextmanager

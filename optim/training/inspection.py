@@ -62,7 +62,7 @@ class Inspection(BatchGradients):
             end_lr=end_lr,
             num_it=num_it,
             stop_div=stop_div,
-            progress=False if self.progress is False else None,
+            progress=False if self.progress is False or self.group.rank else None,
         )
 
     def __repr__(self) -> str:

@@ -12,7 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import IO, Any
 
-from tapegrad.autograd.core.notebook import LiveDisplay, bar_html, curve_svg, table_html
+from tapegrad.autograd.core.notebook import (
+    LiveDisplay,
+    LongCurve,
+    bar_html,
+    curve_svg,
+    table_html,
+)
 from tapegrad.autograd.core.progress import clock_text, is_terminal, progress_place
 
 __all__ = ["Progress", "start_progress"]
@@ -147,7 +153,7 @@ class NotebookProgress(Progress):
         super().__init__(epochs, batches, left)
         self.display = LiveDisplay()
         self.total, self.done, self.text, self.rate = left, 0, "", 0.0
-        self.losses: list[tuple[float, float]] = []  # of steps
+        self.losses = LongCurve()  # of steps
         self.of_epochs: dict[str, list[tuple[float, float]]] = {}
         self.rows: list[tuple[str, dict[str, float], str]] = []
 
@@ -156,7 +162,7 @@ class NotebookProgress(Progress):
     ) -> None:
         """Keep the loss for the curve."""
         self.done += 1
-        self.losses.append((float(self.done), loss))
+        self.losses.add(float(self.done), loss)
         super().show_step(epoch, position, samples, left, loss=loss, rate=rate)
 
     def show_validation(self, epoch: int) -> None:
@@ -189,7 +195,7 @@ class NotebookProgress(Progress):
         self._redraw()
 
     def _redraw(self) -> None:
-        curves = {"loss": self.losses, **self.of_epochs}
+        curves = {"loss": self.losses.points(), **self.of_epochs}
         names = list(dict.fromkeys(name for _, results, _ in self.rows for name in results))
         rows: list[Sequence[str]] = [
             (epoch, *(f"{results[n]:.4g}" if n in results else "" for n in names), spent)
