@@ -7,6 +7,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import nn, optim
+from tapegrad.devices import collectives
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype(np.float32)
@@ -168,3 +169,21 @@ def test_words_of_other_trainers_say_what_to_write():
         trainer.train()
     with pytest.raises(AttributeError, match=r"no attribute 'nosuch'$"):
         _ = trainer.nosuch
+
+
+def test_several_ranks_find_what_one_process_does():
+    def each(group):
+        model = nn.Sequential(nn.Linear(4, 2))
+        for p in model.parameters()[0]:
+            p.detach()[...] = 0.1
+        with collectives.use(group):
+            trainer = trainer_of(model)
+            before = trainer.state_dict()
+            found = trainer.lr_find((X, Y), num_it=12, start_lr=1e-3, end_lr=1)
+            assert same(before["model"], trainer.state_dict()["model"])
+        return found
+
+    [alone] = collectives.run_in_threads(1, each)
+    for found in collectives.run_in_threads(2, each):
+        np.testing.assert_allclose(found.losses, alone.losses, rtol=1e-5)
+        np.testing.assert_array_equal(found.lrs, alone.lrs)
