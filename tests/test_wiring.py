@@ -81,6 +81,22 @@ def test_the_last_forward_is_drawn_with_shapes_and_a_plain_call_leaves_nothing()
     assert "blocks.0.inner" in net._repr_html_()
 
 
+def test_a_long_run_is_drawn_when_somebody_asks_for_it():
+    class Loop(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x):
+            for _ in range(120):
+                x = np.tanh(self.layer(x))
+            return x
+
+    net = Loop()
+    net.forward(X)
+    assert nn.picture(net).svg.count("<rect") == 3
+    assert nn.picture(net, X).svg.count("<rect") == 242
+
+
 def test_several_inputs_and_outputs_shared_modules_and_modules_that_do_nothing():
     class Twice(nn.Module):
         def __init__(self):

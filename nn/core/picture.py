@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "picture"]
 
 MOST_LISTED = 20
+MOST_UNASKED = 200  # boxes of the last run: a notebook draws it each time it shows the module
 UNKNOWN_WIRING = (
     "{name}.drawn_as is {wiring!r}; it may be box, chain, branches, joined, parallel or graph"
 )
@@ -43,17 +44,19 @@ def picture(module: Part, *inputs: Any, **named: Any) -> Picture:
     """The graph of `module`: a box for each module inside it, with the shape of its output.
 
     inputs, named: arguments of a call, which is made once in evaluation mode, keeping nothing
-    Without inputs the last `forward` is drawn.  Before the first one, containers show how they are
-    wired, and any other module is one box that lists the modules inside it.  What forward code
-    computes between its modules is a small box for each operation; modules of this package are
-    drawn as one box each.  Raises what the call raises.
+    Without inputs the last `forward` is drawn, if it has no more than 200 boxes.  Else containers
+    show how they are wired, and any other module is one box that lists the modules in it.  What
+    forward code computes between its modules is a small box for each operation; modules of this
+    package are drawn as one box each.  Raises what the call raises.
     """
     run: Any = module
     if inputs or named:
         return draw_boxes(_few(module, boxes_of_trace(module, run_for_picture(run, inputs, named))))
     trace = transient_value(module, "trace")
     if trace is not None and _has_hidden_wiring(module):
-        return draw_boxes(_few(module, boxes_of_trace(module, trace)))
+        boxes = boxes_of_trace(module, trace)
+        if len(boxes) <= MOST_UNASKED:
+            return draw_boxes(boxes)
     return draw_boxes(_few(module, _boxes(module)))
 
 
