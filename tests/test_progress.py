@@ -197,7 +197,8 @@ def test_a_notebooks_bar_counts_and_goes(pages):
     assert page.shown[-1] == ""
 
 
-def test_a_long_run_has_a_short_table_and_a_thin_curve(pages):
+def test_a_long_run_has_a_short_table_and_a_thin_curve(pages, monkeypatch):
+    monkeypatch.setattr(of_training, "REDRAW", 1e9)
     shown = of_training.NotebookProgress(None, None, None)
     for epoch in range(1, 41):
         for _ in range(50):
