@@ -37,8 +37,8 @@ _OPTIONAL = (
     ("cupy", ("cupy-cuda12x", "cupy-cuda13x", "cupy"), "cuda"),
     ("safetensors", ("safetensors",), "files"),
     ("sklearn", ("scikit-learn",), "demo"),
-    ("matplotlib", ("matplotlib",), "demo"),
-    ("tqdm", ("tqdm",), "demo"),
+    ("matplotlib", ("matplotlib",), "plot"),
+    ("tqdm", ("tqdm",), "progress"),
     ("threadpoolctl", ("threadpoolctl",), "fast"),
     ("mpi4py", ("mpi4py",), "mpi"),
 )

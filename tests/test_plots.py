@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.autograd.core.figures import make_figure
 
@@ -262,3 +263,21 @@ def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
         nn.plot_filters(nn.Conv2d(1, 2, 2))
     with pytest.raises(ImportError, match=r"ConfusionMatrix\.render needs Matplotlib"):
         optim.ConfusionMatrix(2).render()
+
+
+def test_a_model_on_another_device_is_drawn_too():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MultiHeadAttention(4, 2)).to("strict")
+    x = tg.Tensor(IMAGES, device="strict")
+    nn.plot_filters(model, "0")
+    nn.plot_feature_maps(model.get(0), "", x)
+    steps = tg.Tensor(np.ones((1, 3, 4), np.float32), device="strict")
+    nn.plot_attention(model.get(1), steps)
+    (model.get(0)(x).sum() + model.get(1)(steps).sum()).backward()
+    before = model.state_dict()
+    nn.plot_histograms(model, bins=4)
+    figure = nn.plot_histograms(model, "updates", before=before, bins=4)
+    assert len(figure.axes) == len(before)
+    assert model.get(0).summary((2, 1, 6, 6)).count("2×4×4×4") == 1
+    scores = tg.Tensor(np.eye(2), device="strict")
+    matrix = optim.ConfusionMatrix.from_predictions(tg.Tensor([0, 1], device="strict"), scores)
+    assert matrix.mat.tolist() == [[1, 0], [0, 1]]
