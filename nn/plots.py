@@ -7,6 +7,7 @@ Each function returns a Matplotlib figure (the extra `plot`) and changes nothing
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tapegrad.autograd.core.figures import (
 )
 from tapegrad.nn.core.evaluation import evaluation_mode
 from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.wiring import class_line, shapes_text
 from tapegrad.nn.layers.attention import MultiHeadAttention
 
 if TYPE_CHECKING:
@@ -36,8 +38,7 @@ NO_FILTERS = (
     "shape=(C, H, W) says what the rows of a weight (n, C·H·W) are"
 )
 NO_MAPS = (
-    "plot_feature_maps: {layer} returns {shape}: maps are (N, C, H, W) or (C, H, W), features "
-    "(N, F)"
+    "plot_feature_maps: {layer} returns {shape}: what is drawn is (N, C, H, W), (N, C, T) or (N, F)"
 )
 NEVER_CALLED = "{place}: the forward code did not call {layer} for this input"
 NO_ATTENTION = "plot_attention: {model} holds no MultiHeadAttention"
@@ -125,19 +126,21 @@ def plot_feature_maps(
     sample: which sample of the batch
     most:   how many channels at most; the first are drawn
     figure: where to draw; a new one when omitted.  Returns the figure
-    An output (N, C, H, W) is C maps, (N, F) one row of F features.  The model runs once, in
-    evaluation mode and without a tape; of several calls of the layer the last is drawn.
+    An output (N, C, H, W) is C maps; (N, C, T) one picture with a row for each of C, such as the
+    steps of a sequence; (N, F) a row of F features.  The model runs once, in evaluation mode and
+    without a tape; of several calls of the layer the last is drawn.
     Raises ValueError for a name that the model does not have, a layer that is not called, an output
     of another shape and a sample that is not there; ImportError where Matplotlib is not installed.
     """
     found = _layer(module, layer, "plot_feature_maps")
     outputs = _watched(module, found, x, named, "plot_feature_maps", lambda _, output: output)
-    maps = plain_array(outputs[-1])
-    if maps.ndim in (2, 4):
-        _check_sample("plot_feature_maps", sample, len(maps))
-        maps = maps[sample]
-    if maps.ndim not in (1, 3):
-        raise ValueError(NO_MAPS.format(layer=found, shape=maps.shape))
+    output = outputs[-1]
+    shape = shapes_text(output)
+    if not hasattr(output, "shape") or output.ndim not in (2, 3, 4):
+        raise ValueError(NO_MAPS.format(layer=found, shape=shape or type(output).__name__))
+    maps = plain_array(output)
+    _check_sample("plot_feature_maps", sample, len(maps))
+    maps = maps[sample]
     title = f"{_title(found, layer)}: {_times(maps.shape)}"
     if maps.ndim == 1:
         figure = make_figure("plot_feature_maps", figure, (6, 1.8))
@@ -145,6 +148,12 @@ def plot_feature_maps(
         axes.bar(np.arange(len(maps)), maps, width=1.0)
         axes.set(xlabel="feature", title=title)
         hide_rims(axes)
+        return figure
+    if maps.ndim == 2:
+        figure = make_figure("plot_feature_maps", figure, (6, 3))
+        axes = figure.subplots()
+        figure.colorbar(show_image(axes, maps[:most], cmap="viridis", aspect="auto"))
+        axes.set(title=title)
         return figure
     shown = maps[:most]
     figure, grid = image_grid("plot_feature_maps", len(shown), figure)
@@ -245,6 +254,7 @@ def plot_histograms(
     *,
     before: Mapping[str, Any] | None = None,
     bins: int = 60,
+    most: int = 40,
     figure: Figure | SubFigure | None = None,
 ) -> Figure | SubFigure:
     """Draw a histogram for each Parameter of a module: of its gradients, entries or updates.
@@ -252,13 +262,14 @@ def plot_histograms(
     of:     "gradients" after `backward`; "weights"; "updates", now minus `before`
     before: a `state_dict()` of the module from before the step or steps
     bins:   of each histogram, over the range of its own entries
+    most:   how many Parameters at most; the first are drawn (of a part: give that module)
     figure: where to draw; a new one when omitted.  Returns the figure
     Beside each name stand the standard deviation σ, of updates the ratio to that of the weights
     (about 10⁻³ is usual), and how many entries are exactly 0 or not finite, if any are.
     Raises ValueError for another `of`, for updates without `before`, and where there is nothing to
     draw; KeyError for a Parameter that `before` lacks; ImportError where Matplotlib is missing.
     """
-    drawn = list(_entries(module, of, before))
+    drawn = list(itertools.islice(_entries(module, of, before), most))
     figure = make_figure("plot_histograms", figure, (6.4, 0.62 * len(drawn) + 0.8))
     grid = figure.subplots(len(drawn), 1, squeeze=False).ravel()
     for axes, (name, values, weights) in zip(grid, drawn, strict=True):
@@ -342,8 +353,7 @@ def _check_sample(place: str, sample: int, count: int) -> None:
 
 
 def _title(layer: Any, name: str) -> str:
-    kind = repr(layer).partition(" {")[0].partition("\n")[0].removeprefix("nn.")
-    return f"{name}: {kind}" if name else kind
+    return f"{name}: {class_line(layer)}" if name else class_line(layer)
 
 
 def _times(shape: Sequence[int]) -> str:

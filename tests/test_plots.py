@@ -98,6 +98,17 @@ def test_feature_maps_are_the_outputs_of_the_layer_and_leave_no_trace():
         assert handle == []
 
 
+def test_feature_maps_of_sequences_are_one_picture():
+    model = nn.Sequential(nn.Conv1d(2, 5, 3))
+    x = RNG.normal(size=(3, 2, 8)).astype(np.float32)
+    figure = nn.plot_feature_maps(model, "0", x, sample=1)
+    [shown] = images_of(figure)
+    np.testing.assert_allclose(shown, model(x).numpy()[1], rtol=1e-6)
+    cells = nn.Sequential(nn.WithStates(nn.SeqLSTM(2, 3)))
+    with pytest.raises(ValueError, match=r"returns 8×3×3, .*: what is drawn"):
+        nn.plot_feature_maps(cells, "0", [x.transpose(2, 0, 1), None])
+
+
 def test_bad_input_of_feature_maps_is_an_error_that_changes_nothing():
     model = Net()
     before = state_of(model)
@@ -174,6 +185,12 @@ def test_histograms_count_every_entry_of_gradients_weights_and_updates():
         nn.plot_histograms(model, "updates")
     with pytest.raises(ValueError, match="'grads'; it must be one of gradients"):
         nn.plot_histograms(model, "grads")
+
+
+def test_histograms_of_many_parameters_are_the_first():
+    model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(4)))
+    figure = nn.plot_histograms(model, "weights", most=3, bins=2)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["0.weight", "0.bias", "1.weight"]
 
 
 def test_histograms_say_what_is_zero_or_not_finite():
