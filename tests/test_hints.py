@@ -161,5 +161,25 @@ def test_lists_of_layers_and_an_optimizer_by_its_name():
     with pytest.raises(TypeError, match=r"one by one: nn\.Sequential\(\*layers\)"):
         nn.Sequential(layers)
     assert len(nn.Sequential(*layers)) == 2
+    with pytest.raises(TypeError, match=r"nn\.Sequential\(\*layers\.values\(\)\)"):
+        nn.Sequential(dict(zip("ab", layers, strict=True)))
     with pytest.raises(TypeError, match=r"the optimizer is 'adam': .*optim\.Adam\(model\)"):
         optim.Trainer(layers[0], nn.MSECriterion(), "adam")
+
+
+def test_keras_compile_and_pytorchs_set_to_none():
+    model = nn.Linear(2, 2)
+    optimizer = optim.SGD(model, lr=0.1)
+    with pytest.raises(TypeError, match=r"no argument 'loss', 'metrics'.*Trainer") as caught:
+        model.compile(optimizer="adam", loss="mse", metrics=["mae"])
+    [code] = re.findall("`(.*?)`", str(caught.value))
+    eval(code, {"optim": optim, "model": model, "criterion": nn.MSECriterion(),
+                "optimizer": optimizer})  # fmt: skip
+    (model(np.ones((1, 2), np.float32)) ** 2).sum().backward()
+    before = model.weight.grad.numpy().copy()
+    for zero_grad in (model.zero_grad, optimizer.zero_grad):
+        with pytest.raises(TypeError, match=r"Write zero_grad\(\)"):
+            zero_grad(set_to_none=True)
+    np.testing.assert_array_equal(model.weight.grad.numpy(), before)
+    optimizer.zero_grad(set_to_none=False)
+    assert not model.weight.grad.numpy().any()

@@ -96,8 +96,9 @@ class Container(Module):
             text = (
                 f"{type(self).__name__} holds modules, not {type(module).__name__}: {module!r:.60}"
             )
-            if isinstance(module, (list, tuple)):
-                text += f". Give them one by one: nn.{type(self).__name__}(*layers)"
+            if isinstance(module, (list, tuple, Mapping)):
+                values = ".values()" if isinstance(module, Mapping) else ""
+                text += f". Give them one by one: nn.{type(self).__name__}(*layers{values})"
             raise TypeError(text)
         return module
 

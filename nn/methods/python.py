@@ -6,12 +6,13 @@ The mixin has no state; it stands on `Part` and knows no layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
+from tapegrad.autograd.core.parameter import GRADIENTS_STAY
 from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.hooks import HookHandle, add_hook
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Python"]
 
+KERAS_COMPILE = (
+    "{name}.compile takes no argument {given}: it compiles a call or a step. What compile and fit "
+    "are in Keras: `optim.Trainer(model, criterion, optimizer, metrics=['top1'])` and its fit"
+)
 NOT_A_STEP = (
     "compile(criterion, optimizer) takes a criterion and an optimizer of tapegrad.optim; found "
     "{found}"
@@ -62,8 +67,14 @@ class Python(Part):
         evaluated: Self = self.evaluate()
         return evaluated
 
-    def zero_grad(self) -> None:
-        """PyTorch's name for `zeroGradParameters`: set every gradient to zero."""
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """PyTorch's name for `zeroGradParameters`: set every gradient to zero.
+
+        Raises TypeError for ``set_to_none=True``: gradients keep their memory, where updates and
+        recorded steps read them.
+        """
+        if set_to_none:
+            raise TypeError(GRADIENTS_STAY.format(name=type(self).__name__))
         self.zeroGradParameters()
 
     def half(self) -> Self:
@@ -77,6 +88,7 @@ class Python(Part):
         optimizer: Any = None,
         *,
         fuse: bool = True,
+        **others: Never,
     ) -> Compiled[...]:
         """Return a compiled call of the module, or a compiled training step of it.
 
@@ -84,8 +96,13 @@ class Python(Part):
         With a criterion and an optimizer: (x, …, target) -> loss, 0-d.  It sets the gradients to
         zero, runs the forward code, the criterion and the reverse sweep, and updates.
         fuse: as in `tapegrad.compile`, whose guards and errors these are
-        Raises TypeError for one without the other, and for the two in the other order.
+        Raises TypeError for one without the other, for the two in the other order, and for
+        arguments of Keras's compile, whose place `optim.Trainer` takes.
         """
+        if others:
+            raise TypeError(
+                KERAS_COMPILE.format(name=type(self).__name__, given=", ".join(map(repr, others)))
+            )
         # Most programs compile nothing, and the compiler takes a fifth of the package's import.
         from tapegrad.autograd.compiling.compiled import compile
 

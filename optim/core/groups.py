@@ -28,6 +28,7 @@ __all__ = [
     "members_of_group",
     "named_parameters_of",
     "select_parameters",
+    "text_of_group",
 ]
 
 NO_MATCH = "{place} has no parameters: {selector!r} matches none of {names}"
@@ -211,6 +212,14 @@ class Group:
     def rate(self) -> Tensor | None:
         """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
         return self._options.rate
+
+
+def text_of_group(group: Group) -> str:
+    """How many Parameters a group has, and its options: a line of the optimizer's text."""
+    shown = ", ".join(f"{option}={value}" for option, value in group.options.items())
+    frozen = sum(p.frozen for p in group.named.values())
+    note = f", {frozen} of them frozen" if frozen else ""
+    return f"{len(group.named)} parameters{note}: {shown}"
 
 
 def _equal_but_rate(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
