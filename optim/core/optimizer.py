@@ -493,9 +493,8 @@ class Optimizer:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}("]
-        if self.accumulate > 1:
-            lines.append(f"  accumulate={self.accumulate}")
+        several = [f"  accumulate={self.accumulate}"] if self.accumulate > 1 else []
+        lines = [f"{type(self).__name__}(", *several]
         limits = {"clip_grad_norm": self.clip_grad_norm, "clip_grad_value": self.clip_grad_value}
         lines += [f"  {k}={limit}" for k, limit in limits.items() if limit is not None]
         return "\n".join([*lines, *(f"  {text_of_group(group)}" for group in self.groups), ")"])
