@@ -393,3 +393,16 @@ def _(folder):
         nn.plot_histograms(model, bins=4),
     ):
         assert figure.axes
+
+
+@shows("dim= and keepdim= of functions and methods")
+def _(folder):
+    assert tg.Tensor(IMAGE).mean(axis=1, keepdims=True).shape == (2, 1, 6, 6)
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.mean(dim=1)
+
+    with pytest.raises(TypeError) as caught:
+        Mean()(IMAGE)
+    assert "dim= is called axis= here, as in NumPy" in caught.value.__notes__

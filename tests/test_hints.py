@@ -12,6 +12,7 @@ import pytest
 
 import tapegrad
 from tapegrad import errors, nn, optim
+from tapegrad.autograd.core.other_keywords import OTHER_KEYWORDS
 from tapegrad.nn.core import arguments
 from tapegrad.nn.methods import advice as of_nn
 from tapegrad.optim.core import advice as of_optim
@@ -185,3 +186,23 @@ def test_keras_compile_and_pytorchs_set_to_none():
     np.testing.assert_array_equal(model.weight.grad.numpy(), before)
     optimizer.zero_grad(set_to_none=False)
     assert not model.weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize("word", OTHER_KEYWORDS)
+def test_a_keyword_of_another_library_says_what_numpy_calls_it(word):
+    ours = OTHER_KEYWORDS[word]
+    note = f"{word}= is called {ours}= here, as in NumPy"
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x.var(**{word: 1})
+
+    outer, x = nn.Sequential(Inner()), np.ones((2, 3))
+    for call in (lambda: outer(x), lambda: tapegrad.grad(lambda x: x.var(**{word: 1}))(x)):
+        with pytest.raises(TypeError, match=f"keyword argument '{word}'") as caught:
+            call()
+        assert caught.value.__notes__.count(note) == 1
+    tapegrad.Tensor(x).var(**{ours: 1})  # what it says is taken
+    with pytest.raises(TypeError) as other:
+        tapegrad.grad(lambda x: x.var(nosuch=1))(x)
+    assert not getattr(other.value, "__notes__", [])
