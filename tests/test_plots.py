@@ -1,6 +1,7 @@
 """Figures: what must be seen is looked for in their data, or in the pixels that they become."""
 
 import builtins
+import re
 import sys
 
 import numpy as np
@@ -298,3 +299,17 @@ def test_a_model_on_another_device_is_drawn_too():
     scores = tg.Tensor(np.eye(2), device="strict")
     matrix = optim.ConfusionMatrix.from_predictions(tg.Tensor([0, 1], device="strict"), scores)
     assert matrix.mat.tolist() == [[1, 0], [0, 1]]
+
+
+def test_matplotlib_on_a_tracked_tensor_names_the_users_line_and_function():
+    import matplotlib.pyplot as plt
+
+    y = nn.Linear(2, 2)(np.ones((2, 2), np.float32))
+    try:
+        for draw in (plt.imshow, lambda z: plt.scatter(z[:, 0], z[:, 1])):
+            with pytest.raises(TypeError) as caught:
+                draw(y)
+            assert str(caught.value).startswith(__file__)
+            assert re.search(r"For matplotlib\.pyplot\.(imshow|scatter): ", str(caught.value))
+    finally:
+        plt.close("all")
