@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Parameter as Parameter
 from tapegrad.devices import manual_seed as manual_seed
-from tapegrad.nn import containers, criterions, data, layers, quantized, recurrent, training
+from tapegrad.nn import containers, criterions, data, layers, plots, quantized, recurrent, training
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer as Buffer
@@ -39,6 +39,7 @@ from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
 from tapegrad.nn.methods.advice import absent_class
 from tapegrad.nn.module import Module as Module
+from tapegrad.nn.plots import *
 from tapegrad.nn.quantized import *
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
@@ -79,10 +80,17 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *containers.__all__,
         *criterions.__all__,
         *layers.__all__,
+        *plots.__all__,
         *quantized.__all__,
         *recurrent.__all__,
         *training.__all__,
     ]
+
+
+def __dir__() -> list[str]:
+    return sorted(
+        {*globals()["__all__"], "formats", *(name for name in globals() if name.startswith("__"))}
+    )
 
 
 def __getattr__(name: str) -> Any:

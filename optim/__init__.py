@@ -49,5 +49,12 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
     ]
 
 
+def __dir__() -> list[str]:
+    rooms = ["bigdl", "schedules"]
+    return sorted(
+        {*globals()["__all__"], *rooms, *(name for name in globals() if name.startswith("__"))}
+    )
+
+
 def __getattr__(name: str) -> NoReturn:
     raise absent_in_optim(name, list(globals()))

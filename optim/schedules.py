@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd.core.settings_text import ShowsSettings
 from tapegrad.autograd.core.tensor import untracked
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class join_schedules:  # noqa: N801
         return hash((self.parts, self.starts))
 
 
-class ReduceOnPlateau:
+class ReduceOnPlateau(ShowsSettings):
     """A rate that falls by `factor` when a reported value has not improved for `patience` reports.
 
     Give ``plateau.rate``, a 0-d Tensor, as lr, and call ``plateau.report(loss)`` now and then.

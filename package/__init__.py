@@ -45,6 +45,7 @@ from tapegrad.autograd import (
     vjp,
     vmap,
 )
+from tapegrad.autograd.core.progress import set_progress
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
 from tapegrad.autograd.surface import array_api
 from tapegrad.autograd.surface.einops_backend import register_einops
@@ -105,6 +106,8 @@ __all__ = [
     "get_num_threads",
     "manual_seed",
     "set_num_threads",
+    # what is shown
+    "set_progress",
 ]
 
 

@@ -7,13 +7,14 @@ example and how to make it again, what is unchecked, what was not covered, and h
 import ast
 import secrets
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tapegrad._colour import painted
 from tapegrad.autograd.check import (
     PROFILES,
-    Outcome,
     Subject,
     Summary,
     UsageError,
@@ -21,6 +22,8 @@ from tapegrad.autograd.check import (
     find,
     ints,
 )
+from tapegrad.autograd.check.summary import VERDICTS
+from tapegrad.autograd.core.progress import make_bar
 from tapegrad.devices import TapegradError
 
 __all__ = ["CheckFailed", "run_laws"]
@@ -56,27 +59,39 @@ def run_laws(
     for path in paths:
         try:
             subjects += find(path, inputs=inputs, options=_values(options), vjp=vjp)
-        except (ImportError, ValueError, UsageError) as error:
-            raise CheckFailed(f"{path}: {error}") from error
+        except Exception as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            text = reason if reason.startswith(path) else f"{path}: {reason}"
+            raise CheckFailed(text) from error
     names = {candidate.name for subject in subjects for candidate in subject.laws()}
     if law is not None and law not in names:
         raise CheckFailed(f"no law called {law!r} is about {', '.join(paths)}")
     if seed is None and not PROFILES[profile].derandomize:
         seed = secrets.randbelow(2**32)
+    wanted = None if law is None else lambda candidate: candidate.name == law
+    count = sum(
+        wanted is None or wanted(candidate)
+        for subject in subjects
+        if subject.case is not None
+        for candidate in subject.laws()
+    )
+    bar = make_bar(count, "law", name="check", progress=False if quiet else None)
     try:
         summary = check(
             subjects,
             profile,
-            laws=None if law is None else lambda candidate: candidate.name == law,
+            laws=wanted,
             seed=seed,
-            progress=None if quiet else _progress,
+            progress=lambda *_: bar.update(),
             isolate=isolate,
         )
     except UsageError as error:
         raise CheckFailed(str(error)) from error
-    if not quiet:
-        print(file=sys.stderr)
-    print(summary)
+    finally:
+        bar.close()
+    print(_coloured(str(summary), ok=summary.ok))
     if seed is not None:
         print(f"drawn with --seed {seed}")
     return summary
@@ -103,7 +118,35 @@ def _values(options: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _progress(_: Subject, outcome: Outcome) -> None:
-    """Print a mark for each law, a dot if it holds."""
-    mark = "." if outcome.verdict == "holds" else outcome.verdict[0]
-    print(mark, end="", file=sys.stderr, flush=True)
+def _reason(error: Exception) -> str | None:
+    """What is wrong with a path, for a user; None for an error of our own code.
+
+    Of an error that the module itself raises while it is imported, the place is told as well.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = frames[-1] if frames else None
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    theirs = where is not None and not _is_ours(where.filename)
+    if isinstance(error, (ImportError, ValueError, UsageError)) and not theirs:
+        return str(error)
+    if not theirs or where is None:
+        return None
+    if where.filename.startswith("<frozen importlib"):
+        return str(error)
+    return f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(Path(check.__code__.co_filename).parents[2])
+
+
+def _coloured(report: str, *, ok: bool) -> str:
+    """The report with its verdict in colour, where colours are shown."""
+    first, *lines = report.splitlines()
+    bad = tuple(f"{verdict.upper()}: " for verdict in VERDICTS)
+    shown = [painted(first, "green" if ok else "red", sys.stdout)]
+    for line in lines:
+        word = next((word for word in bad if line.startswith(word)), "")
+        shown.append(painted(word, "red", sys.stdout) + line[len(word) :] if word else line)
+    return "\n".join(shown)

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tapegrad._errors import CommandError
+from tapegrad._command import add_command, is_file
+from tapegrad._errors import CommandError, reason_of
+from tapegrad.autograd.core.progress import working
 
 NO_SHAPE = (
     "{target}: such a file says the shape of the model's input, which {source} does not; say it "
@@ -37,27 +39,43 @@ _WHOLE = (1, 3)  # what integers of a drawn input are drawn from: indices that m
 
 def add_convert(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
-    convert = commands.add_parser(
+    convert = add_command(
+        commands,
         "convert",
         help="convert a model file of any format to another",
         description="Converts between safetensors (tapegrad's own), Torch7, BigDL, Caffe, "
         "TensorFlow, ONNX, MXNet and plain weights: by the content of IN and the ending of OUT.",
+        examples=[
+            (
+                "tapegrad convert model.t7 model.safetensors --check",
+                "and compare what both compute",
+            ),
+            (
+                "tapegrad convert lenet.prototxt lenet.t7 --weights lenet.caffemodel",
+                "from two files",
+            ),
+            ("tapegrad convert model.safetensors model.onnx --input-shape 1,3,224,224", "to ONNX"),
+        ],
     )
-    convert.add_argument("source", metavar="IN", help="a model file of any of these formats")
-    convert.add_argument(
+    source = convert.add_argument(
+        "source", metavar="IN", help="a model file of any of these formats"
+    )
+    target = convert.add_argument(
         "target",
         metavar="OUT",
         help="the file to write: .safetensors, .t7, .bigdl, .caffemodel, .pb, .onnx, .params, .npz",
     )
-    convert.add_argument(
+    weights = convert.add_argument(
         "--weights",
         metavar="FILE",
         help="the weights of IN, where they lie in a file of their own: BigDL's weight file, the "
         ".caffemodel of a .prototxt, or arrays by name (.pt, .npz, .h5, .safetensors)",
     )
-    convert.add_argument(
+    beside = convert.add_argument(
         "--weights-out", metavar="FILE", help="write the weights of a .bigdl file beside it"
     )
+    for argument in (source, target, weights, beside):
+        is_file(argument)
     convert.add_argument(
         "--input-shape",
         action="append",
@@ -102,7 +120,7 @@ def _convert(options: argparse.Namespace) -> int:
     try:
         return _Conversion(options).run()
     except (FormatError, OSError) as error:
-        text = str(error).replace("needs weightPath", "needs --weights FILE")
+        text = reason_of(error).replace("needs weightPath", "needs --weights FILE")
         raise CommandError(text) from error
 
 
@@ -124,13 +142,18 @@ class _Conversion:
         """Convert, and return the exit code."""
         from tapegrad.nn.core import places
 
-        found = self.read()
-        if isinstance(found, dict):
-            self.write_arrays(found)
-        else:
-            self.write(self.in_layers(found))
+        with working(f"reading {places.file_name(self.source)}"):
+            found = self.read()
+        with working(f"writing {places.file_name(self.target)}"):
+            if isinstance(found, dict):
+                self.write_arrays(found)
+            else:
+                self.write(self.in_layers(found))
         print(f"{self.target}: {places.size_of(self.target):,} bytes")
-        return self.check(found) if self.options.check else 0
+        if not self.options.check:
+            return 0
+        with working(f"comparing {places.file_name(self.target)}"):
+            return self.check(found)
 
     def read(self) -> Any:
         """The module of the source, or its arrays by name; of Torch7 for Torch7, any object."""
@@ -321,7 +344,7 @@ def _kind_of(source: str) -> Any:
     try:
         kind = files.detect_format(source)
     except OSError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(reason_of(error)) from error
     if kind is None:
         raise CommandError(NO_FORMAT.format(name=source))
     return kind

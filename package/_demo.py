@@ -17,6 +17,7 @@ import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import Tensor, no_grad
+from tapegrad.autograd.core.progress import progress_place
 from tapegrad.devices import Array, Device, TapegradError, manual_seed
 
 BATCH = 32
@@ -135,7 +136,8 @@ def train_model(
     n_steps = epochs * (n // BATCH)
     step = 0
     # On a terminal a bar; in a log, where a bar would be one endless line, a line now and then.
-    with tqdm(total=n_steps, unit="batch", disable=None, dynamic_ncols=True) as bar:
+    hidden = progress_place(None) != "terminal"
+    with tqdm(total=n_steps, unit="batch", disable=hidden, dynamic_ncols=True) as bar:
         for epoch in range(epochs):
             order = draw.permutation(n)
             images = shift_images(digits.train_images[order], draw)

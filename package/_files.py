@@ -11,26 +11,34 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapegrad import _convert
-from tapegrad._errors import CommandError
+from tapegrad._command import add_command, is_file
+from tapegrad._errors import CommandError, reason_of
+from tapegrad.autograd.core.progress import working
 
 LARGEST_LIST = 20  # entries of a list that are shown one by one
 
 
 def add_commands(commands: Any) -> None:
     """Add both commands to the parser's subcommands."""
-    show = commands.add_parser(
+    show = add_command(
+        commands,
         "show",
         help="print what is in a model file",
         description="Prints what is in a model file of any format that nn.load reads: its modules, "
         "layers or nodes, with shapes, parameters and sizes. Nothing of the file is executed, and "
         "no module is built.",
+        examples=[
+            ("tapegrad show model.safetensors", "the modules in it, with shapes and sizes"),
+            ("tapegrad show resnet.onnx | less", "the nodes of a network"),
+        ],
     )
-    show.add_argument("file", help="a model file: .t7, .bigdl, .caffemodel, .pb, .onnx, …")
+    is_file(show.add_argument("file", help="a model file: .t7, .bigdl, .caffemodel, .pb, .onnx, …"))
     show.set_defaults(run=_show)
     _convert.add_convert(commands)
 
@@ -39,9 +47,10 @@ def _show(options: argparse.Namespace) -> int:
     from tapegrad.nn.formats import FormatError
 
     try:
-        report = list(describe_file(options.file))
+        with working(f"reading {Path(options.file).name}"):
+            report = list(describe_file(options.file))
     except (FormatError, OSError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(reason_of(error)) from error
     encoding = sys.stdout.encoding or "utf-8"
     try:
         for line in report:  # a file may hold any character, a terminal may not show each

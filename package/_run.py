@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tapegrad._command import add_command, is_file, natural_number, positive_integer
 from tapegrad._errors import CommandError
 
 __all__ = ["add_run"]
@@ -27,41 +28,33 @@ _INTERRUPTED = 130
 
 def add_run(commands: Any) -> None:
     """Add the command to a parser's commands."""
-    run = commands.add_parser(
+    run = add_command(
+        commands,
         "run",
         help="run a script on several ranks",
         description="Runs `python SCRIPT ARGUMENTS` as several processes that train together: see "
         "optim.DataParallel. A rank that fails, or is killed, ends all, with the traceback of the "
         "first. A Trainer with a folder goes on from its last checkpoint after a restart; other "
         "scripts ask tapegrad.devices.collectives.restarts().",
-        epilog="example: tapegrad run -n 4 --restarts 3 train.py --epochs 10",
+        examples=[
+            ("tapegrad run -n 4 train.py --epochs 10", "four processes that train together"),
+            ("tapegrad run -n 4 --restarts 3 train.py", "begun again, at most 3 times"),
+        ],
     )
-    run.add_argument("-n", "--ranks", type=_positive, default=1, help="how many (default: 1)")
     run.add_argument(
-        "--restarts", type=_natural, default=0, metavar="K",
+        "-n", "--ranks", type=positive_integer, default=1, help="how many (default: 1)"
+    )
+    run.add_argument(
+        "--restarts", type=natural_number, default=0, metavar="K",
         help="start all ranks again when one failed, K times at most (default: 0)",
     )  # fmt: skip
     run.add_argument(
-        "--threads", type=_positive,
+        "--threads", type=positive_integer,
         help="threads of each rank, unless a variable says it (default: processors / ranks)",
     )  # fmt: skip
-    run.add_argument("script", metavar="SCRIPT", help="a Python file")
+    is_file(run.add_argument("script", metavar="SCRIPT", help="a Python file"))
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS")
     run.set_defaults(run=_run)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
 
 
 def _run(options: argparse.Namespace) -> int:

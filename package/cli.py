@@ -1,4 +1,4 @@
-"""The command line: `tapegrad demo`, `check`, `info`, `run`, `show`, `convert`, `--version`.
+"""The command line: `tapegrad demo`, `check`, `info`, `run`, `show`, `convert`, `completion`.
 
 Each command looks for optional libraries before it imports them, so that a missing one ends in a
 line that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
@@ -13,11 +13,21 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from tapegrad import _files, _run, devices
-from tapegrad._errors import CommandError
+from tapegrad import _completion, _files, _run, devices
+from tapegrad._colour import painted
+from tapegrad._command import (
+    Formatter,
+    add_command,
+    examples_text,
+    is_file,
+    natural_number,
+    positive_integer,
+)
+from tapegrad._errors import CommandError, reason_of
 from tapegrad._version import __version__
 from tapegrad.autograd import get_num_threads
 
@@ -27,8 +37,8 @@ _OPTIONAL = (
     ("cupy", ("cupy-cuda12x", "cupy-cuda13x", "cupy"), "cuda"),
     ("safetensors", ("safetensors",), "files"),
     ("sklearn", ("scikit-learn",), "demo"),
-    ("matplotlib", ("matplotlib",), "demo"),
-    ("tqdm", ("tqdm",), "demo"),
+    ("matplotlib", ("matplotlib",), "plot"),
+    ("tqdm", ("tqdm",), "progress"),
     ("threadpoolctl", ("threadpoolctl",), "fast"),
     ("mpi4py", ("mpi4py",), "mpi"),
 )
@@ -49,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except CommandError as error:
-        print(f"tapegrad {options.command}: {error}", file=sys.stderr)
+        place = painted(f"tapegrad {options.command}:", "red", sys.stderr)
+        print(f"{place} {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader has ended: `tapegrad info | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"tapegrad {options.command}: interrupted", file=sys.stderr)
         return 130
@@ -58,40 +72,105 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tapegrad", description="Differentiable NumPy with Torch7's modules."
+        prog="tapegrad",
+        description="Differentiable NumPy with Torch7's modules.",
+        epilog=examples_text(
+            [
+                ("tapegrad demo", "train a network on handwritten digits, in under a minute"),
+                ("tapegrad check mypackage.layers", "hold the laws against your own layers"),
+                ("tapegrad convert model.t7 model.safetensors", "a file of another system"),
+                ("tapegrad COMMAND --help", "what a command does, with examples"),
+            ]
+        )
+        + "\n\nTAPEGRAD_PROGRESS=0 switches progress bars off, NO_COLOR=1 colours.",
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"tapegrad {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    _add_demo(commands)
+    _add_check(commands)
+    info = add_command(
+        commands,
+        "info",
+        help="print versions, devices, BLAS and threads",
+        description="Prints versions, devices, BLAS and threads: what a report of a problem needs.",
+        examples=[
+            ("tapegrad info", "this machine, and which optional libraries are installed"),
+            ("tapegrad info --ops > coverage.md", "NumPy's functions, as a table in Markdown"),
+        ],
+    )
+    info.add_argument(
+        "--ops", action="store_true", help="print which of NumPy's functions have derivatives"
+    )
+    info.set_defaults(run=_info)
+    _run.add_run(commands)
+    _files.add_commands(commands)
+    _completion.add_completion(commands, parser)
+    return parser
 
-    demo = commands.add_parser(
+
+def _add_demo(commands: Any) -> None:
+    demo = add_command(
+        commands,
         "demo",
         help="train a convolutional network on handwritten digits",
         description="Trains a small LeNet on scikit-learn's handwritten digits, in under a minute.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    demo.add_argument("--device", type=_device_name, default="cpu", help="cpu, cuda or cuda:N")
-    demo.add_argument(
-        "--epochs", type=_positive_integer, default=30, help="passes over the training set"
-    )
-    demo.add_argument(
-        "--seed", type=_natural_number, default=0, help="same seed, same result, bit for bit"
+        examples=[
+            ("tapegrad demo", "on the CPU; leaves a model and two pictures in ./tapegrad-demo"),
+            ("tapegrad demo --device cuda --epochs 10 --out /tmp/digits", "on a GPU"),
+        ],
     )
     demo.add_argument(
-        "--out", default="tapegrad-demo", help="folder for the model and the pictures"
+        "--device", type=_device_name, default="cpu", help="cpu, cuda or cuda:N (default: cpu)"
     )
+    demo.add_argument(
+        "--epochs",
+        type=positive_integer,
+        default=30,
+        help="passes over the training set (default: 30)",
+    )
+    demo.add_argument(
+        "--seed",
+        type=natural_number,
+        default=0,
+        help="same seed, same result, bit for bit (default: 0)",
+    )
+    out = demo.add_argument(
+        "--out",
+        default="tapegrad-demo",
+        metavar="FOLDER",
+        help="folder for the model and the pictures (default: tapegrad-demo)",
+    )
+    is_file(out)
     demo.add_argument(
         "--compile", action="store_true", help="train with a step that is recorded and compiled"
     )
     demo.set_defaults(run=_demo)
 
-    check = commands.add_parser(
+
+def _add_check(commands: Any) -> None:
+    check = add_command(
+        commands,
         "check",
         help="hold the laws against your layers",
         description="Checks gradients and promises of every layer, criterion and primitive named, "
         "of PyTorch's modules with a case too. With torch:, jax: or numpy: in front, of any class "
         "or function: torch:torch.nn.Conv2d.",
+        examples=[
+            ("tapegrad check mypackage.layers", "every layer of a module"),
+            ("tapegrad check mypackage.layers:Swish --profile nightly", "one class, for long"),
+            (
+                "tapegrad check torch:torch.nn.Linear --input 'N? 3' --option in_features=3",
+                "a class of PyTorch's, with inputs of such shapes",
+            ),
+        ],
     )
-    check.add_argument("paths", nargs="+", metavar="[FRAMEWORK:]MODULE[:CLASS]")
+    check.add_argument(
+        "paths",
+        nargs="+",
+        metavar="[FRAMEWORK:]MODULE[:CLASS]",
+        help="what to check: an importable module, or a class or function in one",
+    )
     check.add_argument(
         "--input", action="append", default=[], metavar="SHAPE", dest="inputs",
         help="the shape of an input with named sizes, 'N? 3 H+2'; once for each input",
@@ -104,40 +183,22 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--isolate", action="store_true", help="in processes that may crash, which is a finding"
     )
-    check.add_argument("--profile", default="pr", choices=("pr", "ci", "nightly"))
-    check.add_argument("--law", help="only this law")
-    check.add_argument("--seed", type=_natural_number, help="of the examples")
+    check.add_argument(
+        "--profile",
+        default="pr",
+        choices=("pr", "ci", "nightly"),
+        help="how many examples are drawn (default: pr, few)",
+    )
+    check.add_argument("--law", metavar="NAME", help="only this law")
+    check.add_argument("--seed", type=natural_number, help="of the examples")
     check.add_argument("--quiet", action="store_true", help="no progress on standard error")
     check.set_defaults(run=_check)
-
-    info = commands.add_parser("info", help="print versions, devices, BLAS and threads")
-    info.add_argument(
-        "--ops", action="store_true", help="print which of NumPy's functions have derivatives"
-    )
-    info.set_defaults(run=_info)
-    _run.add_run(commands)
-    _files.add_commands(commands)
-    return parser
 
 
 def _device_name(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of cpu, cuda, cuda:0, cuda:1, …")
     return text
-
-
-def _positive_integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _natural_number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -160,7 +221,7 @@ def _demo(options: argparse.Namespace) -> int:
             compiled=options.compile,
         )
     except (devices.DeviceError, demo.DemoError, OSError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(reason_of(error)) from error
     return 0
 
 

@@ -364,3 +364,45 @@ def _(folder):
     step = tg.compile(lambda x: model(x).sum())
     for scale in (1, 2, 3):
         equal(step(ROWS * scale), model(ROWS * scale).sum(), 1e-5)
+
+
+# Pictures
+
+
+@shows("summary of an input or a shape, as torchinfo's")
+def _(folder):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    assert "1×4×30×30" in model.summary((1, 3, 32, 32))
+    assert "2×4×4×4" in model.summary(np.ones((2, 3, 6, 6), np.float32))
+
+
+@shows("a picture of the model, as torchview's and plot_model's")
+def _(folder):
+    assert "Linear" in nn.picture(nn.Sequential(nn.Linear(3, 2)), ROWS).svg
+
+
+@shows("filters, feature maps, attention maps, histograms of gradients")
+def _(folder):
+    model = nn.Sequential(nn.Conv2d(4, 2, 3))
+    model(IMAGE).sum().backward()
+    attention, words = nn.MultiHeadAttention(4, 2), np.ones((1, 3, 4), np.float32)
+    for figure in (
+        nn.plot_filters(model, "0"),
+        nn.plot_feature_maps(model, "0", IMAGE),
+        nn.plot_attention(attention, words),
+        nn.plot_histograms(model, bins=4),
+    ):
+        assert figure.axes
+
+
+@shows("dim= and keepdim= of functions and methods")
+def _(folder):
+    assert tg.Tensor(IMAGE).mean(axis=1, keepdims=True).shape == (2, 1, 6, 6)
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.mean(dim=1)
+
+    with pytest.raises(TypeError) as caught:
+        Mean()(IMAGE)
+    assert "dim= is called axis= here, as in NumPy" in caught.value.__notes__

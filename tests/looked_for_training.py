@@ -250,3 +250,28 @@ def _(folder):
     trainer.fit((ROWS, LABELS), epochs=2)
     again = trainer_of(folder=folder, callbacks=[optim.EarlyStopping("loss", patience=3)])
     assert len(again.fit((ROWS, LABELS), epochs=3, resume=True)) == 3
+
+
+@shows("a learning-rate finder")
+def _(folder):
+    found = trainer_of().lr_find((ROWS, LABELS), num_it=8, batch_size=4)
+    assert found.suggestion is None or found.suggestion > 0
+    assert len(found.plot().axes) == 1
+
+
+@shows("training curves, confusion matrix")
+def _(folder):
+    trainer = trainer_of()
+    trainer.fit((ROWS, LABELS), epochs=1)
+    assert len(trainer.plot_history().axes) == 1
+    output = trainer.predict(ROWS)
+    assert optim.ConfusionMatrix.from_predictions(LABELS, output).render().axes
+
+
+@shows("a progress bar")
+def _(folder):
+    tg.set_progress(False)
+    try:
+        trainer_of().fit((ROWS, LABELS), epochs=1)
+    finally:
+        tg.set_progress(None)

@@ -37,12 +37,13 @@ ORDER = {
     "nn": """
         core <- methods <- module <- containers <- layers <- recurrent <- criterions;
         criterions <- training, data;
+        data <- plots;
         recurrent <- quantized;
         criterions, data <- mxnet <- formats/mxnet;
         criterions <- formats/common <- formats/native, formats/torch7, formats/bigdl,
             formats/caffe, formats/tensorflow, formats/onnx, formats/weights, formats/mxnet
             <- formats;
-        training, mxnet, formats, quantized <- __init__
+        training, plots, mxnet, formats, quantized <- __init__
     """,
     "optim": """
         core <- rules, minimizers, schedules;

@@ -14,10 +14,11 @@ import pytest
 import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.nn import data
+from tapegrad.nn.core import evaluation
+from tapegrad.nn.core.evaluation import evaluation_mode
 from tapegrad.nn.core.services import service
 from tapegrad.nn.data import DataSet, MiniBatch, PaddingParam, Sample, SampleToMiniBatch
 from tapegrad.nn.data.backends import find_backend, register_backend
-from tapegrad.nn.data.prediction import evaluation_mode
 
 RANDOM = np.random.default_rng(4)
 X = RANDOM.normal(size=(37, 5)).astype(np.float32)
@@ -328,7 +329,7 @@ def test_a_thread_does_not_put_back_the_mode_that_another_one_runs_in():
         thread.join()
         assert not any(part.train for part in model.listModules())
     assert all(part.train for part in model.listModules())
-    assert data.prediction._running == {}
+    assert evaluation._running == {}
 
 
 @pytest.mark.extra

@@ -445,7 +445,7 @@ def test_words_and_options_of_optimizers():
     for name in ("param_groups", "zeroGradParameters", "learning_rate"):
         with pytest.raises(AttributeError, match="use"):
             getattr(optimizer, name)
-    with pytest.raises(AttributeError, match="use lr"):
+    with pytest.raises(AttributeError, match=r"use `optimizer\.lr"):
         optimizer.learning_rate = 0.5
     optimizer.weight_decay = 0.25
     assert optimizer.weight_decay == optimizer.groups[0].options["weight_decay"] == 0.25

@@ -562,6 +562,14 @@ def test_steps_check_no_options_that_are_as_they_were(monkeypatch):
     assert len(checks) == 3  # one for each group
 
 
+def test_a_deep_copy_has_a_rate_of_its_own():
+    model = nn.Linear(2, 2)
+    optimizer = optim.Adam(model, lr=0.01)
+    _, other = copy.deepcopy((model, optimizer))
+    other.lr = 0.5
+    assert (optimizer.lr, other.lr) == (0.01, 0.5)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_a_copy_of_an_optimizer_checks_its_own_options(copied):
     optimizer = optim.Adam(list(network().parameters()[0]))

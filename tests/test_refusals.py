@@ -29,7 +29,7 @@ def test_settings_that_make_no_sense_are_refused(make, words):
 
 def test_an_argument_of_another_name_says_which_there_are():
     words = (
-        r"^Linear takes no argument 'in_features'; its arguments are inputSize, outputSize, bias$"
+        r"^Linear takes no argument 'in_features'; its arguments are inputSize, outputSize, bias\. "
     )
     with pytest.raises(TypeError, match=words):
         nn.Linear(in_features=3, outputSize=2)

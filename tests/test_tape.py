@@ -122,7 +122,7 @@ def test_several_results_and_hand_written_gradients_are_listed():
     model.forward(np.ones((4, 3), F32))
     entry = list(Tape(model))[-1]
     assert entry.operation == "Doubled"
-    assert entry.operands[1:] == ("parameter 0 (2, 3)", "parameter 1 (2,)")
+    assert entry.operands[1:] == ("0.weight (2, 3)", "0.bias (2,)")
 
 
 @pytest.mark.parametrize("y", [Tensor([1.0]), [], np.ones(2)])

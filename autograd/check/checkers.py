@@ -33,6 +33,7 @@ from tapegrad.autograd.check.frameworks.cases import (
     vjp_case,
 )
 from tapegrad.autograd.check.subjects import Subject, Summary, check
+from tapegrad.autograd.core.progress import make_bar
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.frameworks.making import Constant, Domains, Through
@@ -278,5 +279,16 @@ def _hold_laws(
 
     if law is not None and law not in [other.name for other in subject.laws()]:
         raise ValueError(f"there is no law {law!r} of a {kind}")
-    summary = check([subject], profile, laws=is_selected, seed=seed, isolate=isolate)
+    bar = make_bar(sum(map(is_selected, subject.laws())), "law", name="check")
+    try:
+        summary = check(
+            [subject],
+            profile,
+            laws=is_selected,
+            seed=seed,
+            progress=lambda *_: bar.update(),
+            isolate=isolate,
+        )
+    finally:
+        bar.close()
     return summary.raise_errors() if raise_error else summary

@@ -85,9 +85,9 @@ def advice(law: str, error: BaseException) -> str:
     return f"what to do: {ADVICE[law]}" if law in ADVICE else ""
 
 
-@dataclass
+@dataclass(repr=False)
 class Summary:
-    """The outcomes of the laws of one or more subjects; ``str`` is the report."""
+    """The outcomes of the laws of one or more subjects; its text is the report."""
 
     outcomes: list[tuple[Subject, Outcome]] = field(default_factory=list)
     unchecked: list[Subject] = field(default_factory=list)
@@ -162,6 +162,8 @@ class Summary:
             for name, sentences in self._grouped(word, reasons_of).items():
                 lines.append(f"{word}: {name}: {'; '.join(sentences)}")
         return "\n".join(lines)
+
+    __repr__ = __str__  # the last line of a notebook's cell shows the report
 
     def _unproved(self) -> list[str]:
         """A line for each subject about whose gradient little was proved, with the reason."""

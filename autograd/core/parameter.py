@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from tapegrad import devices
     from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
-__all__ = ["Parameter", "default_dtype", "leaf_of", "parameters_alive", "set_default_dtype"]
+__all__ = [
+    "GRADIENTS_STAY",
+    "Parameter",
+    "default_dtype",
+    "leaf_of",
+    "parameters_alive",
+    "set_default_dtype",
+]
+
+GRADIENTS_STAY = (
+    "{name}.zero_grad(set_to_none=True): gradients become 0 and keep their memory, where updates "
+    "and recorded steps read them. Write zero_grad()"
+)
 
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "

@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 # Packages in which a conversion happens on behalf of user code.
-LIBRARIES = frozenset({"numpy", "scipy", "pandas", *sys.stdlib_module_names})
+LIBRARIES = frozenset(
+    {"numpy", "scipy", "pandas", "matplotlib", "seaborn", *sys.stdlib_module_names}
+)
 
 CUT = (
     "{line}: {action} a tracked Tensor {where} and would cut its gradient. "

@@ -307,6 +307,10 @@ class Tensor(ArrayMethods):
             devices.to_numpy(self._bare), separator=", ", prefix=f"{type(self).__name__}("
         )
         notes = "" if self._bare.dtype in (np.float64, np.int64, bool) else f", {self.dtype}"
+        if (
+            self._bare.size > np.get_printoptions()["threshold"]
+        ):  # as NumPy does where it leaves out
+            notes += f", shape={tuple(self._bare.shape)}"
         if str(self.device) != "cpu":
             notes += f", device={str(self.device)!r}"
         if self._node is not None and type(self) is Tensor:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tapegrad import devices
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, draw_boxes, shape_text
 from tapegrad.autograd.core.node import LEAF, Node, owner_of, parents_of
+from tapegrad.autograd.core.parameter import leaf_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.reverse.sweep import NOT_TRACKED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TapeEntry", "Tape"]
 
+NO_MODULE = "the names are those of a module's parameters, and a {kind} has none"
 CONSTANT = "constant"
 HEADER = ("serial", "operation", "operands", "settings", "result", "dtype", "saved")
 RIGHT_ALIGNED = {"serial", "saved"}  # the columns of numbers
@@ -37,8 +39,9 @@ class TapeEntry:
 
     serial:    its number; calls were made in this order
     operation: name of the primitive
-    operands:  for each argument the serial of the call that made it, or "parameter 0 (3, 4)",
-               "input 0 (3,)", "constant"; a tuple of these for a list argument
+    operands:  for each argument the serial of the call that made it, or "parameter 0 (3, 4)" (the
+               Parameter's name, where it is known), "input 0 (3,)", "constant"; a tuple of these
+               for a list argument
     settings:  the settings that a rule needs; the others are not saved
     shape:     of the result; None for a call with several results
     dtype:     of the result; None for a call with several results
@@ -60,6 +63,8 @@ class Tape:
     ``Tape(y)`` for a tracked Tensor or a nest of them, or for a module after its ``forward``.
     ``len`` is the number of recorded calls, and iteration gives a `TapeEntry` for each call.
     `nbytes` counts the memory that the calls keep alive, `show` prints them and `draw` draws them.
+    Parameters are called "parameter 0", …; by their names in a module where the Tape is of one, or
+    where `show` and `draw` are given one: ``Tape(loss).draw(model)`` says "encoder.0.weight".
     A Tape keeps the record alive as long as it lives itself.
     Raises ValueError when nothing is tracked.
     """
@@ -80,6 +85,8 @@ class Tape:
             else:
                 self._names[node] = f"{kind} {counts[kind]}"
                 counts[kind] += 1
+        if hasattr(y, "named_parameters"):
+            self._name_parameters(y)
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -104,12 +111,24 @@ class Tape:
         owners = {id(owner): owner for a in _saved_arrays(self._nodes) for owner in [owner_of(a)]}
         return sum(int(owner.nbytes) for owner in owners.values())
 
-    def show(self, file: TextIO | None = None, *, limit: int | None = 40) -> None:
+    def _name_parameters(self, module: Any) -> None:
+        """Call the Parameters of a module by their names there.  Raises TypeError for no module."""
+        if not hasattr(module, "named_parameters"):
+            raise TypeError(NO_MODULE.format(kind=type(module).__name__))
+        named = {leaf_of(p): name for name, p in module.named_parameters()}
+        self._names |= {node: named[node] for node in self._names if node in named}
+
+    def show(
+        self, file: TextIO | None = None, *, limit: int | None = 40, module: Any = None
+    ) -> None:
         """Print the calls as a table, with a total.
 
-        file:  where to print; standard output when omitted
-        limit: the number of rows, None for all; the text says how many in the middle are left out
+        file:   where to print; standard output when omitted
+        limit:  the number of rows, None for all; the text says how many in the middle are left out
+        module: whose names the Parameters get.  Raises TypeError for what has no parameters
         """
+        if module is not None:
+            self._name_parameters(module)
         nodes, left_out = self._nodes, 0
         if limit is not None and len(nodes) > limit:
             left_out = len(nodes) - limit
@@ -131,11 +150,14 @@ class Tape:
         lines.append(f"{_count_text(len(self), 'call')}, {kept}")
         (sys.stdout if file is None else file).write("\n".join(lines) + "\n")
 
-    def draw(self) -> Picture:
+    def draw(self, module: Any = None) -> Picture:
         """Draw the graph, with a box for each call, parameter, input and result.
 
+        module: whose names the Parameters get.  Raises TypeError for what has no parameters
         Jupyter shows the picture; its method ``save("tape.svg")`` writes a file.
         """
+        if module is not None:
+            self._name_parameters(module)
         boxes: list[Box] = []
         box_of: dict[Node, int] = {}
         for node in self._nodes:

@@ -144,3 +144,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *windows.__all__,
         *writing.__all__,
     ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals()["__all__"], *(name for name in globals() if name.startswith("__"))})

@@ -95,6 +95,9 @@ class Replay(Generic[P]):
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.__name__}>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the step: recorded on the first calls with these shapes, replayed afterwards.
 

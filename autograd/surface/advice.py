@@ -112,7 +112,10 @@ def library_function() -> str:
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] in _LIBRARIES:
             if not module.startswith("scipy._lib"):
-                name = _public_name(module, frame.f_code.co_qualname)
+                function = frame.f_code.co_qualname
+                # A wrapper, which a decorator put around the function, says nothing of it.
+                if not (name and function.endswith(".<locals>.wrapper")):
+                    name = _public_name(module, function)
             elif hasattr(wrapped := frame.f_locals.get("f"), "__qualname__"):
                 name = _public_name(wrapped.__module__, wrapped.__qualname__)
         elif not is_own_frame(frame):

@@ -180,10 +180,15 @@ def _absent_attribute(name: str, advice: str) -> property:
     return property(absent, absent, doc=f"Not of Tensors: {advice}.")
 
 
+# Methods of Tensor that the package itself calls.
+_INSIDE = frozenset({"become", "refuse_if_sample", "with_node"})
+
+
 def _names_of(x: Tensor) -> list[str]:
-    """The attributes that a Tensor has, without those that only raise."""
+    """The attributes that a Tensor has, without those that only raise, or are not for users."""
     absent = {**INSTEAD, **OTHER_WORDS}
-    return [n for n in object.__dir__(x) if n not in absent or hasattr(x, n)]
+    names = (n for n in object.__dir__(x) if n not in _INSIDE)
+    return [n for n in names if n not in absent or hasattr(x, n)]
 
 
 def _attach() -> None:

@@ -74,7 +74,6 @@ def jacobian(
 ) -> Callable[..., Any]:
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape).
 
-
     fn runs once.  Then there is one sweep for each number that it returns, or one push of a tangent
     (`jvp`) for each number in x, whichever are fewer.
     argnums: which argument is x, or a tuple of several, as in `grad`

@@ -74,11 +74,20 @@ def grad(
 def grad(
     fn: Callable[..., Any], argnums: Argnums = 0, *, strict: bool = False
 ) -> Callable[..., Any]:
-    """A function that returns the gradient of fn with respect to argument(s) `argnums`.
+    """A function that returns the gradient of fn: ``grad(fn)(x)`` is ∂fn/∂x, of the shape of x.
 
-    See `value_and_grad`.  Nest it for higher orders: ``grad(grad(f))``.
+    fn:      returns one number (0-d, or one entry), computed with NumPy's functions or tapegrad's
+    argnums: which argument is x, by position or by name; a tuple of such for several gradients
+    strict:  raise TypeError where the result does not depend on x; its gradient is 0 otherwise
+    It is an array for an array, a Tensor for a Tensor, and a nest for a nest of them; a tracked
+    Tensor where a Parameter is behind fn.  `value_and_grad` returns the value too, and says more.
+    Nest it for higher orders: ``grad(grad(f))``.
+    Raises ValueError when fn returns several numbers (`jacobian`, `elementwise_grad`), TypeError
+    when it returns no number, or an argument is not floating point.
 
-    >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)
+    >>> grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))     # array([2., 4.])
+    >>> grad(np.tanh)(0.0)                                     # array(1.)
+    >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)      # array(2.)
     """
     arguments = Arguments(fn, argnums)
 

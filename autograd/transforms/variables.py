@@ -22,6 +22,7 @@ from tapegrad.autograd.core.mode import (
     no_grad,
 )
 from tapegrad.autograd.core.node import Node, parents_of, record_call
+from tapegrad.autograd.core.other_keywords import note_keyword
 from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
@@ -219,6 +220,7 @@ class BoundCall:
             if refused is not None:
                 raise refused.with_traceback(error.__traceback__) from None
             if isinstance(error, TypeError):
+                note_keyword(error)
                 _explain_lists(error, fn, zip(keys, self.structure, strict=True))
             raise
         finally:

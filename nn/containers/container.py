@@ -93,9 +93,13 @@ class Container(Module):
 
     def _checked(self, module: Any) -> Module:
         if not isinstance(module, Module):
-            raise TypeError(
+            text = (
                 f"{type(self).__name__} holds modules, not {type(module).__name__}: {module!r:.60}"
             )
+            if isinstance(module, (list, tuple, Mapping)):
+                values = ".values()" if isinstance(module, Mapping) else ""
+                text += f". Give them one by one: nn.{type(self).__name__}(*layers{values})"
+            raise TypeError(text)
         return module
 
     def _position(self, index: int, size: int | None = None) -> int:

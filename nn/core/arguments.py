@@ -25,6 +25,38 @@ ADVICE = {
     "initBias": "setWeightsBias([…])",
 }
 METHOD = ". What {name} is for, the method {method} does"
+# Names of arguments in PyTorch and Keras -> what ours are called; the first that a layer has.
+WORDS = {
+    "alpha": ("negval",),
+    "dilation": ("dilationW, dilationH",),
+    "embedding_dim": ("nOutput", "embed_dim"),
+    "features": ("outputSize",),
+    "filters": ("nOutputPlane",),
+    "hidden_size": ("hiddenSize", "outputsize"),
+    "in_channels": ("nInputPlane",),
+    "in_features": ("inputSize",),
+    "input_dim": ("inputSize", "nIndex"),
+    "input_size": ("inputSize", "inputsize"),
+    "kernel_size": ("kT, kW, kH", "kW, kH", "kW"),
+    "negative_slope": ("negval",),
+    "num_embeddings": ("nIndex",),
+    "num_features": ("nOutput",),
+    "out_channels": ("nOutputPlane",),
+    "out_features": ("outputSize",),
+    "output_size": ("outputSize",),
+    "padding": ("padW, padH",),
+    "rate": ("p",),
+    "stride": ("dW, dH",),
+    "units": ("outputSize",),
+    "use_bias": ("bias",),
+}
+INSTEAD_OF = {
+    "device": "layer.to(device) moves a layer",
+    "dtype": "layer.type(dtype) converts a layer, and tapegrad.set_default_dtype all later ones",
+    "input_shape": "leave it out: sizes are those of the other arguments",
+    "name": 'layer.setName("…") gives a name',
+    "activation": "activations are layers of their own, such as nn.ReLU()",
+}
 NO_NAME = "{name}: the forward code takes no argument after {count}, which {value!r} could be"
 
 
@@ -79,6 +111,18 @@ def refuse_names_by_hand(module: Any, named: Mapping[str, Any] | None) -> None:
         raise TypeError(BY_HAND.format(name=type(module).__name__, given=", ".join(named)))
 
 
+def _hint(name: str, known: list[str]) -> str:
+    """What to write for an argument of another system's, or ""."""
+    if name in ADVICE:
+        return METHOD.format(name=name, method=ADVICE[name])
+    if name in INSTEAD_OF:
+        return f". For {name}: {INSTEAD_OF[name]}"
+    for ours in WORDS.get(name, ()):
+        if set(ours.split(", ")) <= set(known):
+            return f". {name} is called {ours}"
+    return ""
+
+
 def name_arguments(init: Callable[..., None]) -> Callable[..., None]:
     """A constructor whose TypeError for an argument of another name says which names there are."""
 
@@ -100,8 +144,7 @@ def name_arguments(init: Callable[..., None]) -> Callable[..., None]:
                 known=", ".join(known) or "none",
             )
             for name in unknown:
-                if name in ADVICE:
-                    text += METHOD.format(name=name, method=ADVICE[name])
+                text += _hint(name, known)
             raise TypeError(text) from None
 
     return construct

@@ -195,7 +195,7 @@ def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
         with enter_frame(Frame(module, outer, frame)):
             _record_call_of(module, trace, flat, parameters, leaves(output))
     if outer is not None:
-        outer.spans.append(Span(weakref.ref(module), nodes, tensors, output))
+        outer.spans.append(Span(weakref.ref(module), nodes, tensors, output, len(outer.spans)))
     return output
 
 

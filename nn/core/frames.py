@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite, running
+from tapegrad.autograd.core.other_keywords import note_keyword
 from tapegrad.autograd.transforms.checkpoint import context_hooks
 from tapegrad.nn.core.errors import ShapeError
 
@@ -110,6 +111,7 @@ def run_in_frame(frame: Frame, function: Callable[..., Any], *arguments: Any) ->
             raise
         refused = running.refusal_behind(caught)
         if refused is None:
+            note_keyword(caught)
             _name_module(caught)
             raise
         _name_module(refused)

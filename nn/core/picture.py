@@ -1,6 +1,7 @@
 """The graph of a module as a picture: boxes for modules, arrows for what flows between them.
 
-A module says by `drawn_as` how it is wired:
+Where a module is of a class that does not say how it is wired, a run says it: the last `forward`,
+or one on an input that is given (`core.wiring`).  A container says it by `drawn_as`:
 
     "box"       one box, whatever is inside; what a module is when it says nothing
     "chain"     its `modules` one after another
@@ -16,23 +17,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, draw_boxes, shape_text
+from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, draw_boxes
+from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.transient import transient_value
+from tapegrad.nn.core.wiring import (
+    boxes_of_trace,
+    class_line,
+    is_opened,
+    run_for_picture,
+    shapes_text,
+)
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part
 
 __all__ = ["Picture", "picture"]
 
+MOST_LISTED = 20
+MOST_UNASKED = 200  # boxes of the last run: a notebook draws it each time it shows the module
 UNKNOWN_WIRING = (
     "{name}.drawn_as is {wiring!r}; it may be box, chain, branches, joined, parallel or graph"
 )
 
 
-def picture(module: Part) -> Picture:
-    """The graph of `module`; boxes hold output shapes after a `forward`."""
-    return draw_boxes(_boxes(module))
+def picture(module: Part, *inputs: Any, **named: Any) -> Picture:
+    """The graph of `module`: a box for each module inside it, with the shape of its output.
+
+    inputs, named: arguments of a call, which is made once in evaluation mode, keeping nothing
+    Without inputs the last `forward` is drawn, if it has no more than 200 boxes.  Else containers
+    show how they are wired, and any other module is one box that lists the modules in it.  What
+    forward code computes between its modules is a small box for each operation; modules of this
+    package are drawn as one box each.  Raises what the call raises.
+    """
+    run: Any = module
+    if inputs or named:
+        return draw_boxes(_few(module, boxes_of_trace(module, run_for_picture(run, inputs, named))))
+    trace = transient_value(module, "trace")
+    if trace is not None and _has_hidden_wiring(module):
+        boxes = boxes_of_trace(module, trace)
+        if len(boxes) <= MOST_UNASKED:
+            return draw_boxes(boxes)
+    return draw_boxes(_few(module, _boxes(module)))
+
+
+def _has_hidden_wiring(module: Any) -> bool:
+    parts = module.listModules()
+    return any(part.drawn_as == "box" and is_opened(part, module) for part in parts)
+
+
+def _few(module: Any, boxes: list[Box]) -> list[Box]:
+    if len(boxes) <= MOST_BOXES:
+        return boxes
+    return [Box([class_line(module), f"{len(boxes)} boxes: too many to draw"])]
 
 
 # From modules to boxes ----------------------------------------------------------------------------
@@ -44,8 +80,6 @@ def _boxes(module: Any) -> list[Box]:
     ends = _draw(module, list(range(count)), boxes)
     for i, end in enumerate(ends):
         boxes.append(Box([f"output {i}" if len(ends) > 1 else "output"], "end", [end]))
-    if len(boxes) > MOST_BOXES:
-        return [Box([repr(module).partition(" {")[0], f"{len(boxes)} boxes: too many to draw"])]
     return boxes
 
 
@@ -93,8 +127,10 @@ def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
 
 
 def _box_for_module(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
-    lines = [repr(module).partition(" {")[0].partition("\n")[0].removeprefix("nn.")]
-    if shape := _shapes_text(transient_value(module, "output")):
+    lines = [class_line(module)]
+    if module.drawn_as == "box" and not is_own(type(module)):
+        lines += _lines_of_children(module)
+    if shape := shapes_text(transient_value(module, "output")):
         lines.append(shape)
     boxes.append(Box(lines, "module", list(dict.fromkeys(sources))))
     return [len(boxes) - 1]
@@ -105,9 +141,8 @@ def _box_for_entry(index: int, sources: list[int], boxes: list[Box]) -> int:
     return len(boxes) - 1
 
 
-def _shapes_text(output: Any) -> str:
-    if isinstance(output, Tensor):
-        return shape_text(output.shape)
-    if isinstance(output, (list, tuple)):
-        return ", ".join(_shapes_text(part) for part in output)
-    return ""
+def _lines_of_children(module: Any) -> list[str]:
+    """A line for each module below, with its name, of a module whose wiring nobody knows yet."""
+    named = [(name, part) for name, part in module.named_modules() if name]
+    lines = [f"{name}: {class_line(part)}" for name, part in named[:MOST_LISTED]]
+    return lines + ([f"… {len(named) - MOST_LISTED} more"] if len(named) > MOST_LISTED else [])

@@ -26,6 +26,7 @@ class Span:
     nodes: list[Node | None]  # the identity node of each input leaf, None where nothing is tracked
     inputs: Any
     output: Any
+    first: int  # the position among the trace's spans of the first one inside this one
 
     def keep(self, name: str, value: Any, *, tracked: bool = False) -> None:
         """Store a result on the module, if the module still exists."""

@@ -118,9 +118,10 @@ def run_module(
         inner = Frame(module, trace, frame, undo)
     if trace is None:
         return run_in_frame(inner, _run_update, module, update, inputs)
+    first = len(trace.spans)
     marked, nodes = mark_inputs(inputs)
     output = run_in_frame(inner, _run_update, module, update, marked)
-    trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
+    trace.spans.append(Span(weakref.ref(module), nodes, inputs, output, first))
     return output
 
 

@@ -1,6 +1,6 @@
 """Samples, mini-batches, data sets and images, and what a model runs over: predict and evaluate."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tapegrad.nn.data import dask as dask  # enters its back end
 from tapegrad.nn.data import dataset, images, loading, transformer
@@ -24,6 +24,7 @@ from tapegrad.nn.data.sample import Sample as Sample
 from tapegrad.nn.data.sharded_files import SampleFiles as SampleFiles
 from tapegrad.nn.data.transformer import *
 from tapegrad.nn.data.transformer import DataTransformer as Transformer  # BigDL's name
+from tapegrad.nn.methods.advice import absent_data
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -47,3 +48,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *loading.__all__,
         *transformer.__all__,
     ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise absent_data(name, list(globals()))

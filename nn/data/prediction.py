@@ -10,18 +10,18 @@ workers there are.
 from __future__ import annotations
 
 import operator
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Tensor, no_grad
+from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.progress import progress_place, with_bar
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.nn.core.evaluation import evaluation_mode
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.data.backends import Job, find_backend
 from tapegrad.nn.data.sources import as_source
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam
 
 __all__ = ["DEFAULT_BATCH", "EvaluatePartition", "PredictPartition", "evaluate", "predict",
-           "predict_class", "run_batch", "evaluation_mode"]  # fmt: skip
+           "predict_class", "run_batch"]  # fmt: skip
 
 DEFAULT_BATCH = 32
 BATCH_SIZE = (
@@ -53,44 +53,10 @@ NOT_A_METHOD = (
     "evaluate takes (data, methods): {found!r:.40} cannot be called with (output, target). Inputs "
     "and targets are one tuple, evaluate((x, y), [Top1Accuracy()])"
 )
-NO_TQDM = "progress=True needs tqdm, which is not installed: pip install 'tapegrad[progress]'"
 
 
 # (output, target) -> a result, which is added to others with +
 ValidationMethod = Callable[[Any, Any], Any]
-
-
-# The parts that run in evaluation mode now: id -> [how many runs, its own mode].
-_running: dict[int, list[int]] = {}
-_running_lock = threading.Lock()
-
-
-@contextmanager
-def evaluation_mode(model: Any) -> Iterator[None]:
-    """Evaluation mode and no tape in a with statement; each part's own mode is back afterwards.
-
-    Where several threads run one model, it is back when the last of them is done.
-    """
-    modules = getattr(model, "listModules", None)
-    parts = modules() if callable(modules) else []
-    with _running_lock:
-        for part in parts:
-            entry = _running.setdefault(id(part), [0, int(bool(part.train))])
-            entry[0] += 1
-            if entry[0] == 1 and entry[1]:
-                part.train = False
-    try:
-        with no_grad():
-            yield
-    finally:
-        with _running_lock:
-            for part in parts:
-                entry = _running[id(part)]
-                entry[0] -= 1
-                if not entry[0]:
-                    del _running[id(part)]
-                    if entry[1]:
-                        part.train = True
 
 
 def _device_of(model: Any) -> Any:
@@ -208,15 +174,6 @@ def checked_batch_size(place: str, batch_size: Any, default: int = DEFAULT_BATCH
     return default if number == -1 else number
 
 
-def with_progress(results: Iterable[Any], total: int | None, unit: str) -> Iterator[Any]:
-    """The same, with a progress bar.  Raises ImportError where tqdm is not installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(NO_TQDM) from error
-    return iter(tqdm(results, total=total, unit=unit))
-
-
 @register_service("predict")
 def predict(
     model: Any,
@@ -224,7 +181,7 @@ def predict(
     batchSize: int = -1,
     shareBuffer: bool = False,
     *,
-    progress: bool = False,
+    progress: bool | None = None,
     featurePaddingParam: PaddingParam | None = None,
     partitions: int | None = None,
     backend: str | None = None,
@@ -238,7 +195,8 @@ def predict(
     batchSize:   samples that the model runs on at once; -1 means 32
     shareBuffer: the outputs of all batches are in one memory: each is valid until the next batch is
                  asked for.  False: every output keeps its values
-    progress:    show a bar with the samples done; needs tqdm
+    progress:    a bar with the samples done.  None: where somebody looks on, in a notebook or, with
+                 tqdm, in a terminal, after two seconds; True: always; False: never
     featurePaddingParam: how features of different shapes are stacked
     partitions, backend, workers: see `Job`; backend is "local", "threads", "processes" or another
                  registered one.  The results are the same bits for all of them
@@ -254,13 +212,15 @@ def predict(
     return _mapped(job, data, backend, progress, lazy=shareBuffer)
 
 
-def _mapped(job: Job, data: Any, backend: str | None, progress: bool, *, lazy: bool) -> Any:
+def _mapped(job: Job, data: Any, backend: str | None, progress: bool | None, *, lazy: bool) -> Any:
     results = find_backend(backend, data).map(job, data)
     if not isinstance(results, Iterator):
         return results  # a back end's own form, such as an RDD
-    if progress:
-        results = with_progress(results, _count(data), "sample")
-    return results if lazy or isinstance(data, Iterator) else list(results)
+    lazy = lazy or isinstance(data, Iterator)
+    # Of results that are computed when they are asked for, the caller decides what takes long.
+    if progress or (not lazy and progress_place(progress) is not None):
+        results = with_bar(results, _count(data), "sample", name=job.place, progress=progress)
+    return results if lazy else list(results)
 
 
 def _count(data: Any) -> int | None:
@@ -276,7 +236,7 @@ def predict_class(
     data: Any,
     batchSize: int = -1,
     *,
-    progress: bool = False,
+    progress: bool | None = None,
     featurePaddingParam: PaddingParam | None = None,
     partitions: int | None = None,
     backend: str | None = None,
@@ -342,7 +302,7 @@ def evaluate(
     batchSize: int | None = None,
     *,
     exact: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
     featurePaddingParam: PaddingParam | None = None,
     partitions: int | None = None,
     backend: str | None = None,
@@ -369,8 +329,10 @@ def evaluate(
     size = 1 if exact else size
     function = EvaluatePartition(model, listed, size, featurePaddingParam, exact=exact)
     job = Job(function, "evaluate", True, size, partitions, workers, featurePaddingParam)
-    if progress:
-        job = replace(job, function=_Shown(function))
+    # Each partition would draw a bar of its own.
+    is_one = backend in (None, "local") and partitions in (None, 1)
+    if progress or (is_one and progress_place(progress) is not None):
+        job = replace(job, function=_Shown(function, progress))
     found = find_backend(backend, data).reduce(job, data, add_results)
     if found is None:
         raise ValueError(NO_SAMPLES.format(place="evaluate"))
@@ -382,9 +344,16 @@ class _Shown:
     """An `EvaluatePartition` with a progress bar over its batches."""
 
     function: EvaluatePartition
+    progress: bool | None
 
     def __call__(self, samples: Any) -> Iterator[list[Any]]:
         source = as_source(samples, "evaluate", with_targets=True, padding=self.function.padding)
         total = None if source.length is None else -(-source.length // self.function.batch_size)
-        batches = with_progress(source.batches(self.function.batch_size), total, "batch")
+        batches = with_bar(
+            source.batches(self.function.batch_size),
+            total,
+            "batch",
+            name="evaluate",
+            progress=self.progress,
+        )
         return self.function(batches)

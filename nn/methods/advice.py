@@ -10,44 +10,55 @@ from typing import Any
 
 from tapegrad.autograd.core.absent_name import absent_name
 
-__all__ = ["absent_attribute", "absent_class"]
+__all__ = ["absent_attribute", "absent_class", "absent_data"]
 
-_TRAIN = "optim.Trainer(model, criterion, optimizer).fit(…) trains a model"
-_LIST = "listModules() and named_modules() have all modules, children() those directly below"
+_TRAIN = "`optim.Trainer(model, criterion, optimizer).fit((x, target), epochs=1)`"
+_LIST = (
+    "`module.listModules()` and `module.named_modules()` have all modules, `module.children()` "
+    "those directly below"
+)
+_FREEZE = "`module.freeze()` makes the parameters constants, `module.unfreeze()` lets them learn"
+_NAMED = "`module.named_trainable()` has them with their names, `module.parameters()[0]` without"
 
+# Code between backticks is run by a test, on a module called module, model or container.
 OF_MODULES = {
-    "add_module": "assign the module to an attribute; container.add(module) appends one",
-    "append": "container.add(module) appends, sequential.insert(module, index) inserts",
-    "bfloat16": "NumPy has no bfloat16; type(np.float16) and type(np.float32) convert",
-    "buffers": "named_buffers() has them with their names",
+    "add_module": "`module.name = layer`, in a container `container.add(layer)`",
+    "append": "`container.add(layer)` appends, `container.insert(layer, 0)` inserts",
+    "bfloat16": "NumPy has no bfloat16; `module.type(np.float16)` converts, `module.half()` too",
+    "buffers": "`module.named_buffers()` has them with their names",
     "build": "a module has its parameters from its constructor on",
-    "call": "write updateOutput (or forward), and call the module: module(x)",
-    "count_params": "summary() counts them; sum(p.size for p in module.parameters()[0])",
-    "export": "save(path) writes safetensors or Torch7's format; state_dict() has the arrays",
-    "extend": "for module in modules: container.add(module)",
+    "call": "write updateOutput (or forward), and call the module: `module(x)`",
+    "compile_model": "`module.compile(criterion, optimizer)` is a training step",
+    "count_params": "`module.summary()`, or `sum(p.size for p in module.parameters()[0])`",
+    "export": '`nn.save(module, "model.onnx", inputs=x)`; `module.state_dict()` has the arrays',
+    "extend": "`for layer in layers: container.add(layer)`",
     "extra_repr": "define describe(self, first) or __repr__",
     "fit": _TRAIN,
-    "get_buffer": "dict(module.named_buffers())[name]",
-    "get_config": "repr(module) shows the settings, vars(module) has them",
-    "get_parameter": "dict(module.named_parameters())[name]",
-    "get_submodule": "dict(module.named_modules())[name]",
+    "fit_generator": _TRAIN,
+    "get_buffer": "`dict(module.named_buffers()).get(name)`",
+    "get_config": "`repr(module)` shows the settings, `vars(module)` has them",
+    "get_parameter": '`dict(module.named_parameters())["0.weight"]`',
+    "get_submodule": '`dict(module.named_modules())["0"]`',
     "layers": _LIST,
-    "load": "nn.load(path) makes a module, load_state_dict(…) fills one",
+    "load": "`nn.load(path)` makes a module, `module.load_state_dict(state)` fills one",
+    "model_summary": "`module.summary(x)`",
     "modules": _LIST,
     "named_children": _LIST,
-    "pop": "sequential.remove(index), or del sequential[index]",
-    "register_backward_hook": "register_full_backward_hook(hook)",
-    "register_buffer": "assign a Buffer: module.name = nn.Buffer(array)",
-    "register_module": "assign the module to an attribute",
-    "register_parameter": "assign a Parameter: module.name = nn.Parameter(array)",
-    "register_load_state_dict_post_hook": "a method of yours around load_state_dict(…)",
-    "requires_grad": "freeze() makes the parameters constants, unfreeze() lets them learn again",
+    "plot": "`nn.picture(module, x)`; of values `nn.plot_filters`, `nn.plot_histograms` and others",
+    "plot_model": "`nn.picture(module, x)`",
+    "pop": "`container.remove(1)`, or `del container[0]`",
+    "register_backward_hook": "`module.register_full_backward_hook(hook)`",
+    "register_buffer": "assign a Buffer: `module.name = nn.Buffer(array)`",
+    "register_module": "`module.name = layer`",
+    "register_parameter": "assign a Parameter: `module.name = nn.Parameter(array)`",
+    "register_load_state_dict_post_hook": "what follows `module.load_state_dict(state)`",
+    "requires_grad": _FREEZE,
     "share_memory": "parameters are NumPy arrays; threads and forked processes share them",
-    "to_empty": "to(device) moves a module, reset() draws its parameters again",
-    "trainable": "freeze() makes the parameters constants, unfreeze() lets them learn again",
-    "trainable_variables": "parameters()[0] lists them, named_trainable() has their names",
-    "trainable_weights": "parameters()[0] lists them, named_trainable() has their names",
-    "weights": "parameters()[0] lists them, named_parameters() has their names",
+    "to_empty": '`module.to("cpu")` moves a module, `module.reset()` draws its parameters again',
+    "trainable": _FREEZE,
+    "trainable_variables": _NAMED,
+    "trainable_weights": _NAMED,
+    "weights": "`module.named_parameters()` has them with their names",
 }
 
 # Only names with another class here: what exists needs no advice, and is not shown.
@@ -55,6 +66,10 @@ OF_CLASSES = {
     "Activation": "ReLU, Tanh, Sigmoid and their kind: layers of their own",
     "AdaptiveAvgPool2d": "SpatialAdaptiveAveragePooling(W, H)",
     "AdaptiveMaxPool2d": "SpatialAdaptiveMaxPooling(W, H)",
+    "Average": "CAveTable",
+    "AveragePooling1D": "SpatialAveragePooling, on an image of one row",
+    "AveragePooling2D": "SpatialAveragePooling",
+    "AveragePooling3D": "VolumetricAveragePooling",
     "AvgPool1d": "SpatialAveragePooling, on an image of one row",
     "AvgPool2d": "SpatialAveragePooling",
     "AvgPool3d": "VolumetricAveragePooling",
@@ -66,6 +81,10 @@ OF_CLASSES = {
     "Bidirectional": "BiSequencer, SeqBLSTM, or RNNLayer with bidirectional=True",
     "CELU": "ELU, or forward code of your own",
     "Concatenate": "JoinTable",
+    "Conv1D": "Conv1d(in_channels, out_channels, kernel_size), of (N, C, T)",
+    "Conv2D": "Conv2d(in_channels, out_channels, kernel_size), of (N, C, H, W)",
+    "Conv2DTranspose": "SpatialFullConvolution",
+    "Conv3D": "Conv3d(in_channels, out_channels, kernel_size), of (N, C, D, H, W)",
     "ConstantPad1d": "Padding",
     "ConstantPad2d": "SpatialZeroPadding, or np.pad in forward code",
     "ConvTranspose1d": "SpatialFullConvolution, on an image of one row",
@@ -75,8 +94,10 @@ OF_CLASSES = {
     "CosineSimilarity": "CosineDistance",
     "CrossEntropyLoss": "CrossEntropyCriterion",
     "CTCLoss": "CTCCriterion",
-    "DataParallel": "one device for each model: there is no data parallelism here",
+    "DataParallel": "optim.DataParallel(model), or optim.Trainer under tapegrad run -n 4",
     "Dense": "Linear(n_in, n_out)",
+    "DepthwiseConv2D": "Conv2d(channels, channels, kernel_size, groups=channels)",
+    "Dot": "DotProduct",
     "Dropout1d": "SpatialDropout",
     "Dropout2d": "SpatialDropout",
     "Dropout3d": "VolumetricDropout",
@@ -86,7 +107,11 @@ OF_CLASSES = {
     "GLU": "GatedLinearUnit",
     "GlobalAveragePooling1D": "Mean",
     "GlobalAveragePooling2D": "SpatialAdaptiveAveragePooling(1, 1)",
+    "GlobalMaxPooling1D": "Max",
+    "GlobalMaxPooling2D": "SpatialAdaptiveMaxPooling(1, 1)",
+    "Hardshrink": "HardShrink",
     "Hardsigmoid": "Clamp, or np.clip(x / 6 + 0.5, 0, 1) in forward code",
+    "Hardtanh": "HardTanh",
     "Hardswish": "x * np.clip(x / 6 + 0.5, 0, 1) in forward code",
     "HingeEmbeddingLoss": "HingeEmbeddingCriterion",
     "HuberLoss": "HuberCriterion",
@@ -105,6 +130,13 @@ OF_CLASSES = {
     "MaxPool1d": "TemporalMaxPooling",
     "MaxPool2d": "SpatialMaxPooling",
     "MaxPool3d": "VolumetricMaxPooling",
+    "MaxPooling1D": "TemporalMaxPooling",
+    "MaxPooling2D": "SpatialMaxPooling",
+    "MaxPooling3D": "VolumetricMaxPooling",
+    "Maximum": "CMaxTable",
+    "Minimum": "CMinTable",
+    "MultiheadAttention": "MultiHeadAttention",
+    "Multiply": "CMulTable",
     "MaxUnpool2d": "SpatialMaxUnpooling",
     "MaxUnpool3d": "VolumetricMaxUnpooling",
     "ModuleDict": "a dict of modules in an attribute, which is found as it is",
@@ -126,6 +158,10 @@ OF_CLASSES = {
     "ReplicationPad3d": "VolumetricReplicationPadding",
     "RNN": "RNNLayer(cell, …)",
     "RNNCell": "RNNLayer, or a Module of one step in a Sequencer",
+    "SeparableConv2D": "SpatialSeparableConvolution",
+    "SimpleRNN": "RNNLayer(cell, …)",
+    "Softshrink": "SoftShrink",
+    "Subtract": "CSubTable",
     "SELU": "1.0507 * ELU(1.6733)(x) in forward code",
     "SmoothL1Loss": "SmoothL1Criterion",
     "SoftMarginLoss": "SoftMarginCriterion",
@@ -135,6 +171,7 @@ OF_CLASSES = {
     "Softplus": "SoftPlus",
     "Softsign": "SoftSign",
     "SyncBatchNorm": "SpatialBatchNormalization, on one device",
+    "Tanhshrink": "TanhShrink",
     "TransformerDecoder": "TransformerDecoderLayer, in a loop",
     "TransformerEncoder": "TransformerEncoderLayer, in a Sequential",
     "TripletMarginLoss": "TripletMarginCriterion",
@@ -142,9 +179,22 @@ OF_CLASSES = {
     "Upsample": "SpatialUpSamplingNearest or SpatialUpSamplingBilinear",
     "UpsamplingBilinear2d": "SpatialUpSamplingBilinear",
     "UpsamplingNearest2d": "SpatialUpSamplingNearest",
+    "ZeroPadding2D": "SpatialZeroPadding",
     "ZeroPad2d": "SpatialZeroPadding",
     "functional": "the functions of tapegrad.ops",
     "utils": "optim.clip_grad_norm, the WeightNorm and SpectralNorm layers, or getParameters()",
+}
+
+
+# Of PyTorch's utils.data and torchvision, looked for in nn.data.
+OF_DATA = {
+    "BatchSampler": "optim.Batches(x, y, batch_size=32)",
+    "DataLoader": "optim.Batches(x, y, batch_size=32), or a function that makes batches: "
+    "optim.Trainer takes both",
+    "Dataset": "arrays, or a function that makes batches: optim.Trainer takes both",
+    "TensorDataset": "optim.Batches(x, y)",
+    "random_split": "optim.random_split(x, y, fractions=(0.8, 0.2))",
+    "transforms": "the transformers of images in nn.data, such as Resize and CenterCrop",
 }
 
 
@@ -159,3 +209,8 @@ def absent_attribute(module: Any, name: str) -> AttributeError:
 def absent_class(name: str, known: list[str]) -> AttributeError:
     """The error for a name that nn does not have, with that of the class which does the same."""
     return absent_name("tapegrad.nn", name, OF_CLASSES, known)
+
+
+def absent_data(name: str, known: list[str]) -> AttributeError:
+    """The error for a name that nn.data does not have, with that of what does the same."""
+    return absent_name("tapegrad.nn.data", name, OF_DATA, known)

@@ -6,19 +6,20 @@ The mixin has no state; it stands on `Part` and knows no layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
+from tapegrad.autograd.core.parameter import GRADIENTS_STAY
 from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.hooks import HookHandle, add_hook
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.core.state_names import LoadReport, names_after
-from tapegrad.nn.core.summary import summary_html, summary_text
+from tapegrad.nn.core.summary import output_shapes, summary_html, summary_text
 from tapegrad.nn.methods.advice import absent_attribute
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Python"]
 
+KERAS_COMPILE = (
+    "{name}.compile takes no argument {given}: it compiles a call or a step. What compile and fit "
+    "are in Keras: `optim.Trainer(model, criterion, optimizer, metrics=['top1'])` and its fit"
+)
 NOT_A_STEP = (
     "compile(criterion, optimizer) takes a criterion and an optimizer of tapegrad.optim; found "
     "{found}"
@@ -62,8 +67,14 @@ class Python(Part):
         evaluated: Self = self.evaluate()
         return evaluated
 
-    def zero_grad(self) -> None:
-        """PyTorch's name for `zeroGradParameters`: set every gradient to zero."""
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """PyTorch's name for `zeroGradParameters`: set every gradient to zero.
+
+        Raises TypeError for ``set_to_none=True``: gradients keep their memory, where updates and
+        recorded steps read them.
+        """
+        if set_to_none:
+            raise TypeError(GRADIENTS_STAY.format(name=type(self).__name__))
         self.zeroGradParameters()
 
     def half(self) -> Self:
@@ -77,6 +88,7 @@ class Python(Part):
         optimizer: Any = None,
         *,
         fuse: bool = True,
+        **others: Never,
     ) -> Compiled[...]:
         """Return a compiled call of the module, or a compiled training step of it.
 
@@ -84,8 +96,13 @@ class Python(Part):
         With a criterion and an optimizer: (x, …, target) -> loss, 0-d.  It sets the gradients to
         zero, runs the forward code, the criterion and the reverse sweep, and updates.
         fuse: as in `tapegrad.compile`, whose guards and errors these are
-        Raises TypeError for one without the other, and for the two in the other order.
+        Raises TypeError for one without the other, for the two in the other order, and for
+        arguments of Keras's compile, whose place `optim.Trainer` takes.
         """
+        if others:
+            raise TypeError(
+                KERAS_COMPILE.format(name=type(self).__name__, given=", ".join(map(repr, others)))
+            )
         # Most programs compile nothing, and the compiler takes a fifth of the package's import.
         from tapegrad.autograd.compiling.compiled import compile
 
@@ -145,6 +162,11 @@ class Python(Part):
             if isinstance(getattr(type(self), name, None), property):
                 return object.__getattribute__(self, name)  # its own AttributeError, once more
             raise absent_attribute(self, name)
+
+    def __dir__(self) -> list[str]:
+        """What the module has, without the views of parameters that it lacks (`gradBias`)."""
+        own = [name for name in ("gradBias", "gradWeight") if not hasattr(self, name)]
+        return [name for name in object.__dir__(self) if name not in own]
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Parameters and buffers by dotted name, as NumPy arrays (copies)."""
@@ -213,9 +235,16 @@ class Python(Part):
         """Move to the CPU; returns self."""
         return self.to("cpu")
 
-    def summary(self) -> str:
-        """A table of the modules below: name, class, output shape if known, parameters."""
-        return summary_text(self)
+    def summary(self, *inputs: Any, **named: Any) -> str:
+        """A table of the modules below: name, class, output shape, parameters.
+
+        inputs, named: arguments of a call; a tuple of whole numbers, ``summary((1, 3, 32, 32))``,
+                       is the shape of an array of zeros, with the batch
+        The call runs once, in evaluation mode, and leaves nothing behind.  Without inputs output
+        shapes are those of the last `forward`.  Raises what the call raises.
+        """
+        outputs = output_shapes(self, inputs, named) if inputs or named else None
+        return summary_text(self, outputs)
 
     def _repr_html_(self) -> str:
         return summary_html(self) + picture(self).svg

@@ -2,55 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tapegrad.autograd.core.absent_name import absent_name
 
 __all__ = [
     "OF_CLASSES",
+    "OF_METRICS",
     "OF_OPTIMIZERS",
+    "OF_OPTIONS",
+    "OF_TRAINERS",
     "PAIR_OF_LISTS",
     "POSITIONAL",
     "absent_in_optim",
+    "absent_in_trainer",
+    "option_hint",
     "unknown_word",
 ]
 
-_OPTIONS = "groups[i].options, or the option by its name: optimizer.weight_decay = 0.1"
-_LIMITS = "clip_grad_norm= or clip_grad_value= of the constructor"
-_STATE = "state_dict() and load_state_dict(…)"
+_OPTIONS = "`optimizer.groups[0].options`, or the option by its name: `optimizer.lr = 0.1`"
+_LIMITS = (
+    "an argument of the constructor: `optim.Adam(model, clip_grad_norm=1.0, clip_grad_value=0.5)`"
+)
+_STATE = "`optimizer.state_dict()` and `optimizer.load_state_dict(optimizer.state_dict())`"
+_SCHEDULE = "lr=, which takes a schedule: `optim.Adam(model, lr=optim.cosine_decay(0.1))`"
+_STEP = "`loss.backward()`, which puts the gradients into the parameters, then `optimizer.step()`"
+_AFTER_STEP = "the method on_step_end of an `optim.Callback`, or a method step of your subclass"
 
+# Code between backticks is run by a test, on an optimizer, a model and a trainer of these names.
 OF_OPTIMIZERS = {
-    "add_param_group": "add_group(params, lr=…)",
-    "apply_gradients": "step(), after loss.backward() has put the gradients into the parameters",
-    "base_lrs": "rates()",
+    "add_param_group": "`optimizer.add_group(params, lr=0.1)`",
+    "apply_gradients": _STEP,
+    "base_lrs": "`optimizer.rates()`",
     "clip_norm": _LIMITS,
     "clip_value": _LIMITS,
     "clipnorm": _LIMITS,
     "clipvalue": _LIMITS,
     "config": _OPTIONS,
-    "eval": "model.evaluate(): optimizers have no mode",
-    "freeze": "freeze() of the module or the Parameter",
+    "eval": "`model.evaluate()`: optimizers have no mode",
+    "freeze": "`model.freeze()`, or the freeze() of a Parameter",
     "get_config": _OPTIONS,
-    "get_lr": "lr, or rates() of all groups",
+    "get_lr": "`optimizer.lr`, or `optimizer.rates()` of all groups",
     "get_weights": _STATE,
     "global_clipnorm": _LIMITS,
-    "iterations": "steps",
-    "learning_rate": "lr",
-    "lr_scheduler": "lr=, which takes a schedule: optim.Adam(model, lr=optim.cosine_decay(0.1))",
-    "minimize": "optimizer.zero_grad(), loss.backward(), optimizer.step()",
-    "param_groups": "groups, each with its `options`: optimizer.groups[0].options['lr'] = 0.1",
-    "parameters": "named",
-    "params": "named",
-    "register_step_post_hook": "a Callback's on_step_end, or a method step of your subclass",
+    "iterations": "`optimizer.steps`",
+    "learning_rate": "`optimizer.lr`",
+    "lr_scheduler": _SCHEDULE,
+    "minimize": "`optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`",
+    "param_groups": "`optimizer.groups`, each with its options: "
+    "`optimizer.groups[0].options['lr'] = 0.1`",
+    "parameters": "`optimizer.named`",
+    "params": "`optimizer.named`",
+    "register_step_post_hook": _AFTER_STEP,
     "register_step_pre_hook": "a method step of your subclass",
-    "scheduler": "lr=, which takes a schedule: optim.Adam(model, lr=optim.cosine_decay(0.1))",
-    "set_lr": "optimizer.lr = 0.1",
+    "save": "`optimizer.state_dict()`, which is a dict of arrays",
+    "scheduler": _SCHEDULE,
+    "set_lr": "`optimizer.lr = 0.1`",
     "set_weights": _STATE,
     "state": _STATE,
-    "train": "model.training(): optimizers have no mode",
-    "update": "step(), after loss.backward() has put the gradients into the parameters",
+    "train": "`model.training()`: optimizers have no mode",
+    "update": _STEP,
     "weights": _STATE,
-    "zeroGradParameters": "zero_grad()",
+    "zeroGradParameters": "`optimizer.zero_grad()`",
+}
+
+_LOOP = "`trainer.fit((x, target), epochs=1)`"
+_SAVE = "`trainer.save_checkpoint()`, with a folder, or `trainer.model.save(path)`"
+
+# Words of Keras, Lightning, fastai and Hugging Face that a Trainer does not have.
+OF_TRAINERS = {
+    "add_callback": "`trainer.callbacks.append(callback)`, or the argument callbacks=",
+    "compile_model": "`optim.Trainer(model, criterion, optimizer, compile=True)`",
+    "current_epoch": "`trainer.epoch`",
+    "device": '`model.to("cpu")`, before the optimizer is made',
+    "evaluate_model": "`trainer.evaluate((x, target))`",
+    "fine_tune": "`trainer.model[0].freeze()`, a part or all but a part, then " + _LOOP,
+    "fit_one_cycle": "`optim.SGD(model, lr=optim.one_cycle(0.1, total=100))`, then " + _LOOP,
+    "fit_generator": "`trainer.fit(function_that_makes_batches, epochs=1)`",
+    "get_preds": "`trainer.predict(x)`",
+    "global_step": "`trainer.step_count`",
+    "learning_rate": "`trainer.optimizer.lr`",
+    "log_metrics": "`trainer.history`",
+    "losses": "`trainer.step_losses`",
+    "lr": "`trainer.optimizer.lr`",
+    "lr_finder": "`trainer.lr_find((x, target))`",
+    "plot": "`trainer.plot_history()`",
+    "plot_loss": "`trainer.plot_history()`",
+    "predict_proba": "`tapegrad.ops.softmax(trainer.predict(x))`",
+    "recorder": "`trainer.history`, `trainer.step_losses` and `trainer.plot_history()`",
+    "run": _LOOP,
+    "save": _SAVE,
+    "save_model": _SAVE,
+    "save_weights": _SAVE,
+    "score": "`trainer.evaluate((x, target))`",
+    "should_stop": "`trainer.stop()`",
+    "summary": "`trainer.model.summary(x)`",
+    "test": "`trainer.evaluate((x, target))`",
+    "train": _LOOP,
+    "train_on_batch": "`trainer.fit((x, target), steps=1, batch_size=len(x))`",
+    "validate": "`trainer.evaluate((x, target))`",
+}
+
+# Options of optimizers elsewhere -> the option here, or the argument of the constructor.
+OF_OPTIONS = {
+    "alpha": "lr",
+    "beta_1": "betas",
+    "beta1": "betas",
+    "beta_2": "betas",
+    "beta2": "betas",
+    "clip_norm": "clip_grad_norm=1.0",
+    "clipnorm": "clip_grad_norm=1.0",
+    "clipvalue": "clip_grad_value=0.5",
+    "decay": "lr=optim.exponential_decay(0.1)",
+    "epsilon": "eps",
+    "eta": "lr",
+    "global_clipnorm": "clip_grad_norm=1.0",
+    "l2": "weight_decay",
+    "learning_rate": "lr",
+    "learningRate": "lr",
+    "lr_schedule": "lr=optim.cosine_decay(0.1)",
+    "max_grad_norm": "clip_grad_norm=1.0",
+    "gradient_accumulation_steps": "accumulate=4",
+    "step_size": "lr",
+    "weightDecay": "weight_decay",
+}
+
+# Names of metrics elsewhere -> the name here.
+OF_METRICS = {
+    "acc": "top1",
+    "accuracy": "top1",
+    "categorical_accuracy": "top1",
+    "f1_score": "f1",
+    "mean_absolute_error": "mae",
+    "roc_auc": "auc",
+    "sparse_categorical_accuracy": "top1",
+    "top_5_accuracy": "top5",
+    "top_k_categorical_accuracy": "top5",
 }
 
 # Only names with another one here: what exists needs no advice.
@@ -62,6 +150,7 @@ OF_CLASSES = {
     "Dataset": "arrays, or a function that makes batches: Trainer.fit takes both",
     "ExponentialLR": "exponential_decay",
     "History": "the figures that Trainer.fit returns, and trainer.history",
+    "LRFinder": "Trainer(…).lr_find((x, target))",
     "LBFGS": "lbfgs(function, x), which minimizes a function of a flat array",
     "LambdaLR": "lr=, which takes a function of the number of updates",
     "LearningRateScheduler": "lr=, which takes a schedule",
@@ -86,6 +175,8 @@ OF_CLASSES = {
     "constant": "constant_rate",
     "cosine": "cosine_decay",
     "exponential": "exponential_decay",
+    "lr_find": "Trainer(…).lr_find((x, target))",
+    "lr_finder": "Trainer(…).lr_find((x, target))",
     "lr_scheduler": "lr=, which takes a schedule such as step_decay(0.1, every=30)",
     "multi_step": "multi_step_decay",
     "poly": "polynomial_decay",
@@ -103,12 +194,28 @@ POSITIONAL = (
 )
 
 
+def option_hint(option: str, known: Sequence[str]) -> str:
+    """What to write for another system's option of an optimizer that has the options `known`."""
+    instead = OF_OPTIONS.get(option, "")
+    # An argument of the constructor is one of classes, whose rate is called lr.
+    fits = instead in known or ("=" in instead and "lr" in known)
+    return f" (write {instead})" if fits else ""
+
+
 def unknown_word(optimizer: Any, name: str) -> AttributeError:
     """The error for an attribute that an optimizer does not have, with what to write instead."""
     text = f"{type(optimizer).__name__!r} object has no attribute {name!r}"
     if name in OF_OPTIMIZERS:
         text += f": use {OF_OPTIMIZERS[name]}"
     return AttributeError(text, name=name, obj=optimizer)
+
+
+def absent_in_trainer(trainer: Any, name: str) -> AttributeError:
+    """The error for an attribute that a trainer does not have, with what to write instead."""
+    text = f"{type(trainer).__name__!r} object has no attribute {name!r}"
+    if name in OF_TRAINERS:
+        text += f": use {OF_TRAINERS[name]}"
+    return AttributeError(text, name=name, obj=trainer)
 
 
 def absent_in_optim(name: str, known: list[str]) -> AttributeError:

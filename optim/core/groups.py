@@ -7,7 +7,6 @@ what must hold of several of them together at the next step, so that they can be
 from __future__ import annotations
 
 import fnmatch
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -29,6 +28,7 @@ __all__ = [
     "members_of_group",
     "named_parameters_of",
     "select_parameters",
+    "text_of_group",
 ]
 
 NO_MATCH = "{place} has no parameters: {selector!r} matches none of {names}"
@@ -56,6 +56,17 @@ class HasParameters(Protocol):
 
 # What an optimizer updates: a module, or Parameters in a list or by name in a dict.
 ParameterSource: TypeAlias = HasParameters | Mapping[str, Parameter] | Iterable[Parameter]
+
+
+def _made_again(
+    kind: type[GroupOptions],
+    options: Mapping[str, Any],
+    check: Check,
+    reads_rate: bool,
+    rate: Tensor | None,
+) -> GroupOptions:
+    """The options of a group, from what `__reduce__` keeps of them."""
+    return kind(options, check, reads_rate=reads_rate, rate=rate)
 
 
 class GroupOptions(dict[str, Any]):
@@ -90,8 +101,8 @@ class GroupOptions(dict[str, Any]):
             self._set_rate(self["lr"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = functools.partial(type(self), reads_rate=self.reads_rate, rate=self.rate)
-        return make, (dict(self), self.check)
+        # As arguments, which a deep copy copies: two optimizers do not share a rate.
+        return _made_again, (type(self), dict(self), self.check, self.reads_rate, self.rate)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
@@ -201,6 +212,14 @@ class Group:
     def rate(self) -> Tensor | None:
         """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
         return self._options.rate
+
+
+def text_of_group(group: Group) -> str:
+    """How many Parameters a group has, and its options: a line of the optimizer's text."""
+    shown = ", ".join(f"{option}={value}" for option, value in group.options.items())
+    frozen = sum(p.frozen for p in group.named.values())
+    note = f", {frozen} of them frozen" if frozen else ""
+    return f"{len(group.named)} parameters{note}: {shown}"
 
 
 def _equal_but_rate(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.former import former_method
 from tapegrad.autograd.core.mode import Observer, install_observer, refuse, watch
+from tapegrad.autograd.core.parameter import GRADIENTS_STAY
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.autograd.reverse.accumulation import begin_gradient, clear_gradient
 from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
@@ -32,6 +33,7 @@ from tapegrad.optim.core.groups import (
     added_members,
     members_of_group,
     named_parameters_of,
+    text_of_group,
 )
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
@@ -300,8 +302,13 @@ class Optimizer:
 
     # Training -------------------------------------------------------------------------------------
 
-    def zero_grad(self) -> None:
-        """Set all gradients to zero, except between steps whose gradients are accumulated."""
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Set all gradients to zero, except between steps whose gradients are accumulated.
+
+        Raises TypeError for ``set_to_none=True``: gradients keep their memory.
+        """
+        if set_to_none:
+            raise TypeError(GRADIENTS_STAY.format(name=type(self).__name__))
         if self.accumulated:
             return
         with no_grad():
@@ -486,14 +493,8 @@ class Optimizer:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}("]
-        if self.accumulate > 1:
-            lines.append(f"  accumulate={self.accumulate}")
+        several = [f"  accumulate={self.accumulate}"] if self.accumulate > 1 else []
+        lines = [f"{type(self).__name__}(", *several]
         limits = {"clip_grad_norm": self.clip_grad_norm, "clip_grad_value": self.clip_grad_value}
         lines += [f"  {k}={limit}" for k, limit in limits.items() if limit is not None]
-        for group in self.groups:
-            shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
-            frozen = sum(p.frozen for p in group.named.values())
-            note = f", {frozen} of them frozen" if frozen else ""
-            lines.append(f"  {len(group.named)} parameters{note}: {shown}")
-        return "\n".join([*lines, ")"])
+        return "\n".join([*lines, *(f"  {text_of_group(group)}" for group in self.groups), ")"])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
+from tapegrad.optim.core.advice import option_hint
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check import Draws, Setting
@@ -142,12 +143,15 @@ def unknown_option(name: str, option: object, known: Iterable[str]) -> TypeError
 
     The message names the option that is spelled most nearly alike.
     """
+    known = list(known)
     near = difflib.get_close_matches(str(option), known, n=1)
+    note = f" (did you mean {near[0]!r}?)" if near else ""
+    note = option_hint(str(option), known) or note
     return TypeError(
         UNKNOWN.format(
             name=name,
             option=option,
-            near=f" (did you mean {near[0]!r}?)" if near else "",
+            near=note,
             known=", ".join(known),
         )
     )

@@ -9,7 +9,9 @@ from tapegrad.optim.training import (
     classification,
     confusion,
     data,
+    history,
     logger,
+    lr_finder,
     metrics,
     trainer,
     triggers,
@@ -20,7 +22,9 @@ from tapegrad.optim.training.checkpoint import *
 from tapegrad.optim.training.classification import *
 from tapegrad.optim.training.confusion import *
 from tapegrad.optim.training.data import *
+from tapegrad.optim.training.history import *
 from tapegrad.optim.training.logger import *
+from tapegrad.optim.training.lr_finder import *
 from tapegrad.optim.training.metrics import *
 from tapegrad.optim.training.trainer import *
 from tapegrad.optim.training.triggers import *
@@ -33,7 +37,9 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *classification.__all__,
         *confusion.__all__,
         *data.__all__,
+        *history.__all__,
         *logger.__all__,
+        *lr_finder.__all__,
         *metrics.__all__,
         *trainer.__all__,
         *triggers.__all__,

@@ -10,8 +10,10 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
+from tapegrad.autograd.core.progress import with_bar
+from tapegrad.autograd.core.settings_text import ShowsSettings
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.optim.training.data import as_batches
+from tapegrad.optim.training.data import as_batches, length_of
 from tapegrad.optim.training.evaluation import NO_BATCHES, keep_modes, to_tensors
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ExponentialMovingAverage", "update_bn"]
 
 
-class ExponentialMovingAverage:
+class ExponentialMovingAverage(ShowsSettings):
     """a = d·a + (1 - d)·p for each parameter p of a module, by `update()` after each step.
 
     decay:  d, in [0, 1)
@@ -118,7 +120,7 @@ def update_bn(model: Any, data: Data, *, batch_size: int = 32) -> None:
         model.training()
         count = 0
         try:
-            for inputs in batches.epoch(0):
+            for inputs in with_bar(batches.epoch(0), length_of(batches), "batch", name="update_bn"):
                 count += 1
                 for layer in layers:
                     layer.momentum = 1 / count  # so that the running mean is that of all batches

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.autograd.core.settings_text import ShowsSettings
 from tapegrad.devices import collectives
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CSVLog", "Callback", "EarlyStopping", "TensorBoard"]
 
 
-class Callback:
+class Callback(ShowsSettings):
     """Something that a trainer calls while it runs; a subclass overrides what it needs.
 
     every_rank: False for what writes files or prints: of several ranks that train together, only

@@ -9,16 +9,19 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.figures import make_figure, show_image
 from tapegrad.autograd.core.tensor import array_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from tapegrad.autograd.core.types import Operand
 
 __all__ = ["ConfusionMatrix"]
+
+MOST_NUMBERED = 20  # classes: beyond, the numbers would not fit
 
 
 class ConfusionMatrix:
@@ -125,23 +128,54 @@ class ConfusionMatrix:
 
     __tostring__ = __repr__ = __str__
 
-    def render(self, path: str | Path | None = None) -> Figure | None:
-        """Draw the matrix with Matplotlib, each row as shares of its class.
+    @classmethod
+    def from_predictions(
+        cls, target: Operand, prediction: Operand, classes: int | Sequence[Any] | None = None
+    ) -> ConfusionMatrix:
+        """The matrix of labels (N,) and predictions: labels (N,), or scores (N, classes).
 
-        Returns the figure, or saves it under `path`.
+        classes: their names, or how many there are; found in the data when omitted
+        Raises what `batchAdd` raises.
         """
-        from matplotlib.figure import Figure
+        if classes is None:
+            found = np.asarray(_untracked(prediction))
+            labels = np.asarray(_untracked(target))
+            highest = max(labels.max(initial=0), found.max(initial=0) if found.ndim == 1 else 0)
+            classes = found.shape[1] if found.ndim == 2 else int(highest) + 1
+        matrix = cls(classes)
+        matrix.batchAdd(prediction, target)
+        return matrix
 
-        figure = Figure(figsize=(5, 4))
+    def render(
+        self, path: str | Path | None = None, *, figure: Figure | SubFigure | None = None
+    ) -> Figure | SubFigure | None:
+        """Draw the matrix with Matplotlib: counts, coloured by their share of the row's class.
+
+        figure: where to draw; a new one when omitted
+        Returns the figure, or saves it under `path`.  More than 20 classes have no numbers.
+        Raises ImportError where Matplotlib is not installed.
+        """
+        side = min(2.2 + 0.45 * self.nclasses, 12)
+        figure = make_figure("ConfusionMatrix.render", figure, (side + 0.6, side))
         axes = figure.subplots()
         shares = self.mat / np.maximum(self.mat.sum(axis=1, keepdims=True), 1)
-        figure.colorbar(axes.imshow(shares, vmin=0, vmax=1, cmap="viridis"))
-        axes.set_xticks(range(self.nclasses), [str(name) for name in self.classes])
-        axes.set_yticks(range(self.nclasses), [str(name) for name in self.classes])
+        image = show_image(axes, shares, vmin=0, vmax=1, cmap="Blues")
+        figure.colorbar(image, label="share of the target's samples", shrink=0.8)
+        names = [str(name) for name in self.classes]
+        upright = max(map(len, names)) * self.nclasses > 60
+        axes.set_xticks(range(self.nclasses), names, rotation=90 if upright else 0)
+        axes.set_yticks(range(self.nclasses), names)
         axes.set(xlabel="predicted", ylabel="target")
+        if self.nclasses <= MOST_NUMBERED:
+            for (row, column), count in np.ndenumerate(self.mat):
+                colour = "white" if shares[row, column] > 0.5 else "0.25"
+                axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
         if path is None:
             return figure
-        figure.savefig(path)
+        drawn: Any = figure
+        (drawn if hasattr(drawn, "savefig") else drawn.figure).savefig(
+            path
+        )  # a part, with the whole
         return None
 
 

@@ -84,6 +84,10 @@ class Batches:
             self.probabilities = _probabilities(sampling_weights, *lengths)
         self._iterations = 0
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(a.shape) for a in self.arrays)
+        return f"Batches({shapes}; batch_size={self.batch_size}, {len(self)} batches)"
+
     def __len__(self) -> int:
         n = len(self.arrays[0])
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
@@ -311,3 +315,9 @@ def not_finite_in(batch: Batch) -> str:
                 text += f", in the batch's rows {shown}{more}"
             found.append(text)
     return "; ".join(found)
+
+
+def length_of(batches: HasEpochs) -> int | None:
+    """Return how many batches an epoch has, None where nobody knows."""
+    source: Any = batches.source if isinstance(batches, SampleStream) else batches
+    return len(source) if hasattr(source, "__len__") else None

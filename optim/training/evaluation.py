@@ -5,7 +5,7 @@ Both run in evaluation mode, and put each part of the model back into the mode t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,10 +14,11 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad
 from tapegrad.autograd.core.former import renamed_argument
+from tapegrad.autograd.core.progress import with_bar
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.devices.collectives import RankGroup, SingleProcess
-from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches
+from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches, length_of
 from tapegrad.optim.training.losses import MeanLoss, batch_loss, labels_ignored_by
 from tapegrad.optim.training.metrics import Metric, MetricSource, make_metrics
 from tapegrad.optim.training.ranks import batches_of_rank, merge_figures
@@ -102,6 +103,7 @@ class Evaluator:
     metrics: list[MetricSource]
     sample_weights: bool
     average: ExponentialMovingAverage | None
+    progress: bool | None = None
 
     @renamed_argument("batch", "batch_size", of="Trainer.evaluate")
     def evaluate(self, data: Data, *, batch_size: int = 32) -> dict[str, float]:
@@ -110,7 +112,7 @@ class Evaluator:
         With the averages in place of the parameters, if the trainer has an `average`.  Figures of
         no labelled sample are NaN.  Raises ValueError for data without samples.
         """
-        return self._evaluate(self._for_evaluation(data, batch_size))
+        return self._evaluate(self._for_evaluation(data, batch_size), shown=True)
 
     def _for_evaluation(self, data: Data, batch_size: int) -> HasEpochs:
         entries = 3 if self.sample_weights else 2
@@ -118,12 +120,14 @@ class Evaluator:
             data, batch_size, 0, shuffle=False, place="Trainer.evaluate", entries=entries
         )
 
-    def _evaluate(self, batches: HasEpochs) -> dict[str, float]:
+    def _evaluate(self, batches: HasEpochs, *, shown: bool = False) -> dict[str, float]:
         metrics = make_metrics(self.metrics, labels_ignored_by(self.criterion))
         mean, count = MeanLoss(), 0
         group = self._group_for_evaluation(metrics)
         with self._evaluating():
-            for batch in batches_of_rank(batches.epoch(0), group):
+            for batch in self._with_bar(
+                batches_of_rank(batches.epoch(0), group), batches, "evaluate", shown=shown
+            ):
                 found = self._forward(batch)
                 mean.add(float(found.loss), found.weights)
                 count += 1
@@ -155,11 +159,19 @@ class Evaluator:
         with self._evaluating():
             outputs = [
                 map_leaves(_to_numpy, self.model(*[to_tensors(x) for x in inputs]))
-                for inputs in batches.epoch(0)
+                for inputs in self._with_bar(batches.epoch(0), batches, "predict")
             ]
         if not outputs:
             raise ValueError(NO_BATCHES.format(place="Trainer.predict"))
         return join_batches(outputs)
+
+    def _with_bar(
+        self, epoch: Iterable[Batch], batches: HasEpochs, name: str, *, shown: bool = True
+    ) -> Iterator[Batch]:
+        """The batches, with a bar where somebody looks on."""
+        is_first = getattr(self, "group", SingleProcess()).rank == 0
+        progress = None if shown and is_first and self.progress is not False else False
+        return with_bar(epoch, length_of(batches), "batch", name=name, progress=progress)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tapegrad.autograd.core.settings_text import ShowsSettings
+from tapegrad.optim.core.advice import OF_METRICS
 from tapegrad.optim.core.samples import samples_in
 from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, nest_to_numpy
 
@@ -25,7 +27,7 @@ SAME_NAME = (
 )
 
 
-class Metric:
+class Metric(ShowsSettings):
     """A mean over samples: a subclass gives the sum over a batch, `batch_sum(output, target)`.
 
     output: (N, …), of a classifier (N, classes) scores or log-probabilities; target: (N, …)
@@ -142,7 +144,8 @@ def make_metric(source: MetricSource, ignored: Sequence[int] = ()) -> Metric:
     """
     if isinstance(source, str):
         if source not in METRICS:
-            raise ValueError(f"there is no metric {source!r}; there are {', '.join(METRICS)}")
+            note = f": use {OF_METRICS[source]!r}" if source in OF_METRICS else ""
+            raise ValueError(f"there is no metric {source!r}{note}; there are {', '.join(METRICS)}")
         source = METRICS[source]
     if isinstance(source, Metric):
         raise TypeError(

@@ -27,15 +27,16 @@ from tapegrad.optim.training.data import (
     Batches,
     Data,
     HasEpochs,
-    SampleStream,
     as_batches,
+    length_of,
     not_finite_in,
 )
 from tapegrad.optim.training.evaluation import NO_BATCHES, Model
-from tapegrad.optim.training.gradients import BatchGradients, as_parallel
+from tapegrad.optim.training.gradients import as_parallel
+from tapegrad.optim.training.inspection import Inspection
 from tapegrad.optim.training.losses import MeanLoss
 from tapegrad.optim.training.metrics import MetricSource, make_metrics
-from tapegrad.optim.training.progress import Progress
+from tapegrad.optim.training.progress import Progress, start_progress
 from tapegrad.optim.training.ranks import agree_to_go_on
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ SMALLER_RATE = "A smaller rate, or clip_grad_norm= of the optimizer, may help."
 BAD_DATA = "The data hold NaN or infinite numbers: {found}. Leave these samples out, or mend them."
 A_CLASS = "Trainer: the {what} is the class {name}: give an instance, {name}(…)"
 NO_CALL = "Trainer: the criterion is {kind}, which cannot be called with (output, target)"
+NO_OPTIMIZER = (
+    "Trainer: the optimizer is {found!r:.40}: give one of tapegrad.optim, such as optim.Adam(model)"
+)
 ONE_ARGUMENT = "Trainer.fit takes the data as one argument: fit((x, target), epochs=…)"
 NO_END = "Trainer.fit: say how long: epochs=, steps=, or both"
 OTHER_ORDER = (
@@ -69,7 +73,7 @@ OTHER_COUNT = (
 )
 
 
-class Trainer(BatchGradients):
+class Trainer(Inspection):
     """Train a module: ``Trainer(model, criterion, optimizer).fit(data, epochs=10)``.
 
     model:       a Module;  criterion: (output, target) -> 0-d Tensor, or (N, …), a loss a sample
@@ -83,7 +87,9 @@ class Trainer(BatchGradients):
     save_every:  steps between checkpoints, beside the one after each epoch and the last
     sample_weights: batches are (x, target, weights), also those of the validation; losses are
                  means with these weights, of a criterion that returns one loss for each sample
-    progress:    a line with loss, rate, samples per second and the time left
+    progress:    a bar with loss, rate and the time left.  None: where somebody looks on, in a
+                 terminal or a notebook (`tapegrad.set_progress` switches it off); True: also in
+                 files and pipes, a line for each epoch; False: never
     compile:     record the gradients of a batch once for each shape, and run them compiled, as
                  `tapegrad.compile` does; with what compiling allows, the same figures.  (A last
                  batch of another size is another shape; `Batches(…, drop_last=True)` has none.)
@@ -93,7 +99,8 @@ class Trainer(BatchGradients):
     criterion sums; the weights of classes and of samples count.
     A step is a batch.  Parts of the model that are in evaluation mode stay so, such as a
     BatchNormalization whose statistics are not to move, unless all of the model is.
-    `history` has the figures of each epoch, `step_losses` the loss of each step.
+    `history` has the figures of each epoch, `step_losses` the loss of each step, `plot_history`
+    draws both; `lr_find` tries rates.
     Raises ValueError for an unknown metric, for two of one name, and for save_every without a
     folder; TypeError for a class in place of an instance.
     """
@@ -112,7 +119,7 @@ class Trainer(BatchGradients):
         keep: int = 3,
         save_every: int | None = None,
         sample_weights: bool = False,
-        progress: bool = True,
+        progress: bool | None = None,
         compile: bool = False,
         parallel: DataParallel | bool = True,
     ) -> None:
@@ -123,6 +130,8 @@ class Trainer(BatchGradients):
                 raise TypeError(A_CLASS.format(what=what, name=value.__name__))
         if not callable(criterion):
             raise TypeError(NO_CALL.format(kind=type(criterion).__name__))
+        if not hasattr(optimizer, "zero_grad"):
+            raise TypeError(NO_OPTIMIZER.format(found=optimizer))
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         single = isinstance(metrics, str) or callable(metrics)
         self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item]  # one, or several
@@ -200,16 +209,20 @@ class Trainer(BatchGradients):
         self._stopped = False
         self._set_modes()
         self._buffers = [buffer for _, buffer in self.model.named_buffers()]
-        shown = None
-        if self.progress and self.group.rank == 0:
-            shown = Progress(epochs and int(last_epoch), _length_of(batches))
         for callback in self._called():
             callback.on_train_start(self)
+        shown = None
+        if self.group.rank == 0:
+            length = length_of(batches)
+            left = _batches_left(self, length, last_epoch, last_step)
+            shown = start_progress(self.progress, epochs and int(last_epoch), length, left)
         try:
             while self.epoch < last_epoch and self._goes_on(last_step):
                 self._run_epoch(batches, validated, last_epoch, last_step, shown)
             return [*self.history, *self._close_part(validated, shown)]
         finally:
+            if shown:
+                shown.close()
             for callback in self._called():
                 callback.on_train_end(self)
 
@@ -289,7 +302,7 @@ class Trainer(BatchGradients):
         if not self.position:
             raise ValueError(NO_BATCHES.format(place="Trainer.fit"))
         self._finish_accumulating()
-        results = self._figures(validation)
+        results = self._figures(validation, shown)
         self.history.append(results)
         monitored = results.get("val_loss", results["loss"])
         if self.plateau is not None:
@@ -311,16 +324,18 @@ class Trainer(BatchGradients):
         """Return the figures of an epoch that ended in the middle, and save what there is."""
         if not self.position:
             return []
-        results = self._figures(validation)
+        results = self._figures(validation, shown)
         if shown:
             shown.show_epoch(self.epoch + 1, self.position, results)
         if self.checkpoints is not None and self._saved_at != self.step_count:
             self.save_checkpoint()
         return [results]
 
-    def _figures(self, validation: HasEpochs | None) -> dict[str, float]:
+    def _figures(self, validation: HasEpochs | None, shown: Progress | None) -> dict[str, float]:
         results = {"loss": self.epoch_loss.value()}
         if validation is not None:
+            if shown:
+                shown.show_validation(self.epoch + 1)
             results.update(self._evaluate(validation))
         return results
 
@@ -461,12 +476,6 @@ def _is(a: Any, b: Any) -> bool:
 
 def _end(count: int | None, made: int) -> float:
     return math.inf if count is None else made + count
-
-
-def _length_of(batches: HasEpochs) -> int | None:
-    """Return how many batches an epoch has, None where nobody knows."""
-    source: Any = batches.source if isinstance(batches, SampleStream) else batches
-    return len(source) if hasattr(source, "__len__") else None
 
 
 def _batches_left(
