@@ -121,7 +121,7 @@ class RightFactor:
         """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
         m = len(a)
         if self._is_plain or m * self.depth * self.n < FEWEST:
-            np.dot(a, self.b, out=out)
+            np.matmul(a, self.b, out=out)
             return
         key = (m, a.strides[0], out.strides[0])
         run = self._runs.get(key)
