@@ -404,6 +404,15 @@ def test_a_bad_option_is_refused_where_it_is_set(way, given, kind, message):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_keyword_of_the_constructor_may_have_been_meant():
+    said = "no option 'clip_norm' .did you mean 'clip_grad_norm'.*lr, .*groups, accumulate"
+    with pytest.raises(TypeError, match=said):
+        optim.Adam(network(), clip_norm=1.0)
+    with pytest.raises(TypeError) as caught:  # a group has none of these
+        optim.Adam(network(), groups=[{"params": "*", "clip_norm": 1.0}])
+    assert "clip_grad_norm" not in str(caught.value)
+
+
 @pytest.mark.parametrize("way", [*WAYS, "lr"])
 def test_a_number_after_a_schedule_is_a_rate_that_recorded_steps_read(way):
     model = network()
