@@ -718,6 +718,22 @@ def test_the_average_follows_and_is_put_in_place():
         np.testing.assert_array_equal(p.numpy(), now[n])
 
 
+def test_schedules_say_how_they_are_joined():
+    rise, fall = optim.constant_rate(0.1), optim.cosine_decay(0.1, 50)
+    with pytest.raises(TypeError, match=r"no schedule\..*join_schedules\(first, 100, second\)"):
+        optim.join_schedules([rise, fall], [100])
+    with pytest.raises(TypeError, match=r"0\.1 is no schedule"):
+        optim.join_schedules(rise, 100, 0.1)
+    with pytest.raises(TypeError, match="a step or a schedule is missing"):
+        optim.join_schedules(rise, fall, fall)
+    with pytest.raises(TypeError, match="a step or a schedule is missing"):
+        optim.join_schedules(rise, 100)
+    with pytest.raises(ValueError, match=r"the steps \[100, 50\] do not increase"):
+        optim.join_schedules(rise, 100, fall, 50, rise)
+    with pytest.raises(TypeError, match=r"0.1: for a rate that stays write optim.constant_rate"):
+        optim.linear_warmup(0.1, 100)
+
+
 def test_schedules_one_after_another_and_plateaus(tmp_path):
     schedule = optim.join_schedules(
         optim.linear_warmup(optim.constant_rate(1.0), 4), 10, optim.exponential_decay(1.0, 0.5)
