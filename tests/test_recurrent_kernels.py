@@ -13,6 +13,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.kernels import machine, recurrent, vector_functions
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.vector_code import KernelCode, ready
+from tapegrad.nn.recurrent.steps import lstm_step
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
 
@@ -134,9 +135,8 @@ def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
     assert np.abs(leaf.grad.numpy()).min() > 0
 
 
-@pytest.mark.parametrize("kind", [nn.SeqLSTM, nn.SeqGRU])
-def test_a_layer_gives_what_its_masked_loop_gives(kind):
-    layer = kind(3, 17)
+def test_a_gru_gives_what_its_masked_loop_gives():
+    layer = nn.SeqGRU(3, 17)
     x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("f")
 
     def gradients(mask):
@@ -150,6 +150,67 @@ def test_a_layer_gives_what_its_masked_loop_gives(kind):
     masked = [np.array(a.numpy()) for a in gradients(np.zeros((6, 2), bool))]
     for one, wanted in zip(plain, masked, strict=True):
         close(one, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["f", "d", "e"])
+def test_shut_gates_are_a_loop_that_resets_the_state(kind):
+    """A masked SeqLSTM is one operation; each step of the loop multiplies the state by 0 or 1."""
+    layer = nn.SeqLSTM(3, 5).type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x, mask = rng.normal(size=(7, 4, 3)).astype(kind), rng.uniform(size=(7, 4)) < 0.4
+    mask[-1, 0] = True  # the last state of this sample is 0
+    h0, c0 = (rng.normal(size=(4, 5)).astype(kind) for _ in range(2))
+    v = rng.normal(size=(7, 4, 5)).astype(kind)
+
+    def loop(leaf, h, c):
+        outputs = []
+        for t in range(7):
+            part = leaf[t] @ layer.weight[:3] + layer.bias
+            h, c = lstm_step(part + h @ layer.weight[3:], c)
+            h, c = (np.where(mask[t][:, None], np.zeros(1, kind), state) for state in (h, c))
+            outputs.append(h)
+        return np.stack(outputs), [h, c]
+
+    def results(run):
+        leaves = [tg.Parameter(a) for a in (x, h0, c0)]
+        layer.zeroGradParameters()
+        y, (h, c) = run(*leaves)
+        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
+        return [a.numpy().copy() for a in (y, h, c, *(p.grad for p in leaves), layer.gradWeight)]
+
+    found = results(lambda leaf, h, c: layer([leaf, [h, c]], mask))
+    wanted = results(loop)
+    for one, other in zip(found, wanted, strict=True):
+        close(one, other, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
+    assert not found[0][mask].any()
+    assert not found[2][mask[-1]].any()
+    assert not found[3][mask].any()
+    x[mask] = np.nan  # whatever stands at padding
+    y, _ = layer([x, [h0, c0]], mask)
+    np.testing.assert_array_equal(y.numpy(), found[0])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["f", "d"])
+def test_an_lstm_of_several_layers_gives_what_its_masked_loop_gives(kind, bias):
+    layer = nn.RNNLayer("lstm", 3, 5, num_layers=2, bidirectional=True, bias=bias)
+    layer = layer.type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 2, 3)).astype(kind)
+    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(2)]
+    v = rng.normal(size=(6, 2, 10)).astype(kind)
+
+    def results(**mask):
+        leaves = [tg.Parameter(a) for a in (x, *states)]
+        layer.zeroGradParameters()
+        y, (h, c) = layer([leaves[0], leaves[1:]], **mask)
+        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
+        gradients = [p.grad for p in (*leaves, *layer.weights.values())]
+        return [a.numpy().copy() for a in (y, h, c, *gradients)]
+
+    looped = results(mask=np.zeros((6, 2), bool))
+    for one, wanted in zip(results(), looped, strict=True):
+        close(one, wanted, 1e-5 if kind == "f" else 1e-12)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])

@@ -173,6 +173,8 @@ class RNNLayer(Remembering):
         self, x: Tensor, ending: str, state: list[Tensor], paddings: Sequence[Tensor] | None
     ) -> tuple[Tensor, list[Tensor]]:
         """(outputs (T, N, H), last state) of one layer in one direction."""
+        if self.cell == "lstm" and paddings is None and x.shape[0]:
+            return self._lstm_along(x, ending, state)
         weight_ih, weight_hh = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         x_part, bias_hh = x @ weight_ih.T, self.weights.get(f"bias_hh{ending}")
         if bias_hh is not None:
@@ -196,6 +198,28 @@ class RNNLayer(Remembering):
         if not outputs:
             return zeros_beside(x, 0, x.shape[1], self.hidden_features), state
         return ops.stack([outputs[t] for t in range(len(parts))]), state
+
+    def _lstm_along(
+        self, x: Tensor, ending: str, state: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`_run_along` as one operation, `lstm_over_time`, whose gates are i, f, o, g."""
+        size = self.hidden_features
+
+        def as_one(weight: Tensor) -> Tensor:
+            parts = [weight[: 2 * size], weight[3 * size :], weight[2 * size : 3 * size]]
+            whole: Tensor = ops.concatenate(parts, axis=0)
+            return whole
+
+        names = [f"{name}{ending}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        matrices = [as_one(self.weights[name]) for name in names[:2]]
+        if names[2] in self.weights:
+            bias = as_one(self.weights[names[2]] + self.weights[names[3]])
+        else:
+            bias = zeros_beside(x, 4 * size)
+        is_reverse = ending.endswith("_reverse")
+        along = ops.flip(x, axis=0) if is_reverse else x
+        y, cells, _ = ops.lstm_over_time(along, ops.concatenate(matrices, axis=1).T, bias, *state)
+        return (ops.flip(y, axis=0) if is_reverse else y), [y[-1], cells[-1]]
 
     def _step(self, x_part: Tensor, h_part: Tensor, state: list[Tensor]) -> list[Tensor]:
         """The next state; x_part and h_part (N, gates·H) are a and b of the class's equations."""

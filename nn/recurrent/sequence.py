@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
@@ -86,6 +88,21 @@ class Masked(Remembering):
         return states
 
 
+def with_shut_gates(x: Tensor, weight: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """[x, 1 at padding] and a weight with a row for it that shuts the gates i, f and o of an LSTM.
+
+    With all three at σ(-10³⁷) = 0 the cell and the output are 0, and no gradient passes: a padded
+    step is an ordinary one for `lstm_over_time`.  x (T, N, D), weight (D + H, 4·H), factors
+    (T, N, 1), 0 for padding -> (T, N, D + 1), (D + 1 + H, 4·H)
+    """
+    inputs, width = x.shape[-1], weight.shape[-1]
+    row = np.zeros((1, width), weight.dtype)
+    row[:, : width * 3 // 4] = -np.finfo(weight.dtype).max / 4
+    parts = [weight[:inputs], Tensor(row, device=x.device), weight[inputs:]]
+    x = ops.where(factors, x, 0)  # whatever stands there, also NaN
+    return ops.concatenate([x, 1 - factors], axis=-1), ops.concatenate(parts, axis=0)
+
+
 class SeqLSTM(Masked, StepLSTM):
     """An LSTM over an entire sequence, with StepLSTM's equations and weights.
 
@@ -108,10 +125,14 @@ class SeqLSTM(Masked, StepLSTM):
         factors = self.step_factors(x, mask)
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
-        if factors is None and self.weightO is None and x.shape[0]:
-            y, cells, _ = ops.lstm_over_time(x, self.weight, self.bias, h, c)
+        if self.weightO is None and x.shape[0]:
+            weight = self.weight
+            if factors is not None:
+                x, weight = with_shut_gates(x, weight, factors)
+            y, cells, _ = ops.lstm_over_time(x, weight, self.bias, h, c)
             if with_states or self.passes_states():
                 h, c = y[-1], cells[-1]
+                c = c if factors is None else c * factors[-1]
                 self.keep_states([h, c])
             return [y, [h, c]] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
