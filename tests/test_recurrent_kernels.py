@@ -13,7 +13,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.kernels import machine, recurrent, vector_functions
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.vector_code import KernelCode, ready
-from tapegrad.nn.recurrent.steps import lstm_step
+from tapegrad.nn.recurrent.steps import gru_step, lstm_step
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
 
@@ -135,59 +135,53 @@ def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
     assert np.abs(leaf.grad.numpy()).min() > 0
 
 
-def test_a_gru_gives_what_its_masked_loop_gives():
-    layer = nn.SeqGRU(3, 17)
-    x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("f")
-
-    def gradients(mask):
-        leaf = tg.Parameter(x)
-        layer.zeroGradParameters()
-        y = layer(leaf) if mask is None else layer(leaf, mask)
-        np.sum(y * y).backward()
-        return [y, leaf.grad, *layer.parameters()[1]]
-
-    plain = [np.array(a.numpy()) for a in gradients(None)]
-    masked = [np.array(a.numpy()) for a in gradients(np.zeros((6, 2), bool))]
-    for one, wanted in zip(plain, masked, strict=True):
-        close(one, wanted, 1e-5)
-
-
 @pytest.mark.parametrize("kind", ["f", "d", "e"])
-def test_shut_gates_are_a_loop_that_resets_the_state(kind):
-    """A masked SeqLSTM is one operation; each step of the loop multiplies the state by 0 or 1."""
-    layer = nn.SeqLSTM(3, 5).type(np.dtype(kind))
+@pytest.mark.parametrize("cls", [nn.SeqLSTM, nn.SeqGRU])
+def test_shut_gates_are_a_loop_that_resets_the_state(cls, kind):
+    """A masked layer is one operation; each step of the loop multiplies the state by 0 or 1."""
+    layer = cls(3, 5).type(np.dtype(kind))
     rng = np.random.default_rng(0)
     x, mask = rng.normal(size=(7, 4, 3)).astype(kind), rng.uniform(size=(7, 4)) < 0.4
     mask[-1, 0] = True  # the last state of this sample is 0
-    h0, c0 = (rng.normal(size=(4, 5)).astype(kind) for _ in range(2))
+    states = [rng.normal(size=(4, 5)).astype(kind) for _ in range(2 if cls is nn.SeqLSTM else 1)]
     v = rng.normal(size=(7, 4, 5)).astype(kind)
+    nothing = np.zeros(1, kind)
 
-    def loop(leaf, h, c):
+    def step(part, states):
+        weight = layer.weight[3:]
+        if cls is nn.SeqLSTM:
+            return lstm_step(part + states[0] @ weight, states[1])
+        return [gru_step(part, states[0], [weight[:, :10], weight[:, 10:]])]
+
+    def loop(leaf, *states):
         outputs = []
         for t in range(7):
-            part = leaf[t] @ layer.weight[:3] + layer.bias
-            h, c = lstm_step(part + h @ layer.weight[3:], c)
-            h, c = (np.where(mask[t][:, None], np.zeros(1, kind), state) for state in (h, c))
-            outputs.append(h)
-        return np.stack(outputs), [h, c]
+            states = step(leaf[t] @ layer.weight[:3] + layer.bias, states)
+            states = [np.where(mask[t][:, None], nothing, state) for state in states]
+            outputs.append(states[0])
+        return np.stack(outputs), *states
 
-    def results(run):
-        leaves = [tg.Parameter(a) for a in (x, h0, c0)]
+    def run(leaf, *states):
+        y, last = layer([leaf, list(states) if len(states) > 1 else states[0]], mask)
+        return y, *(last if len(states) > 1 else [last])
+
+    def results(function):
+        leaves = [tg.Parameter(a) for a in (x, *states)]
         layer.zeroGradParameters()
-        y, (h, c) = run(*leaves)
-        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
-        return [a.numpy().copy() for a in (y, h, c, *(p.grad for p in leaves), layer.gradWeight)]
+        y, *last = function(*leaves)
+        (np.sum(y * v) + sum(np.sum(state) for state in last)).backward()
+        gradients = [*(p.grad for p in leaves), layer.gradWeight, layer.gradBias]
+        return [a.numpy().copy() for a in (y, *last, *gradients)]
 
-    found = results(lambda leaf, h, c: layer([leaf, [h, c]], mask))
-    wanted = results(loop)
-    for one, other in zip(found, wanted, strict=True):
+    found = results(run)
+    for one, other in zip(found, results(loop), strict=True):
         close(one, other, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
-    assert not found[0][mask].any()
-    assert not found[2][mask[-1]].any()
-    assert not found[3][mask].any()
+    y, *last = found[: 1 + len(states)]
+    assert not y[mask].any()
+    assert not any(state[mask[-1]].any() for state in last)
+    assert not found[1 + len(states)][mask].any()  # the gradient of x
     x[mask] = np.nan  # whatever stands at padding
-    y, _ = layer([x, [h0, c0]], mask)
-    np.testing.assert_array_equal(y.numpy(), found[0])
+    np.testing.assert_array_equal(run(x, *states)[0].numpy(), y)
 
 
 @pytest.mark.parametrize("bias", [True, False])

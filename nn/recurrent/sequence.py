@@ -21,7 +21,6 @@ from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
     check_step_input,
-    gru_step,
     lstm_step,
     zeros_beside,
 )
@@ -88,19 +87,23 @@ class Masked(Remembering):
         return states
 
 
-def with_shut_gates(x: Tensor, weight: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """[x, 1 at padding] and a weight with a row for it that shuts the gates i, f and o of an LSTM.
+def with_shut_gates(
+    x: Tensor, weight: Tensor, bias: Tensor, factors: Tensor, gates: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x, weight and bias of a run over time in which a padded step resets the state to 0.
 
-    With all three at σ(-10³⁷) = 0 the cell and the output are 0, and no gradient passes: a padded
-    step is an ordinary one for `lstm_over_time`.  x (T, N, D), weight (D + H, 4·H), factors
-    (T, N, 1), 0 for padding -> (T, N, D + 1), (D + 1 + H, 4·H)
+    x has two more columns: 1 at steps, which brings the bias, and 1 at padding, which makes the
+    gates, the first columns of the sums, σ(-10³⁷) = 0.  All else that comes in at padding is 0, so
+    that the new state is 0 and no gradient passes.  x (T, N, D), weight (D + H, parts·H), bias
+    (parts·H,), factors (T, N, 1), 0 for padding -> (T, N, D + 2), (D + 2 + H, parts·H), (parts·H,)
     """
-    inputs, width = x.shape[-1], weight.shape[-1]
-    row = np.zeros((1, width), weight.dtype)
-    row[:, : width * 3 // 4] = -np.finfo(weight.dtype).max / 4
-    parts = [weight[:inputs], Tensor(row, device=x.device), weight[inputs:]]
+    inputs = x.shape[-1]
+    shut, nothing = np.zeros((2, 1, weight.shape[-1]), weight.dtype)
+    shut[:, :gates] = -np.finfo(weight.dtype).max / 4
+    rows = [weight[:inputs], bias.reshape((1, -1)), Tensor(shut, device=x.device), weight[inputs:]]
     x = ops.where(factors, x, 0)  # whatever stands there, also NaN
-    return ops.concatenate([x, 1 - factors], axis=-1), ops.concatenate(parts, axis=0)
+    x = ops.concatenate([x, factors, 1 - factors], axis=-1)
+    return x, ops.concatenate(rows, axis=0), Tensor(nothing[0], device=x.device)
 
 
 class SeqLSTM(Masked, StepLSTM):
@@ -126,13 +129,13 @@ class SeqLSTM(Masked, StepLSTM):
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
         if self.weightO is None and x.shape[0]:
-            weight = self.weight
+            operands = (x, self.weight, self.bias)
             if factors is not None:
-                x, weight = with_shut_gates(x, weight, factors)
-            y, cells, _ = ops.lstm_over_time(x, weight, self.bias, h, c)
+                operands = with_shut_gates(*operands, factors, 3 * self.hiddensize)
+            y, cells, _ = ops.lstm_over_time(*operands, h, c)
             if with_states or self.passes_states():
                 h, c = y[-1], cells[-1]
-                c = c if factors is None else c * factors[-1]
+                c = c if factors is None else c * factors[-1]  # machine code's σ(-10³⁷) is 10⁻³⁸
                 self.keep_states([h, c])
             return [y, [h, c]] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
@@ -171,22 +174,18 @@ class SeqGRU(Masked, StepGRU):
         check_step_input(x, self.inputsize, (3,))
         factors = self.step_factors(x, mask)
         h = self.first_states(given, zeros_beside(x, x.shape[1], self.outputsize))
-        if factors is None and x.shape[0]:
-            y, _ = ops.gru_over_time(x, self.weight, self.bias, h)
+        if x.shape[0]:
+            operands = (x, self.weight, self.bias)
+            if factors is not None:
+                operands = with_shut_gates(*operands, factors, 2 * self.outputsize)
+            y, _ = ops.gru_over_time(*operands, h)
+            y = y if factors is None else y * factors  # machine code's σ(-10³⁷) is 10⁻³⁸
             if with_states or self.passes_states():
                 h = y[-1]
                 self.keep_states(h)
             return [y, h] if with_states else y
-        x_part = x @ self.weight[: self.inputsize] + self.bias
-        weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
-        outputs = []
-        for t, part in enumerate(slices_of(x_part)):
-            h = gru_step(part, h, weights)
-            if factors is not None:
-                h = h * factors[t]
-            outputs.append(h)
         self.keep_states(h)
-        y = ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
+        y = zeros_beside(x, 0, x.shape[1], self.outputsize)
         return [y, h] if with_states else y
 
 
