@@ -129,7 +129,7 @@ class SeqLSTM(Masked, StepLSTM):
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
         if self.weightO is None and x.shape[0]:
-            operands = (x, self.weight, self.bias)
+            operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
             if factors is not None:
                 operands = with_shut_gates(*operands, factors, 3 * self.hiddensize)
             y, cells, _ = ops.lstm_over_time(*operands, h, c)
@@ -175,7 +175,7 @@ class SeqGRU(Masked, StepGRU):
         factors = self.step_factors(x, mask)
         h = self.first_states(given, zeros_beside(x, x.shape[1], self.outputsize))
         if x.shape[0]:
-            operands = (x, self.weight, self.bias)
+            operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
             if factors is not None:
                 operands = with_shut_gates(*operands, factors, 2 * self.outputsize)
             y, _ = ops.gru_over_time(*operands, h)
