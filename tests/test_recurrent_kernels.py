@@ -72,16 +72,20 @@ def gru_arguments_of(*sizes, dtype=FLOAT):
     seed=st.integers(0, 9),
 )
 @example(sizes=(9, 40, 3, 33), seed=0)
-def test_a_gru_and_its_gradient_are_those_in_float64(sizes, seed):
-    given = gru_arguments_of(*sizes, seed)
+@pytest.mark.parametrize("name", ["gru_over_time", "gru_reset_after_over_time"])
+def test_a_gru_and_its_gradient_are_those_in_float64(name, sizes, seed):
+    gru = getattr(ops, name)
+    x, weight, bias, h = gru_arguments_of(*sizes, seed)
+    shift = [bias[: h.shape[1]] * 2] if name == "gru_reset_after_over_time" else []
+    given = (x, weight, bias, *shift, h)
     assert recurrent.fits(*given)
-    results, pull = tg.vjp(ops.gru_over_time, given)
-    exact, wide_pull = tg.vjp(ops.gru_over_time, tuple(a.astype("d") for a in given))
+    results, pull = tg.vjp(gru, given)
+    exact, wide_pull = tg.vjp(gru, tuple(a.astype("d") for a in given))
     for one, wanted in zip(results, exact, strict=True):
         assert np.asarray(one).dtype == FLOAT
         close(one, np.asarray(wanted), 2e-5)
-    by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], given)[1]
-    wide_by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], tuple(a.astype("d") for a in given))[1]
+    by_y = tg.vjp(lambda *a: gru(*a)[0], given)[1]
+    wide_by_y = tg.vjp(lambda *a: gru(*a)[0], tuple(a.astype("d") for a in given))[1]
     rng = np.random.default_rng(seed)
     g = [rng.normal(size=np.shape(y)).astype("f") for y in results]
     for found, expected in (
@@ -186,31 +190,36 @@ def test_shut_gates_are_a_loop_that_resets_the_state(cls, kind):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["f", "d"])
-def test_an_lstm_of_several_layers_gives_what_its_masked_loop_gives(kind, bias):
-    layer = nn.RNNLayer("lstm", 3, 5, num_layers=2, bidirectional=True, bias=bias)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_several_layers_at_once_give_what_their_masked_loop_gives(cell, kind, bias):
+    layer = nn.RNNLayer(cell, 3, 5, num_layers=2, bidirectional=True, bias=bias)
     layer = layer.type(np.dtype(kind))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 2, 3)).astype(kind)
-    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(2)]
+    is_lstm = cell == "lstm"
+    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(1 + is_lstm)]
     v = rng.normal(size=(6, 2, 10)).astype(kind)
 
     def results(**mask):
         leaves = [tg.Parameter(a) for a in (x, *states)]
         layer.zeroGradParameters()
-        y, (h, c) = layer([leaves[0], leaves[1:]], **mask)
-        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
+        y, last = layer([leaves[0], leaves[1:] if is_lstm else leaves[1]], **mask)
+        last = last if is_lstm else [last]
+        (np.sum(y * v) + sum(k * np.sum(state) for k, state in enumerate(last, 1))).backward()
         gradients = [p.grad for p in (*leaves, *layer.weights.values())]
-        return [a.numpy().copy() for a in (y, h, c, *gradients)]
+        return [a.numpy().copy() for a in (y, *last, *gradients)]
 
     looped = results(mask=np.zeros((6, 2), bool))
     for one, wanted in zip(results(), looped, strict=True):
         close(one, wanted, 1e-5 if kind == "f" else 1e-12)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_after"])
 def test_second_derivatives_and_batches_go_by_operations(name):
-    function = {"lstm": ops.lstm_over_time, "gru": ops.gru_over_time}[name]
-    given = {"lstm": arguments_of, "gru": gru_arguments_of}[name](3, 2, 2, 3)
+    function = getattr(ops, f"{name}_over_time")
+    given = (arguments_of if name == "lstm" else gru_arguments_of)(3, 2, 2, 3)
+    if name == "gru_reset_after":
+        given = (*given[:3], given[2][:3] * 2, given[3])
     v = tuple(np.ones_like(a) for a in given)
 
     def loss(*a):

@@ -173,8 +173,8 @@ class RNNLayer(Remembering):
         self, x: Tensor, ending: str, state: list[Tensor], paddings: Sequence[Tensor] | None
     ) -> tuple[Tensor, list[Tensor]]:
         """(outputs (T, N, H), last state) of one layer in one direction."""
-        if self.cell == "lstm" and paddings is None and x.shape[0]:
-            return self._lstm_along(x, ending, state)
+        if self.cell in ("lstm", "gru") and paddings is None and x.shape[0]:
+            return self._run_at_once(x, ending, state)
         weight_ih, weight_hh = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         x_part, bias_hh = x @ weight_ih.T, self.weights.get(f"bias_hh{ending}")
         if bias_hh is not None:
@@ -199,27 +199,36 @@ class RNNLayer(Remembering):
             return zeros_beside(x, 0, x.shape[1], self.hidden_features), state
         return ops.stack([outputs[t] for t in range(len(parts))]), state
 
-    def _lstm_along(
+    def _run_at_once(
         self, x: Tensor, ending: str, state: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """`_run_along` as one operation, `lstm_over_time`, whose gates are i, f, o, g."""
-        size = self.hidden_features
+        """`_run_along` as one operation."""
+        size, is_lstm = self.hidden_features, self.cell == "lstm"
 
-        def as_one(weight: Tensor) -> Tensor:
-            parts = [weight[: 2 * size], weight[3 * size :], weight[2 * size : 3 * size]]
-            whole: Tensor = ops.concatenate(parts, axis=0)
+        def in_order(parameter: Tensor) -> Tensor:
+            """The gates of `lstm_over_time` are i, f, o, g."""
+            i_f, g, o = ops.split(parameter, (2 * size, 3 * size), 0)
+            whole: Tensor = ops.concatenate([i_f, o, g], axis=0)
             return whole
 
-        names = [f"{name}{ending}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        matrices = [as_one(self.weights[name]) for name in names[:2]]
-        if names[2] in self.weights:
-            bias = as_one(self.weights[names[2]] + self.weights[names[3]])
+        weight = ops.concatenate(
+            [self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh")], axis=1
+        )
+        if f"bias_ih{ending}" in self.weights:
+            of_input, of_state = (self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh"))
         else:
-            bias = zeros_beside(x, 4 * size)
+            of_input = of_state = zeros_beside(x, len(weight))
         is_reverse = ending.endswith("_reverse")
         along = ops.flip(x, axis=0) if is_reverse else x
-        y, cells, _ = ops.lstm_over_time(along, ops.concatenate(matrices, axis=1).T, bias, *state)
-        return (ops.flip(y, axis=0) if is_reverse else y), [y[-1], cells[-1]]
+        if is_lstm:
+            operands = (in_order(weight).T, in_order(of_input + of_state))
+            y, *others = ops.lstm_over_time(along, *operands, *state)
+        else:  # the state's bias of the third part stands behind the reset gate
+            gates, inner = ops.split(of_state, (2 * size,), 0)
+            bias = of_input + ops.concatenate([gates, inner * 0], axis=0)
+            y, *others = ops.gru_reset_after_over_time(along, weight.T, bias, inner, *state)
+        last = [y[-1], others[0][-1]] if is_lstm else [y[-1]]
+        return (ops.flip(y, axis=0) if is_reverse else y), last
 
     def _step(self, x_part: Tensor, h_part: Tensor, state: list[Tensor]) -> list[Tensor]:
         """The next state; x_part and h_part (N, gates·H) are a and b of the class's equations."""
