@@ -188,26 +188,85 @@ def test_shut_gates_are_a_loop_that_resets_the_state(cls, kind):
     np.testing.assert_array_equal(run(x, *states)[0].numpy(), y)
 
 
+def gru_by_steps(layer, ending, x, h, mask):
+    """PyTorch's equations; a padded step gives 0 and leaves the state as it is."""
+    size = layer.hidden_features
+    none = [np.zeros(1, x.dtype)] * 2
+    names = [f"bias_{kind}{ending}" for kind in ("ih", "hh")]
+    biases = [layer.weights[name] for name in names] if names[0] in layer.weights else none
+    matrices = [layer.weights[f"weight_{kind}{ending}"].T for kind in ("ih", "hh")]
+    outputs = []
+    steps = range(len(x))
+    for t in reversed(steps) if ending.endswith("_reverse") else steps:
+        a, b = x[t] @ matrices[0] + biases[0], h @ matrices[1] + biases[1]
+        reset, update = (
+            ops.sigmoid(a[:, k * size : (k + 1) * size] + b[:, k * size : (k + 1) * size])
+            for k in range(2)
+        )
+        new = np.tanh(a[:, 2 * size :] + reset * b[:, 2 * size :])
+        padded = mask[t][:, None]
+        h = np.where(padded, h, (1 - update) * new + update * h)
+        outputs.append(np.where(padded, np.zeros(1, x.dtype), h))
+    return np.stack(outputs[::-1] if ending.endswith("_reverse") else outputs), h
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["f", "d", "e"])
+@pytest.mark.parametrize("padded", [0, 0.4])
+def test_a_gru_of_several_layers_is_its_equations_with_and_without_padding(padded, kind, bias):
+    layer = nn.RNNLayer("gru", 3, 5, num_layers=2, bidirectional=True, bias=bias)
+    layer = layer.type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x, h0 = rng.normal(size=(6, 2, 3)).astype(kind), rng.normal(size=(4, 2, 5)).astype(kind)
+    mask, v = rng.uniform(size=(6, 2)) < padded, rng.normal(size=(6, 2, 10)).astype(kind)
+
+    def at_once(x, h):
+        return layer([x, h], mask) if padded else layer([x, h])
+
+    def by_steps(x, h):
+        last = []
+        for depth in range(2):
+            runs = [
+                gru_by_steps(layer, f"_l{depth}{end}", x, h[2 * depth + k], mask)
+                for k, end in enumerate(("", "_reverse"))
+            ]
+            x = np.concatenate([y for y, _ in runs], axis=-1)
+            last += [h for _, h in runs]
+        return x, np.stack(last)
+
+    def results(function):
+        leaves = [tg.Parameter(a) for a in (x, h0)]
+        layer.zeroGradParameters()
+        y, last = function(*leaves)
+        (np.sum(y * v) + 2 * np.sum(last)).backward()
+        gradients = [p.grad for p in (*leaves, *layer.weights.values())]
+        return [a.numpy().copy() for a in (y, last, *gradients)]
+
+    found = results(at_once)
+    for one, wanted in zip(found, results(by_steps), strict=True):
+        close(one, wanted, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
+    assert not found[0][mask].any()
+    x[mask] = np.nan  # whatever stands at padding
+    np.testing.assert_array_equal(at_once(x, h0)[0].numpy(), found[0])
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["f", "d"])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_several_layers_at_once_give_what_their_masked_loop_gives(cell, kind, bias):
-    layer = nn.RNNLayer(cell, 3, 5, num_layers=2, bidirectional=True, bias=bias)
+def test_an_lstm_of_several_layers_gives_what_its_masked_loop_gives(kind, bias):
+    layer = nn.RNNLayer("lstm", 3, 5, num_layers=2, bidirectional=True, bias=bias)
     layer = layer.type(np.dtype(kind))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 2, 3)).astype(kind)
-    is_lstm = cell == "lstm"
-    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(1 + is_lstm)]
+    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(2)]
     v = rng.normal(size=(6, 2, 10)).astype(kind)
 
     def results(**mask):
         leaves = [tg.Parameter(a) for a in (x, *states)]
         layer.zeroGradParameters()
-        y, last = layer([leaves[0], leaves[1:] if is_lstm else leaves[1]], **mask)
-        last = last if is_lstm else [last]
-        (np.sum(y * v) + sum(k * np.sum(state) for k, state in enumerate(last, 1))).backward()
+        y, (h, c) = layer([leaves[0], leaves[1:]], **mask)
+        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
         gradients = [p.grad for p in (*leaves, *layer.weights.values())]
-        return [a.numpy().copy() for a in (y, *last, *gradients)]
+        return [a.numpy().copy() for a in (y, h, c, *gradients)]
 
     looped = results(mask=np.zeros((6, 2), bool))
     for one, wanted in zip(results(), looped, strict=True):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.masks import boolean_mask, checked_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.recurrent.over_time import slices_of
+from tapegrad.nn.recurrent.padded_gates import SHUT, at_padding
 from tapegrad.nn.recurrent.states import Remembering, check_states, split_states
 from tapegrad.nn.recurrent.steps import (
     StepGRU,
@@ -87,25 +86,6 @@ class Masked(Remembering):
         return states
 
 
-def with_shut_gates(
-    x: Tensor, weight: Tensor, bias: Tensor, factors: Tensor, gates: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """x, weight and bias of a run over time in which a padded step resets the state to 0.
-
-    x has two more columns: 1 at steps, which brings the bias, and 1 at padding, which makes the
-    gates, the first columns of the sums, σ(-10³⁷) = 0.  All else that comes in at padding is 0, so
-    that the new state is 0 and no gradient passes.  x (T, N, D), weight (D + H, parts·H), bias
-    (parts·H,), factors (T, N, 1), 0 for padding -> (T, N, D + 2), (D + 2 + H, parts·H), (parts·H,)
-    """
-    inputs = x.shape[-1]
-    shut, nothing = np.zeros((2, 1, weight.shape[-1]), weight.dtype)
-    shut[:, :gates] = -np.finfo(weight.dtype).max / 4
-    rows = [weight[:inputs], bias.reshape((1, -1)), Tensor(shut, device=x.device), weight[inputs:]]
-    x = ops.where(factors, x, 0)  # whatever stands there, also NaN
-    x = ops.concatenate([x, factors, 1 - factors], axis=-1)
-    return x, ops.concatenate(rows, axis=0), Tensor(nothing[0], device=x.device)
-
-
 class SeqLSTM(Masked, StepLSTM):
     """An LSTM over an entire sequence, with StepLSTM's equations and weights.
 
@@ -131,7 +111,7 @@ class SeqLSTM(Masked, StepLSTM):
         if self.weightO is None and x.shape[0]:
             operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
             if factors is not None:
-                operands = with_shut_gates(*operands, factors, 3 * self.hiddensize)
+                operands = at_padding(*operands, factors, [SHUT, SHUT, SHUT, 0])
             y, cells, _ = ops.lstm_over_time(*operands, h, c)
             if with_states or self.passes_states():
                 h, c = y[-1], cells[-1]
@@ -177,7 +157,7 @@ class SeqGRU(Masked, StepGRU):
         if x.shape[0]:
             operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
             if factors is not None:
-                operands = with_shut_gates(*operands, factors, 2 * self.outputsize)
+                operands = at_padding(*operands, factors, [SHUT, SHUT, 0])
             y, _ = ops.gru_over_time(*operands, h)
             y = y if factors is None else y * factors  # machine code's σ(-10³⁷) is 10⁻³⁸
             if with_states or self.passes_states():
