@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.products import RightFactor, matmul
 from tapegrad.autograd.kernels.recurrent import FLOAT, ROWS, all_entries
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
@@ -90,16 +91,16 @@ def gru(x: Array, weight: Array, bias: Array, shift: Array, h: Array) -> list[Ar
     ys, inner = (np.empty((steps, samples, size), FLOAT) for _ in range(2))
     several = max(1, ROWS // samples)  # steps whose products with the input are one
     sums, product = scratch_arrays(FLOAT, (several, *gates.shape[1:]), gates.shape[1:])
-    by_input, by_state = weight[:inputs], weight[inputs:]
+    by_input, by_state = RightFactor(weight[:inputs]), RightFactor(weight[inputs:])
     run = _step()
     wide, narrow = product.nbytes, ys[0].nbytes
     at_x, at_product, at_bias, at_shift = (address(a) for a in (sums, product, bias, shift))
     at_gates, at_inner, at_y, before = (address(a) for a in (gates, inner, ys, h))
     for first in range(0, steps, several):
         part = x[first : first + several].reshape(-1, inputs)
-        np.dot(part, by_input, out=sums.reshape(-1, 3 * size)[: len(part)])
+        by_input.times(part, sums.reshape(-1, 3 * size)[: len(part)])
         for t in range(first, min(first + several, steps)):
-            np.dot(h if t == 0 else ys[t - 1], by_state, out=product)
+            by_state.times(ys[t - 1] if t else h, product)
             into = at_y + t * narrow
             run(
                 at_x + (t - first) * wide, at_product, at_bias, at_shift, before,
@@ -121,11 +122,8 @@ def gru_gradient(
     size = h.shape[1]
     ys, gates, inner = (readable(a, FLOAT) for a in results)
     x, weight, h, g = (readable(a, FLOAT) for a in (x, weight, h, g))
-    back, sums, by_state, states = scratch_arrays(
-        FLOAT, weight.T.shape, gates.shape, gates.shape, ys.shape
-    )
-    back[...] = weight.T  # a transposed operand costs more, many times
-    state_back = back[:, inputs:]
+    sums, by_state, states = scratch_arrays(FLOAT, gates.shape, gates.shape, ys.shape)
+    state_back = RightFactor(weight[inputs:].T)
     direct, product = np.zeros(h.shape, FLOAT), np.zeros(h.shape, FLOAT)
     run = _step_back()
     wide, narrow = gates[0].nbytes, ys[0].nbytes
@@ -138,13 +136,13 @@ def gru_gradient(
             at_g + t * narrow, at_direct, at_product, at_gates + t * wide, at_inner + t * narrow,
             old, at_sums + t * wide, at_by + t * wide, samples, size,
         )  # fmt: skip
-        np.dot(by_state[t], state_back, out=product)
+        state_back.times(by_state[t], product)
     flat, flat_states = (a.reshape(steps * samples, 3 * size) for a in (sums, by_state))
-    by_x = np.dot(flat, back[:, :inputs]).reshape(x.shape) if with_x else np.empty(0, FLOAT)
+    by_x = matmul(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
     by_weight = np.empty(weight.shape, FLOAT)
-    np.dot(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
+    matmul(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
     states[0], states[1:] = h, ys[:-1]
-    np.dot(states.reshape(steps * samples, size).T, flat_states, out=by_weight[inputs:])
+    matmul(states.reshape(steps * samples, size).T, flat_states, out=by_weight[inputs:])
     ones = np.ones(len(flat), FLOAT)
     by_shift = np.dot(ones, flat_states[:, 2 * size :])
     return [by_x, by_weight, np.dot(ones, flat), by_shift, direct + product]

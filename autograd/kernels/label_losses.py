@@ -100,7 +100,7 @@ def _rows() -> Callable[..., None]:
     return ready(k)
 
 
-class _Call:
+class _RowsCall:
     """A call of the kernel on scores of one shape: a thread keeps it, and fills in three addresses.
 
     totals, gaps: what the kernel says of each row
@@ -127,13 +127,13 @@ def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Arra
     if not fits or labels.dtype != np.int64 or not machine.is_available():
         return None
     x, labels = readable(x, FLOAT), readable(labels, labels.dtype)
-    calls: dict[Any, _Call] = _local.__dict__.setdefault("calls", {})
+    calls: dict[Any, _RowsCall] = _local.__dict__.setdefault("calls", {})
     key = (x.shape, share)
     call = calls.get(key)
     if call is None:
         if len(calls) >= KEPT:
             calls.clear()
-        call = calls[key] = _Call(*x.shape, share)
+        call = calls[key] = _RowsCall(*x.shape, share)
     y, table = np.empty(x.shape, FLOAT), call.table
     table[0], table[1], table[2] = address(x), address(labels), address(y)
     call.run(table)
