@@ -21,7 +21,17 @@ from pathlib import Path
 
 from sitebuilder.places import DOCS
 
-__all__ = ["FOLDER", "Page", "code_blocks", "prose", "read_pages", "slug", "tree", "unreachable"]
+__all__ = [
+    "FOLDER",
+    "Page",
+    "code_blocks",
+    "prose",
+    "read_pages",
+    "site_path",
+    "slug",
+    "tree",
+    "unreachable",
+]
 
 FOLDER = "<!-- pages of this folder -->"
 FRONT = re.compile(r"\A---\n(.*?)^---\n+", flags=re.MULTILINE | re.DOTALL)
@@ -95,7 +105,7 @@ class Page:
             if heading and len(heading[1]) == 2:
                 caption = heading[2]
             child = CHILD.match(line)
-            if child and (path := self.resolve(child[2])) in pages:
+            if child and (path := site_path(self.resolve(child[2]))) in pages:
                 yield caption, child[1].replace("`", ""), path
             if line.strip() == FOLDER:
                 for area, found in self.areas(pages).items():
@@ -117,6 +127,13 @@ class Page:
         first = {name: n for n, name in enumerate(found)}
         ordered = any("order" in page.meta for page in inside)
         return dict(sorted(found.items(), key=lambda item: first[item[0]] if ordered else item[0]))
+
+
+def site_path(path: str) -> str:
+    """Where a file of the repository, given relative to docs/, is on the site."""
+    if path.endswith(".ipynb"):
+        return f"gallery/{path.rpartition('/')[2].removesuffix('.ipynb')}.md"
+    return f"repository/{path.removeprefix('../')}" if path.startswith("../") else path
 
 
 def prose(text: str) -> str:

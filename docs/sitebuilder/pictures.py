@@ -70,7 +70,7 @@ def derivatives() -> str:
 
 @_picture
 def tape() -> str:
-    """The tape of sum(tanh(x · w)²): boxes are recorded operations, arrows what flows between them"""
+    """The tape of sum(tanh(x · w)²): boxes are recorded operations, arrows what flows"""
     import numpy as np
 
     import tapegrad as tg

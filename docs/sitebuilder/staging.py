@@ -14,7 +14,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sitebuilder.notebooks import NotebookPage, card, notebook_pages
-from sitebuilder.pages import FENCE, FOLDER, LINK, Page, code_blocks, read_pages, tree, unreachable
+from sitebuilder.pages import (
+    FENCE,
+    FOLDER,
+    LINK,
+    Page,
+    code_blocks,
+    read_pages,
+    site_path,
+    tree,
+    unreachable,
+)
 from sitebuilder.pictures import picture_of
 from sitebuilder.places import DOCS, ROOT
 from sitebuilder.reference import reference_pages
@@ -119,13 +129,6 @@ def _attach(pages: dict[str, Page], notebooks: list[NotebookPage]) -> None:
     if "gallery/index.md" in pages:
         listed = "\n".join(f"- [{n.title}]({Path(n.path).name})" for n in notebooks)
         pages["gallery/index.md"].meta["made"] = listed
-    repository = pages.get("repository.md")
-    if repository is not None:
-        repository.meta["made"] = "\n".join(
-            f"- [{path.removeprefix('repository/')}]({path})"
-            for path in pages
-            if path.startswith("repository/")
-        )
     for page in pages.values():
         if "made" in page.meta:
             page.__dict__.pop("text", None)
@@ -241,10 +244,7 @@ def _target(page: Page, target: str, pages: dict[str, Page], problems: list[str]
     if "://" in target or target.startswith("mailto:"):
         return target
     name = page.path if not path else page.resolve(path)
-    if name.endswith(".ipynb"):
-        name = f"gallery/{Path(name).stem}.md"
-    elif name.startswith("../"):
-        name = f"repository/{name.removeprefix('../')}"
+    name = site_path(name)
     if name == "repository/README.md":
         name = "index.md"
     if name.endswith("/") or (DOCS / name).is_dir():
