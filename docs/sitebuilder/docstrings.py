@@ -97,7 +97,9 @@ def _block(lines: list[str], link: Link) -> str:
                 while i < len(lines) and lines[i].startswith("  "):
                     body.append(lines[i].strip())
                     i += 1
-                words = ", ".join(f"<code>{html.escape(w)}</code>" for w in field[1].split(", "))
+                words = ", ".join(
+                    f"<code class='literal'>{html.escape(w)}</code>" for w in field[1].split(", ")
+                )
                 fields.append(f"<dt>{words}</dt><dd>{inline(' '.join(body), link)}</dd>")
             out.append(f"<dl class='doc'>{''.join(fields)}</dl>")
             continue
@@ -166,7 +168,7 @@ def inline(text: str, link: Link) -> str:
         out.append(_shapes(text[end : match.start()]))
         code = match[1] or match[2]
         target = link(code)
-        shown = f"<code>{html.escape(code)}</code>"
+        shown = f"<code class='literal'>{html.escape(code)}</code>"
         out.append(f'<a href="{html.escape(target)}">{shown}</a>' if target else shown)
         end = match.end()
     out.append(_shapes(text[end:]))
@@ -181,7 +183,7 @@ def _shapes(text: str) -> str:
         if not all(LIKE_A_SIZE.search(size) for size in sizes if size):
             continue
         out.append(html.escape(text[end : match.start()]))
-        out.append(f"<code>{html.escape(match[0])}</code>")
+        out.append(f"<code class='literal'>{html.escape(match[0])}</code>")
         end = match.end()
     out.append(html.escape(text[end:]))
     return "".join(out)

@@ -61,7 +61,8 @@ def derivatives() -> str:
         f'<line x1="{width / 2}" x2="{width / 2}" y1="{top}" y2="{height - top}" stroke="#a0aec0"/>'
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" '
         f'font-family="monospace" font-size="13">'
         f'<rect width="{width}" height="{height}" rx="8" fill="#f7fafc"/>{axes}{"".join(curves)}'
         f"{''.join(words)}</svg>"

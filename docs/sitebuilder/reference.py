@@ -200,16 +200,18 @@ def _facts(name: PublicName, uses: Uses, page: str) -> str:
     lines: list[str] = []
     numpy = _numpy_names().get(id(name.value), [])
     if numpy:
-        shown = ", ".join(f"<code>{html.escape(n)}</code>" for n in sorted(set(numpy)))
+        shown = ", ".join(
+            f"<code class='literal'>{html.escape(n)}</code>" for n in sorted(set(numpy))
+        )
         lines.append(f"Runs for {shown} of Tensors.")
     rules = getattr(getattr(name.value, "primitive", None), "rules", None)
     if rules:
         with_rule = [argument for argument, rule in rules.items() if rule is not None]
-        shown = ", ".join(f"<code>{html.escape(a)}</code>" for a in with_rule)
+        shown = ", ".join(f"<code class='literal'>{html.escape(a)}</code>" for a in with_rule)
         lines.append(f"Derivatives in {shown}." if with_rule else "No derivatives.")
     also = [space.path for space in namespaces().values() if name.path in space.also.values()]
     if also:
-        shown = ", ".join(f"<code>{html.escape(path)}</code>" for path in also)
+        shown = ", ".join(f"<code class='literal'>{html.escape(path)}</code>" for path in also)
         lines.append(f"Also in {shown}.")
     used = uses.get(name.path, [])
     if used:
@@ -441,8 +443,8 @@ def _index() -> str:
         "# Reference\n\n"
         f"The {count:,} public names of tapegrad, by the namespace in which people write them; made "
         "of their docstrings when the site was built. The search box finds each by its name. "
-        "Shapes are written as tuples: `x: (N, n_in) -> (N, n_out)` takes an array of two axes and "
-        "returns one."
+        "Shapes are written as tuples: `x: (N, n_in) -> (N, n_out)` takes an array of two axes "
+        "and returns one."
         "\n\n" + _list_of(top, "reference/index.md") + "\n"
     )
 
