@@ -62,6 +62,11 @@ class Tape:
     `nbytes` counts the memory that the calls keep alive, `show` prints them and `draw` draws them.
     A Tape keeps the record alive as long as it lives itself.
     Raises ValueError when nothing is tracked.
+
+    >>> from tapegrad import Parameter
+    >>> w = Parameter(np.ones(3))
+    >>> [entry.operation for entry in Tape(np.sum(np.tanh(w)))]
+    ['tanh', 'sum']
     """
 
     def __init__(self, y: Nest) -> None:

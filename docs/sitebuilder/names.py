@@ -18,6 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from sitebuilder.places import ROOT
+
 __all__ = ["Namespace", "PublicName", "comment_at", "name_of", "namespaces", "public_names"]
 
 # The front door; two namespaces that are the home of what others hand on as well; and the doors
@@ -35,6 +37,9 @@ DOORS = (
     "tapegrad.nn.core.state",
     "tapegrad.nn.formats.common.protobuf",
 )
+
+
+ASSIGNMENT = re.compile(r"((?:\w+, )*\w+)(?:: [^=]*)? = ")
 
 
 @dataclass(frozen=True)
@@ -138,22 +143,45 @@ def _module(path: str) -> types.ModuleType:
     return found if isinstance(found, types.ModuleType) else import_module(path)
 
 
-@cache
 def comment_at(module: str, name: str) -> str:
-    """What the comments say above, or behind, the assignment to a name in a package's files."""
+    """What the comments say above, or behind, the assignment to a name.
+
+    A comment is about all lines below it, up to the next empty one.  The name is looked for in the
+    module's own file, in the files of its folder, and then in the whole package.
+    """
     home = Path(import_module(module).__file__ or "")
-    files = home.parent.rglob("*.py") if home.name == "__init__.py" else [home]
-    start = re.compile(rf"{re.escape(name)}(:[^=]*)? = ")
-    for file in sorted(files):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        for i, line in enumerate(lines):
-            if start.match(line):
-                above: list[str] = []
-                while i > 0 and lines[i - 1].startswith("# "):
-                    i -= 1
-                    above.insert(0, lines[i].removeprefix("# "))
-                return "\n".join(above) or line.partition("  # ")[2]
+    near = [home, *sorted(home.parent.rglob("*.py"))] if home.name == "__init__.py" else [home]
+    for file in dict.fromkeys([*near, *_files()]):
+        if said := _assignments(file).get(name):
+            return said
     return ""
+
+
+@cache
+def _files() -> tuple[Path, ...]:
+    folders = ("autograd", "devices", "nn", "optim", "package")
+    return tuple(file for folder in folders for file in sorted((ROOT / folder).rglob("*.py")))
+
+
+@cache
+def _assignments(file: Path) -> dict[str, str]:
+    """The comments of the names that a file assigns at its top level, "" for those without."""
+    found: dict[str, str] = {}
+    above: list[str] = []
+    begun = False  # whether an assignment has followed the comment
+    for line in file.read_text(encoding="utf-8").splitlines():
+        assigned = ASSIGNMENT.match(line)
+        if line.startswith("# "):
+            above = [] if begun else above
+            begun = False
+            above.append(line.removeprefix("# "))
+        elif assigned:
+            begun = True
+            for name in assigned[1].split(", "):
+                found.setdefault(name, "\n".join(above) or line.partition("  # ")[2])
+        elif not line.startswith((" ", ")", "]", "}")):
+            above, begun = [], False
+    return found
 
 
 def _members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:

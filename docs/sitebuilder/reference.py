@@ -441,7 +441,7 @@ def _index() -> str:
     top = [space for space in namespaces().values() if not _parent(space)]
     return (
         "# Reference\n\n"
-        f"The {count:,} public names of tapegrad, by the namespace in which people write them; made "
+        f"The {count:,} public names of tapegrad, by namespace, as people write them; made "
         "of their docstrings when the site was built. The search box finds each by its name. "
         "Shapes are written as tuples: `x: (N, n_in) -> (N, n_out)` takes an array of two axes "
         "and returns one."

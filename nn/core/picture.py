@@ -31,7 +31,12 @@ UNKNOWN_WIRING = (
 
 
 def picture(module: Part) -> Picture:
-    """The graph of `module`; boxes hold output shapes after a `forward`."""
+    """The graph of `module`; boxes hold output shapes after a `forward`.
+
+    >>> from tapegrad import nn
+    >>> picture(nn.Sequential(nn.Linear(2, 3), nn.Tanh())).svg[:4]
+    '<svg'
+    """
     return draw_boxes(_boxes(module))
 
 
