@@ -69,7 +69,8 @@ class PublicName:
         """One of class, function and data, as Sphinx calls them."""
         if inspect.isclass(self.value):
             return "class"
-        return "function" if callable(self.value) else "data"
+        alias = type(self.value).__module__ in {"typing", "types"}
+        return "function" if callable(self.value) and not alias else "data"
 
     @property
     def doc(self) -> str:
