@@ -4,7 +4,6 @@ The sources are read here without Sphinx, in well under a second; `.ci/run` buil
 where warnings are errors and the links of the built pages are followed.
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from sitebuilder.notebooks import notebook_pages
 from sitebuilder.pages import (
     FOLDER,
     LINK,
+    PICTURE,
     Page,
     code_blocks,
     read_pages,
@@ -68,7 +68,7 @@ def test_every_link_of_a_page_leads_to_a_page_and_a_heading():
 
 
 def test_every_picture_that_a_page_asks_for_can_be_drawn():
-    asked = {n for p in PAGES.values() for n in re.findall(r"<!-- picture: (\w+) -->", p.source)}
+    asked = {name for page in PAGES.values() for name in PICTURE.findall(page.text)}
     assert asked == set(PICTURES)
     for name in asked:
         assert PICTURES[name]().startswith("<svg"), name

@@ -38,6 +38,7 @@ FRONT = re.compile(r"\A---\n(.*?)^---\n+", flags=re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^(`{3,}|~{3,})([^\n`]*)\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
 CHILD = re.compile(r"^[-*] \[([^\]]+)\]\(([^)#\s]+)\)", flags=re.MULTILINE)
 HEADING = re.compile(r"^(#{1,6}) (.+?)\s*$", flags=re.MULTILINE)
+PICTURE = re.compile(r"^<!-- picture: (\w+) -->$", flags=re.MULTILINE)
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 
 

@@ -32,7 +32,6 @@ from sitebuilder.usage import used_names
 
 __all__ = ["SiteError", "all_pages", "stage"]
 
-PICTURE = re.compile(r"^<!-- picture: (\w+) -->$", flags=re.MULTILINE)
 GALLERY = "<!-- gallery -->"
 
 
