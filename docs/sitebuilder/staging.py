@@ -18,6 +18,7 @@ from sitebuilder.pages import (
     FENCE,
     FOLDER,
     LINK,
+    PICTURE,
     Page,
     code_blocks,
     read_pages,
