@@ -22,6 +22,7 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 toc_object_entries = False  # 3,000 entries in the navigation of each page would take minutes
 html_math_renderer = "mathml"
+highlight_language = "text"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

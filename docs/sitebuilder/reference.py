@@ -243,6 +243,8 @@ def members(cls: type) -> list[tuple[str, str, str, str]]:
         for name, value in vars(base).items():
             if name.startswith("_") or name in found:
                 continue
+            if any(getattr(parent, name, None) is value for parent in elsewhere):
+                continue  # the same function, handed down
             function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
             is_property = isinstance(value, property) or type(value).__name__ == "cached_property"
             described = is_property or inspect.isroutine(function)
