@@ -4,12 +4,15 @@ The sources are read here without Sphinx, in well under a second; `.ci/run` buil
 where warnings are errors and the links of the built pages are followed.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sitebuilder import docstrings, links
+from sitebuilder.examples import seen, shapes
 from sitebuilder.names import namespaces, public_names
 from sitebuilder.notebooks import notebook_pages
 from sitebuilder.pages import (
@@ -150,6 +153,33 @@ def test_names_are_used_where_code_names_them():
         "tapegrad.nn.Linear",
         "tapegrad.optim.Adam",
     }
+
+
+@pytest.mark.extra
+def test_every_layer_and_loss_has_an_example():
+    names = [name for name in public_names().values() if name.path.startswith("tapegrad.nn.")]
+    without = [
+        name.name
+        for name in names
+        if name.name in nn.__all__
+        and name.kind == "class"
+        and issubclass(name.value, (nn.Module, nn.Criterion))
+        and name.path not in seen()
+        and ">>>" not in name.doc
+    ]
+    assert without == ["Container", "Criterion"]  # what others derive from
+
+
+@pytest.mark.extra
+def test_what_was_seen_is_what_happens():
+    assert len(seen()) > 700
+    assert shapes([np.ones((2, 3)), {"a": np.arange(4)}]) == "[(2, 3), {'a': int (4,)}]"
+    found = re.fullmatch(
+        r"nn\.Linear\((\d) -> (\d)\).*: \(.*?(\d),?\) -> \(.*?(\d),?\)",
+        seen()["tapegrad.nn.Linear"],
+    )
+    assert found[1] == found[3]
+    assert found[2] == found[4]
 
 
 # Docstrings ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from sitebuilder import docstrings
+from sitebuilder.examples import seen
 from sitebuilder.names import Namespace, PublicName, name_of, namespaces, public_names
 
 __all__ = ["members", "places", "reference_pages", "signature"]
@@ -209,6 +210,8 @@ def _facts(name: PublicName, uses: Uses, page: str) -> str:
         with_rule = [argument for argument, rule in rules.items() if rule is not None]
         shown = ", ".join(f"<code class='literal'>{html.escape(a)}</code>" for a in with_rule)
         lines.append(f"Derivatives in {shown}." if with_rule else "No derivatives.")
+    if line := seen().get(name.path):
+        lines.append(f"Seen: <code class='literal'>{html.escape(line)}</code>")
     also = [space.path for space in namespaces().values() if name.path in space.also.values()]
     if also:
         shown = ", ".join(f"<code class='literal'>{html.escape(path)}</code>" for path in also)
@@ -243,13 +246,12 @@ def members(cls: type) -> list[tuple[str, str, str, str]]:
         for name, value in vars(base).items():
             if name.startswith("_") or name in found:
                 continue
-            if any(getattr(parent, name, None) is value for parent in elsewhere):
-                continue  # the same function, handed down
             function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
             is_property = isinstance(value, property) or type(value).__name__ == "cached_property"
             described = is_property or inspect.isroutine(function)
             doc = inspect.cleandoc(getattr(function, "__doc__", None) or "") if described else ""
-            if not doc:
+            handed_down = [getattr(parent, name, None) for parent in elsewhere]
+            if not doc or doc in map(inspect.getdoc, filter(None, handed_down)):
                 continue
             if is_property:
                 found[name] = ("py:attribute", name, "", doc)
