@@ -145,6 +145,13 @@ def signature(value: Any) -> str:
     return str(found.replace(parameters=parameters, return_annotation=found.empty))
 
 
+def _arguments(value: Any) -> set[str]:
+    try:
+        return set(inspect.signature(value).parameters)
+    except (TypeError, ValueError):
+        return set()
+
+
 class _Shown:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -261,7 +268,12 @@ def members(cls: type) -> list[tuple[str, str, str, str]]:
 
 
 def _entry(name: PublicName, space: Namespace, page: str, uses: Uses) -> str:
-    link = _linker(page, space)
+    find = _linker(page, space)
+    own = _arguments(name.value)
+
+    def link(word: str) -> str | None:
+        return None if word in own else find(word)  # `size`, an argument, is not ops.size
+
     body = [*_doc(name.doc, link), _facts(name, uses, page)]
     arguments = "" if name.kind == "data" else signature(name.value)
     if inspect.isclass(name.value) and issubclass(name.value, BaseException):

@@ -33,6 +33,7 @@ from sitebuilder.usage import used_names
 
 __all__ = ["SiteError", "all_pages", "stage"]
 
+TEACHING = ("tour.md", "guide/", "howto/", "gallery/")
 GALLERY = "<!-- gallery -->"
 
 
@@ -74,17 +75,20 @@ def _linked_outside(pages: Iterable[Page]) -> list[str]:
 def _uses(
     pages: dict[str, Page], notebooks: list[NotebookPage]
 ) -> dict[str, list[tuple[str, str]]]:
-    """From the path of a public name to the pages whose code uses it, shorter ones first."""
-    found: dict[str, list[tuple[int, str, str]]] = {}
+    """From the path of a public name to the pages whose code uses it, those that teach first."""
+    found: dict[str, list[tuple[bool, int, str, str]]] = {}
     sources = [
         (page.title, path, code_blocks(page.source, "python")) for path, page in pages.items()
     ]
     sources += [(n.title, n.path, n.code) for n in notebooks]
     for title, path, blocks in sources:
         for name in used_names(blocks):
-            found.setdefault(name.path, []).append((sum(map(len, blocks)), title, path))
+            teaches = path.startswith(TEACHING)
+            length = sum(map(len, blocks))
+            found.setdefault(name.path, []).append((not teaches, length, title, path))
     return {
-        name: [(title, path) for _, title, path in sorted(places)] for name, places in found.items()
+        name: [(title, path) for _, _, title, path in sorted(places)]
+        for name, places in found.items()
     }
 
 
