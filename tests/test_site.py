@@ -27,7 +27,7 @@ from sitebuilder.pages import (
     unreachable,
 )
 from sitebuilder.pictures import PICTURES
-from sitebuilder.usage import imported_modules, used_names
+from sitebuilder.usage import imported_modules, mentioned_names, used_names
 
 from tapegrad import nn, ops, optim
 
@@ -180,6 +180,13 @@ def test_what_was_seen_is_what_happens():
     )
     assert found[1] == found[3]
     assert found[2] == found[4]
+
+
+def test_names_in_backticks_are_mentioned():
+    text = (
+        "Write `nn.Linear(n_in, …)` or `tg.grad(f)`, not nn.Tanh, `Linear`, `nn.Nothing` or `x.y`."
+    )
+    assert {name.path for name in mentioned_names(text)} == {"tapegrad.nn.Linear", "tapegrad.grad"}
 
 
 # Docstrings ---------------------------------------------------------------------------------------

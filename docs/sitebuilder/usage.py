@@ -7,6 +7,7 @@ are found as the objects that they are; a word that only looks like a name is no
 from __future__ import annotations
 
 import ast
+import re
 import types
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,9 +16,15 @@ from typing import Any
 
 from sitebuilder.names import PublicName, name_of
 
-__all__ = ["imported_modules", "used_names"]
+__all__ = ["imported_modules", "mentioned_names", "used_names"]
 
 MISSING = object()
+# What the prose of a page takes for imported.
+KNOWN = """
+import numpy as np, scipy, tapegrad, tapegrad as tg
+from tapegrad import nn, ops, optim
+from tapegrad.nn import mxnet as mx
+"""
 
 
 @cache
@@ -59,6 +66,12 @@ def _environment(nodes: list[ast.AST]) -> dict[str, Any]:
         except ImportError:
             continue
     return known
+
+
+def mentioned_names(prose: str) -> set[PublicName]:
+    """The public names in the backticks of a text, such as `nn.Linear(n_in, n_out)`."""
+    spans = [code.replace("…", "...") for code in re.findall(r"`([^`\n]+)`", prose)]
+    return used_names([KNOWN, *(code for code in spans if "." in code)])
 
 
 def used_names(blocks: Iterable[str]) -> set[PublicName]:
