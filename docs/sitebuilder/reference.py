@@ -27,6 +27,8 @@ MANY = 40  # names on one page
 FEW = 26  # names of a folder, to be on one page
 MOST_PAGES = 8  # named behind "Used in"
 
+SPELLING = re.compile(r"`\w+`, in Python's spelling")  # of a method that is described already
+
 Uses = Mapping[str, list[tuple[str, str]]]  # path of a name -> [(title of a page, its path)]
 
 
@@ -237,8 +239,8 @@ def _facts(name: PublicName, uses: Uses, page: str) -> str:
     return "```{raw} html\n<p class='facts'>" + "<br>\n".join(lines) + "</p>\n```"
 
 
-def members(cls: type) -> list[tuple[str, str, str, str]]:
-    """(kind, name, signature, docstring) of what a class declares, or inherits from hidden bases.
+def members(cls: type) -> list[tuple[str, str, str, str, type]]:
+    """(kind, name, signature, docstring, base) of a class, what hidden bases give it included.
 
     What a base with a public name has is documented there; what a base without one has, here.  What
     has no docstring is described where it is overridden.
@@ -246,7 +248,7 @@ def members(cls: type) -> list[tuple[str, str, str, str]]:
     elsewhere = {
         base for parent in cls.__mro__[1:] if name_of(parent) is not None for base in parent.__mro__
     }
-    found: dict[str, tuple[str, str, str, str]] = {}
+    found: dict[str, tuple[str, str, str, str, type]] = {}
     for base in cls.__mro__:
         if base in elsewhere or not base.__module__.startswith("tapegrad"):
             continue
@@ -261,9 +263,9 @@ def members(cls: type) -> list[tuple[str, str, str, str]]:
             if not doc or doc in map(inspect.getdoc, filter(None, handed_down)):
                 continue
             if is_property:
-                found[name] = ("py:attribute", name, "", doc)
+                found[name] = ("py:attribute", name, "", doc, base)
             else:
-                found[name] = ("py:method", name, signature(function), doc)
+                found[name] = ("py:method", name, signature(function), doc, base)
     return list(found.values())
 
 
@@ -279,11 +281,31 @@ def _entry(name: PublicName, space: Namespace, page: str, uses: Uses) -> str:
     if inspect.isclass(name.value) and issubclass(name.value, BaseException):
         arguments = ""
     if inspect.isclass(name.value):
-        for directive, member, text, doc in members(name.value):
-            inside = "\n\n".join(_doc(doc, link))
-            body.append(f"`````{{{directive}}} {member}{text}\n{inside}\n`````")
+        body += _members(name.value, link)
     text = "\n\n".join(piece for piece in body if piece)
     return f"``````{{py:{name.kind}}} {name.name}{arguments}\n\n{text}\n``````"
+
+
+def _members(cls: type, link: Callable[[str], str | None]) -> Iterator[str]:
+    """The members of a class; of one that hidden bases give most, under the words of each base."""
+    found = members(cls)
+    again = [member for _, member, _, doc, _ in found if SPELLING.match(doc)]
+    bases = {base for *_, base in found}
+    shown: type = cls
+    for directive, member, text, doc, base in found:
+        if member in again:
+            continue
+        if base is not shown and len(bases) > 3 and base.__doc__:
+            words = docstrings.inline(
+                docstrings.first_sentence(inspect.cleandoc(base.__doc__)), link
+            )
+            yield f"```{{raw}} html\n<p class='group'>{words}</p>\n```"
+        shown = base
+        inside = "\n\n".join(_doc(doc, link))
+        yield f"`````{{{directive}}} {member}{text}\n{inside}\n`````"
+    if again:
+        words = ", ".join(f"<code class='literal'>{html.escape(member)}</code>" for member in again)
+        yield f"```{{raw}} html\n<p class='facts'>In Python's spelling, too: {words}.</p>\n```"
 
 
 def _table(names: list[PublicName], page: str, space: Namespace) -> str:
