@@ -8,6 +8,7 @@ from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.eager_kernels import set_kernel_importer as _set_kernel_importer
 from tapegrad.autograd.core.errors import BatchingError, InPlaceError
+from tapegrad.autograd.core.foreign import set_foreign_importer as _set_foreign_importer
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.core.parameter import Parameter, default_dtype, set_default_dtype
 from tapegrad.autograd.core.tensor import Tensor, from_dlpack
@@ -84,3 +85,6 @@ _set_kernel_importer(
     lambda: _import_module("tapegrad.autograd.compiling.eager").run_kernel  # when first needed
 )
 _set_ufunc_importer(lambda: _import_module("tapegrad.autograd.scipy.ufuncs"))
+_set_foreign_importer(
+    "scipy.sparse", lambda: _import_module("tapegrad.autograd.scipy.sparse").operator_of
+)

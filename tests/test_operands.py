@@ -287,10 +287,7 @@ def scipy_calls():
         ),
         "inv": (lambda x: scipy.linalg.inv(np.outer(x, x)), r"there is np\.linalg\.inv"),
         "logsumexp": (scipy.special.logsumexp, r"tapegrad\.autograd\.ops\.logsumexp"),
-        "A @ x": (lambda x: sparse @ x, r"A\.toarray\(\)"),
-        "A.dot(x)": (sparse.dot, r"A\.toarray\(\)"),
-        "x @ A": (lambda x: x @ sparse, r"A\.toarray\(\)"),
-        "x * A": (lambda x: x[0] * sparse, r"A\.toarray\(\)"),
+        "A * x": (lambda x: sparse * x, r"x \* A with the Tensor first"),
         "spsolve": (lambda x: scipy.sparse.linalg.spsolve(sparse.tocsc(), x), r"A\.toarray\(\)"),
     }
 
@@ -371,7 +368,7 @@ np.dot(s, x); np.dot(x, s); np.inner(s, x); np.tensordot(s, x); np.einsum("ij,jk
 np.kron(s, x); np.outer(s, x); np.vdot(s, x); np.concatenate([s, x]); np.stack([s, x])
 np.where(x > 0, s, x); np.matmul(s, x); np.linalg.multi_dot([s, x]); np.linalg.solve(s, x)
 np.maximum(s, x); np.append(x, s); np.convolve(s, x[0]); np.interp(x, s, x[0]); np.cross(s, x)
-np.trapezoid(x, s); np.clip(x, s, s); np.insert(x[0], 0, s); x + s; x @ s; tg.Tensor(s)
+np.trapezoid(x, s); np.clip(x, s, s); np.insert(x[0], 0, s); x + s; tg.Tensor(s)
 """
 
 

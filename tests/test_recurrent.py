@@ -427,9 +427,9 @@ def test_a_single_sample_and_a_batch_of_samples_agree(cell, bidirectional):
     for n, length in enumerate((5, 3)):
         for part in (layer.forward([x[n], None], mask[n]), layer.forward([x[n, :length], None])):
             alone = part[0].numpy()
-            np.testing.assert_allclose(alone[:length], y[n, :length], rtol=1e-12)
+            np.testing.assert_allclose(alone[:length], y[n, :length], rtol=1e-12, atol=1e-14)
             for a, b in zip(leaves([part[1]]), states, strict=True):
-                np.testing.assert_allclose(a.numpy(), b[:, n], rtol=1e-12)
+                np.testing.assert_allclose(a.numpy(), b[:, n], rtol=1e-12, atol=1e-14)
 
 
 def test_entries_of_a_dict_of_parameters_are_shared_by_their_names():

@@ -22,6 +22,7 @@ from tapegrad.autograd.compiling.bound import BoundProgram, bind_program
 from tapegrad.autograd.compiling.explaining import explanation
 from tapegrad.autograd.compiling.first_writes import write_first_instead_of_zeroing
 from tapegrad.autograd.compiling.grouping import group_entries
+from tapegrad.autograd.compiling.joined_parts import join_parts
 from tapegrad.autograd.compiling.layouts import layouts_of
 from tapegrad.autograd.compiling.passes import (
     fold_constants,
@@ -53,6 +54,7 @@ PASSES = (
     fold_constants,
     join_equal_entries,
     remove_unused,
+    join_parts,
     write_first_instead_of_zeroing,
     write_rows_first,
 )

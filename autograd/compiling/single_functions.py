@@ -1,4 +1,4 @@
-"""exp of float32 in single precision, for code that states a bound of its own.
+"""exp and tanh of float32 in single precision, for code that states a bound of its own.
 
 A register holds twice as many numbers as in `functions.py`, and nothing is converted: the code
 takes a third of the time.  Its error is at most one unit in the last place, which a test holds.
@@ -13,13 +13,17 @@ import numpy as np
 
 from tapegrad.autograd.compiling.machine_text import FLOAT, Code
 
-__all__ = ["SINGLE_FUNCTIONS"]
+__all__ = ["BOUNDS", "SINGLE_FUNCTIONS"]
+
+BOUNDS = {"exp": 1.0, "tanh": 2.5}
 
 # A number between 2²³ and 2²⁴: added to a small x, its last bits are x rounded to an integer.
 SHIFTER = 1.5 * 2.0**23
 HIGH_LOG2 = 0.693359375  # log 2 in so few bits that its product with a small integer is exact
 LOW_LOG2 = math.log(2) - HIGH_LOG2
 LEAST, MOST = -104.0, 89.0  # where the result is 0 and where it is infinite
+NEAR = 0.55  # where tanh is below 1/2
+END_OF_TANH = -40.0  # of -2 |x|: tanh is 1 long before
 END = 0.3466  # of the reduced argument: log(2) / 2
 
 
@@ -32,45 +36,78 @@ _NODES = END * np.cos(np.pi * (2 * np.arange(5) + 1) / 10)  # Chebyshev's
 SERIES = [float(c) for c in np.linalg.solve(np.vander(_NODES, increasing=True), _tail(_NODES))]
 
 
-def _exp(code: Code, operands: list[str], width: int) -> str:
-    [x] = operands
+class _Floats:
+    """Shorthand for arithmetic on vectors of float32."""
 
-    def k(value: float) -> str:
-        return code.number(value, FLOAT, width)
+    def __init__(self, code: Code, width: int) -> None:
+        self.code, self.width = code, width
 
-    def binary(name: str, a: str, b: str) -> str:
-        return code.binary(name, a, b, FLOAT, width)
+    def k(self, value: float) -> str:
+        return self.code.number(value, FLOAT, self.width)
 
-    def fma(a: str, b: str, c: str) -> str:
-        return binary("fadd contract", binary("fmul contract", a, b), c)
+    def binary(self, name: str, a: str, b: str) -> str:
+        return self.code.binary(name, a, b, FLOAT, self.width)
 
-    def limited(test: str, x: str, limit: float) -> str:  # NaN stays NaN
-        beyond = code.compare(test, x, k(limit), FLOAT, width)
-        return code.select(beyond, k(limit), x, FLOAT, width)
+    def fma(self, a: str, b: str, c: str) -> str:
+        """a · b + c, with one rounding or two."""
+        return self.binary("fadd contract", self.binary("fmul contract", a, b), c)
 
-    def integers(name: str, a: str, b: str) -> str:
-        return code.let(f"{name} <{width} x i32> {a}, {b}")
+    def limited(self, test: str, x: str, limit: float) -> str:
+        """x, or the limit where the comparison of x with it holds; NaN stays NaN."""
+        beyond = self.code.compare(test, x, self.k(limit), FLOAT, self.width)
+        return self.code.select(beyond, self.k(limit), x, FLOAT, self.width)
 
-    def all_equal(number: int) -> str:
-        return f"<{', '.join([f'i32 {number}'] * width)}>"
+    def integers(self, name: str, a: str, b: str) -> str:
+        return self.code.let(f"{name} <{self.width} x i32> {a}, {b}")
 
-    x = limited("olt", limited("ogt", x, MOST), LEAST)
-    shifted = binary("fadd", binary("fmul", x, k(1 / math.log(2))), k(SHIFTER))
-    n = binary("fsub", shifted, k(SHIFTER))
-    r = fma(n, k(-LOW_LOG2), fma(n, k(-HIGH_LOG2), x))
-    *rest, total = map(k, SERIES)
+    def all_equal(self, number: int) -> str:
+        return f"<{', '.join([f'i32 {number}'] * self.width)}>"
+
+    def power_of_two(self, exponent: str) -> str:
+        """2ⁿ of integers n that a float32 has as an exponent."""
+        moved = self.integers("shl", exponent, self.all_equal(23))
+        bits = self.integers("add", moved, self.all_equal(127 << 23))
+        return self.code.let(f"bitcast <{self.width} x i32> {bits} to <{self.width} x float>")
+
+
+def _exp_parts(f: _Floats, x: str) -> tuple[str, str, str]:
+    """(n in its last bits, r, t) such that eˣ = 2ⁿ (1 + r + t r²), and |r| <= log(2) / 2."""
+    shifted = f.binary("fadd", f.binary("fmul", x, f.k(1 / math.log(2))), f.k(SHIFTER))
+    n = f.binary("fsub", shifted, f.k(SHIFTER))
+    r = f.fma(n, f.k(-LOW_LOG2), f.fma(n, f.k(-HIGH_LOG2), x))
+    *rest, total = map(f.k, SERIES)
     for coefficient in reversed(rest):
-        total = fma(total, r, coefficient)
-    power = fma(fma(total, r, k(1.0)), r, k(1.0))
+        total = f.fma(total, r, coefficient)
+    bits = f.code.let(f"bitcast <{f.width} x float> {shifted} to <{f.width} x i32>")
+    return bits, r, total
+
+
+def _exp(code: Code, operands: list[str], width: int) -> str:
+    f = _Floats(code, width)
+    bits, r, t = _exp_parts(f, f.limited("olt", f.limited("ogt", operands[0], MOST), LEAST))
+    power = f.fma(f.fma(t, r, f.k(1.0)), r, f.k(1.0))
     # 2ⁿ as a product of two, for n may be beyond the range of exponents
-    bits = code.let(f"bitcast <{width} x float> {shifted} to <{width} x i32>")
-    half = integers("ashr", bits, all_equal(1))
-    for part in (half, integers("sub", bits, half)):
-        moved = integers("add", integers("shl", part, all_equal(23)), all_equal(127 << 23))
-        scale = code.let(f"bitcast <{width} x i32> {moved} to <{width} x float>")
-        power = binary("fmul", power, scale)
+    half = f.integers("ashr", bits, f.all_equal(1))
+    for part in (half, f.integers("sub", bits, half)):
+        power = f.binary("fmul", power, f.power_of_two(part))
     return power
 
 
+def _tanh(code: Code, operands: list[str], width: int) -> str:
+    """-p / (2 + p) with p = exp(-2 |x|) - 1 near 0, and 1 - 2 (1 + p) / (2 + p) elsewhere."""
+    f = _Floats(code, width)
+    size = code.intrinsic("fabs", operands, FLOAT, width)
+    bits, r, t = _exp_parts(f, f.limited("olt", f.binary("fmul", size, f.k(-2.0)), END_OF_TANH))
+    q = f.fma(f.binary("fmul", t, r), r, r)
+    scale = f.power_of_two(bits)
+    p = f.fma(scale, q, f.binary("fsub", scale, f.k(1.0)))
+    near = code.compare("olt", size, f.k(NEAR), FLOAT, width)
+    minus = code.let(f"fneg <{width} x float> {p}")
+    above = code.select(near, minus, f.fma(p, f.k(2.0), f.k(2.0)), FLOAT, width)
+    y = f.binary("fdiv", above, f.binary("fadd", p, f.k(2.0)))
+    y = code.select(near, y, f.binary("fsub", f.k(1.0), y), FLOAT, width)
+    return code.intrinsic("copysign", [y, *operands], FLOAT, width)
+
+
 # ufunc's name -> (code, operands, width) -> the result's name
-SINGLE_FUNCTIONS: dict[str, Callable[[Code, list[str], int], str]] = {"exp": _exp}
+SINGLE_FUNCTIONS: dict[str, Callable[[Code, list[str], int], str]] = {"exp": _exp, "tanh": _tanh}

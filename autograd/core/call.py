@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
 from tapegrad.autograd.core.errors import OperandError
+from tapegrad.autograd.core.foreign import foreign_answer
 from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.nesting import as_one_tensor, holds_tensors
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "apply",
     "apply_operator",
+    "apply_swapped",
     "aspects",
     "dtype_of",
     "item_node",
@@ -128,11 +130,25 @@ def apply_operator(
         return apply(primitive, operands, settings)
     except OperandError:
         kind, name = type(operands[-1]), primitive.name
+        answer = foreign_answer(name, *operands) if len(operands) == 2 else NotImplemented
+        if answer is not NotImplemented:
+            return answer
         if can_answer(kind, name):
             return NotImplemented
         if name in ("equal", "not_equal") and equals_no_number(kind):
             return operands[0].full_like(name == "not_equal", np.dtype(bool))
         raise
+
+
+def apply_swapped(primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """`apply`, for a reflected operator whose operands stand the other way round in the code."""
+    try:
+        return apply(primitive, operands, settings)
+    except OperandError:
+        answer = foreign_answer(primitive.name, *reversed(operands))
+        if answer is NotImplemented:
+            raise
+        return answer
 
 
 def _note_result_views(

@@ -40,7 +40,7 @@ _INSTEAD = {
     ),
     ("numpy", "matrix"): "give np.asarray(m), and write @ for its *",
     ("scipy.sparse", ""): (
-        "A.toarray() is its dense form, tapegrad.scipy.sparse.matmul(A, x) a product with it"
+        "A.toarray() is its dense form; A @ x, x @ A and x * A take it as it is"
     ),
     ("pandas", ""): "give df.to_numpy()",
     ("torch", ""): "give x.numpy(), or tapegrad.from_dlpack(x)",

@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.call import apply, apply_operator, aspects, ensure_array
+from tapegrad.autograd.core.call import (
+    apply,
+    apply_operator,
+    apply_swapped,
+    aspects,
+    ensure_array,
+)
 from tapegrad.autograd.core.declaration import NUMBERS, Primitive
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.mode import NO_GRAD, announce_write, current_mode
@@ -60,16 +66,18 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     return function
 
 
-def operator_function(function: Any) -> Any:
+def operator_function(function: Any, *, swapped: bool = False) -> Any:
     """A primitive's public function as an operator of Tensor, for two operands.
 
     The code differs in what happens to other objects than arrays and numbers: `apply_operator`.
+    swapped: of a commutative primitive that gets its operands the other way round, for `__rmul__`
     """
+    run = apply_swapped if swapped else apply_operator
     primitive = function.primitive
     scope: dict[str, Any] = {"specialize": None, "__name__": function.__module__}
     exec(_STUB, scope)  # noqa: S102  # a constant text
     operator: Any = scope["function"]
-    scope["specialize"] = lambda: _specialize(primitive, operator, apply_operator)
+    scope["specialize"] = lambda: _specialize(primitive, operator, run)
     operator.__name__ = operator.__qualname__ = primitive.name
     operator.__doc__ = function.__doc__
     operator.__module__ = function.__module__

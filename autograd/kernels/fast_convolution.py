@@ -26,6 +26,7 @@ from tapegrad.autograd.kernels.direct import (
     direct_input_gradient,
     direct_weight_gradient,
 )
+from tapegrad.autograd.kernels.products import matmul
 from tapegrad.autograd.kernels.threads import run_pieces
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape
 from tapegrad.autograd.kernels.winograd import (
@@ -198,4 +199,4 @@ def _product(w: Array, x: Array, out: Array) -> None:
     columns, results = x.reshape(n, -1, places), out.reshape(n, -1, places)
     step = max(1, PRODUCT_BYTES // (columns[0].nbytes + results[0].nbytes))
     parts = [slice(first, first + step) for first in range(0, n, step)]
-    run_pieces(lambda i: np.matmul(w, columns[parts[i]], out=results[parts[i]]), len(parts))
+    run_pieces(lambda i: matmul(w, columns[parts[i]], out=results[parts[i]]), len(parts))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.products import RightFactor, matmul
 from tapegrad.autograd.kernels.recurrent import FLOAT, ROWS, all_entries
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
@@ -112,23 +113,25 @@ def gru(x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
     gates = np.empty((steps, samples, 3 * size), FLOAT)
     ys = np.empty((steps, samples, size), FLOAT)
     several = max(1, ROWS // samples)  # steps whose products with the input are one
-    sums, product, left, second, open_weight, new_weight = scratch_arrays(
-        FLOAT, (several, *gates.shape[1:]), (samples, 2 * size), h.shape, h.shape,
-        (size, 2 * size), (size, size),
+    sums, product, left, second = scratch_arrays(
+        FLOAT, (several, *gates.shape[1:]), (samples, 2 * size), h.shape, h.shape
+    )
+    by_input, opening, renewing = (
+        RightFactor(weight[:inputs]), RightFactor(weight[inputs:, : 2 * size]),
+        RightFactor(weight[inputs:, 2 * size :]),
     )  # fmt: skip
-    open_weight[...], new_weight[...] = weight[inputs:, : 2 * size], weight[inputs:, 2 * size :]
     opened, moved = _opened(), _moved()
     wide, narrow = gates[0].nbytes, ys[0].nbytes
     at_x, at_product, at_left, at_second = (address(a) for a in (sums, product, left, second))
     at_gates, at_y, at_bias, before = (address(a) for a in (gates, ys, bias, h))
     for first in range(0, steps, several):
         part = x[first : first + several].reshape(-1, inputs)
-        np.dot(part, weight[:inputs], out=sums.reshape(-1, 3 * size)[: len(part)])
+        by_input.times(part, sums.reshape(-1, 3 * size)[: len(part)])
         for t in range(first, min(first + several, steps)):
             place = at_x + (t - first) * wide
-            np.dot(h if t == 0 else ys[t - 1], open_weight, out=product)
+            opening.times(ys[t - 1] if t else h, product)
             opened(place, at_product, at_bias, before, at_gates + t * wide, at_left, samples, size)
-            np.dot(left, new_weight, out=second)
+            renewing.times(left, second)
             into = at_y + t * narrow
             moved(place, at_second, at_bias, before, at_gates + t * wide, into, samples, size)
             before = into
@@ -146,11 +149,9 @@ def gru_gradient(
     steps, samples, inputs = x.shape
     size = h.shape[1]
     ys, gates, x, weight, h, g = (readable(a, FLOAT) for a in (*results, x, weight, h, g))
-    open_back, new_back, by_left, sums, lefts, states = scratch_arrays(
-        FLOAT, (2 * size, size), (size, size), h.shape, gates.shape, ys.shape, ys.shape
-    )
-    open_back[...] = weight[inputs:, : 2 * size].T
-    new_back[...] = weight[inputs:, 2 * size :].T
+    by_left, sums, lefts, states = scratch_arrays(FLOAT, h.shape, gates.shape, ys.shape, ys.shape)
+    opening = RightFactor(weight[inputs:, : 2 * size].T)
+    renewing = RightFactor(weight[inputs:, 2 * size :].T)
     direct, product = np.zeros(h.shape, FLOAT), np.zeros(h.shape, FLOAT)
     moved, opened = _moved_back(), _opened_back()
     wide, narrow = gates[0].nbytes, ys[0].nbytes
@@ -160,14 +161,14 @@ def gru_gradient(
         old = at_h if t == 0 else at_y + (t - 1) * narrow
         place, into = at_gates + t * wide, at_sums + t * wide
         moved(at_g + t * narrow, at_direct, at_product, place, old, into, samples, size)
-        np.dot(sums[t, :, 2 * size :], new_back, out=by_left)
+        renewing.times(sums[t, :, 2 * size :], by_left)
         opened(at_by_left, place, old, at_direct, into, at_left + t * narrow, samples, size)
-        np.dot(sums[t, :, : 2 * size], open_back, out=product)
+        opening.times(sums[t, :, : 2 * size], product)
     flat = sums.reshape(steps * samples, 3 * size)
-    by_x = np.dot(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
+    by_x = matmul(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
     by_weight = np.empty(weight.shape, FLOAT)
-    np.dot(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
+    matmul(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
     states[0], states[1:] = h, ys[:-1]
-    by_weight[inputs:, : 2 * size] = np.dot(states.reshape(-1, size).T, flat[:, : 2 * size])
-    by_weight[inputs:, 2 * size :] = np.dot(lefts.reshape(-1, size).T, flat[:, 2 * size :])
+    by_weight[inputs:, : 2 * size] = matmul(states.reshape(-1, size).T, flat[:, : 2 * size])
+    by_weight[inputs:, 2 * size :] = matmul(lefts.reshape(-1, size).T, flat[:, 2 * size :])
     return [by_x, by_weight, np.dot(np.ones(len(flat), FLOAT), flat), direct + product]

@@ -1,7 +1,8 @@
 """The gates of an LSTM by machine code: one pass over memory for a step, forward and reverse.
 
-Matrix products are BLAS's: those with the inputs of all steps are one, so are those for the
-cotangents of weights and inputs; only the products with the state are made step by step.
+The products with the inputs of several steps are one, and so are those for the cotangents of
+weights and inputs; only the products with the state are made step by step, with panels of the
+weight that are written once.
 Float32 only, with the functions of `vector_functions.py`.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.products import RightFactor, matmul
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
@@ -107,16 +109,16 @@ def lstm(x: Array, weight: Array, bias: Array, h: Array, c: Array) -> list[Array
     ys, cs = (np.empty((steps, samples, size), FLOAT) for _ in range(2))
     several = max(1, ROWS // samples)  # steps whose products with the input are one
     sums, product = scratch_arrays(FLOAT, (several, *gates.shape[1:]), gates.shape[1:])
-    by_input, by_state = weight[:inputs], weight[inputs:]
+    by_input, by_state = RightFactor(weight[:inputs]), RightFactor(weight[inputs:])
     run = _lstm_step()
     wide, narrow = product.nbytes, ys[0].nbytes
     at_x, at_gates, at_c, at_y = (address(a) for a in (sums, gates, cs, ys))
     at_product, at_bias, before = address(product), address(bias), address(c)
     for first in range(0, steps, several):
         part = x[first : first + several].reshape(-1, inputs)
-        np.dot(part, by_input, out=sums.reshape(-1, 4 * size)[: len(part)])
+        by_input.times(part, sums.reshape(-1, 4 * size)[: len(part)])
         for t in range(first, min(first + several, steps)):
-            np.dot(h if t == 0 else ys[t - 1], by_state, out=product)
+            by_state.times(ys[t - 1] if t else h, product)
             run(
                 at_x + (t - first) * wide, at_product, at_bias, before, at_gates + t * wide,
                 at_c + t * narrow, at_y + t * narrow, samples, size,
@@ -145,9 +147,8 @@ def lstm_gradient(
     ys, cs, gates = (readable(a, FLOAT) for a in results)
     x, weight, h, c, g_y = (readable(a, FLOAT) for a in (x, weight, h, c, g_y))
     g_c = None if g_c is None else readable(g_c, FLOAT)
-    back, sums, states = scratch_arrays(FLOAT, weight.T.shape, gates.shape, ys.shape)
-    back[...] = weight.T  # a transposed operand costs more, many times
-    by_state = back[:, inputs:]
+    sums, states = scratch_arrays(FLOAT, gates.shape, ys.shape)
+    by_state = RightFactor(weight[inputs:].T)
     dy, dc = np.zeros((samples, size), FLOAT), np.zeros((samples, size), FLOAT)
     run = _lstm_step_back(g_c is not None)
     wide, narrow = gates[0].nbytes, ys[0].nbytes
@@ -160,12 +161,12 @@ def lstm_gradient(
             at_g + t * narrow, at_g_c + t * narrow, at_dy, at_dc, at_gates + t * wide,
             at_c + t * narrow, old, at_sums + t * wide, samples, size,
         )  # fmt: skip
-        np.dot(sums[t], by_state, out=dy)
+        by_state.times(sums[t], dy)
     flat = sums.reshape(steps * samples, 4 * size)
-    by_x = np.dot(flat, back[:, :inputs]).reshape(x.shape) if with_x else np.empty(0, FLOAT)
+    by_x = matmul(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
     by_weight = np.empty(weight.shape, FLOAT)
-    np.dot(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
+    matmul(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
     states[0], states[1:] = h, ys[:-1]
-    np.dot(states.reshape(steps * samples, size).T, flat, out=by_weight[inputs:])
+    matmul(states.reshape(steps * samples, size).T, flat, out=by_weight[inputs:])
     by_bias = np.dot(np.ones(len(flat), FLOAT), flat)
     return [by_x, by_weight, by_bias, dy, dc]

@@ -17,6 +17,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 
 __all__ = [
     "get_num_threads",
+    "keeps_up_with_blas",
     "run_pieces",
     "scratch_arrays",
     "set_num_threads",
@@ -43,6 +45,7 @@ _blas: list[Any] = []  # controllers of the BLAS libraries, once a number has be
 class _Settings:
     """How many threads compute, and the pool.
 
+    is_set:  whether a number was asked for
     busy:    the lock that the one call holds that uses the pool
     waiting: where its threads wait for work
     helpers: how many there are
@@ -50,6 +53,7 @@ class _Settings:
 
     def __init__(self) -> None:
         self.count = 1
+        self.is_set = False
         self.forget_threads()
 
     def forget_threads(self) -> None:
@@ -81,7 +85,7 @@ def set_num_threads(n: int) -> None:
     if n < 1:
         raise ValueError(f"set_num_threads: n must be at least 1, found {n}")
     _blas[:] = _blas_libraries()
-    _settings.count = int(n)
+    _settings.count, _settings.is_set = int(n), True
     _set_blas(_settings.count)
 
 
@@ -102,6 +106,19 @@ def _blas_libraries() -> list[Any]:
     except ImportError:
         return []
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def keeps_up_with_blas() -> bool:
+    """Whether kernels run on as many threads as BLAS does outside of them."""
+    return _settings.is_set or _blas_has_one_thread()
+
+
+@lru_cache(maxsize=1)
+def _blas_has_one_thread() -> bool:
+    libraries = _blas_libraries()
+    if libraries:
+        return all(library.num_threads == 1 for library in libraries)
+    return os.cpu_count() == 1
 
 
 def _set_blas(count: int) -> None:

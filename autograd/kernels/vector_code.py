@@ -189,12 +189,12 @@ class KernelCode:
     """A function under construction.
 
     arguments: the names of the whole numbers and addresses that it takes, separated by blanks
-    dtype:     float32 or float64, of all floating point numbers in it
+    dtype:     float32 or float64, of all floating point numbers in it; LLVM calls it `item`
     """
 
     def __init__(self, arguments: str, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self._item = "float" if dtype.itemsize == 4 else "double"
+        self.item = "float" if dtype.itemsize == 4 else "double"
         self.lanes = lanes_of(dtype)
         self._lines: list[str] = []
         self._declared: dict[str, None] = {}
@@ -230,7 +230,7 @@ class KernelCode:
 
     def vector(self, width: int) -> str:
         """LLVM's name for a vector of floating point numbers."""
-        return f"<{width} x {self._item}>"
+        return f"<{width} x {self.item}>"
 
     def suffix(self, width: int) -> str:
         """How LLVM's functions of such vectors end."""
@@ -239,7 +239,7 @@ class KernelCode:
     def constant(self, value: float, width: int) -> str:
         """A vector of equal numbers."""
         bits = struct.pack(">d", float(self.dtype.type(value))).hex()
-        return f"<{', '.join([f'{self._item} 0x{bits}'] * width)}>"
+        return f"<{', '.join([f'{self.item} 0x{bits}'] * width)}>"
 
     def text(self) -> str:
         """The finished function."""
@@ -261,7 +261,8 @@ class KernelCode:
             self, self.let(f"shufflevector <1 x i64> {one}, <1 x i64> poison, {mask}"), width
         )
 
-    def _place(self, base: Whole, at: Int, item: str) -> str:
+    def place(self, base: Whole, at: Int, item: str) -> str:
+        """The pointer to number `at` of a type from `base` on."""
         pointer = self.let(f"inttoptr i64 {base.name} to ptr")
         if _is(at, 0):
             return pointer
@@ -274,7 +275,7 @@ class KernelCode:
     def load(self, base: Whole, at: Int = 0, width: int | None = None) -> Floats:
         """Neighbours in memory, from number `at` on."""
         width = self.lanes if width is None else width
-        place = self._place(base, at, self._item)
+        place = self.place(base, at, self.item)
         text = f"load {self.vector(width)}, ptr {place}, align {self.dtype.itemsize}"
         return Floats(self, self.let(text), width)
 
@@ -286,10 +287,10 @@ class KernelCode:
     def store(self, value: Floats | Ints, base: Whole, at: Int = 0) -> None:
         """Neighbours in memory, from number `at` on."""
         if isinstance(value, Ints):
-            place = self._place(base, at, "i64")
+            place = self.place(base, at, "i64")
             self.do(f"store <{value.width} x i64> {value.name}, ptr {place}, align 8")
             return
-        place = self._place(base, at, self._item)
+        place = self.place(base, at, self.item)
         kind = self.vector(value.width)
         self.do(f"store {kind} {value.name}, ptr {place}, align {self.dtype.itemsize}")
 
@@ -301,7 +302,7 @@ class KernelCode:
 
     def store_whole(self, value: Whole, base: Whole, at: Int = 0) -> None:
         """Store a 64-bit integer as number `at` from `base` on."""
-        self.do(f"store i64 {value.name}, ptr {self._place(base, at, 'i64')}, align 8")
+        self.do(f"store i64 {value.name}, ptr {self.place(base, at, 'i64')}, align 8")
 
     def zero(self) -> Whole:
         """The whole number 0, to carry through a loop."""
@@ -309,7 +310,7 @@ class KernelCode:
 
     def load_whole(self, base: Whole, at: Int = 0) -> Whole:
         """The 64-bit integer `at` from `base` on."""
-        return Whole(self, self.let(f"load i64, ptr {self._place(base, at, 'i64')}, align 8"))
+        return Whole(self, self.let(f"load i64, ptr {self.place(base, at, 'i64')}, align 8"))
 
     def load_strided(self, base: Whole, at: Int, step: int, width: int) -> Floats:
         """Every `step`-th number of memory from number `at` on; step 1 or 2.
@@ -324,7 +325,7 @@ class KernelCode:
 
     def load_wholes(self, base: Whole, at: Int, width: int) -> Ints:
         """Neighbouring 64-bit integers, from number `at` on."""
-        place = self._place(base, at, "i64")
+        place = self.place(base, at, "i64")
         return Ints(self, self.let(f"load <{width} x i64>, ptr {place}, align 8"), width)
 
     def transposed(self, rows: Sequence[Floats]) -> list[Floats]:
@@ -467,7 +468,8 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
     """Compile a kernel, and return the function of its arguments, by position.
 
     It runs without Python's lock, and looks at nothing: the caller answers for sizes and addresses.
-    Its `fixed`, given the arguments, returns a function of none that runs it with these.
+    Its `fixed`, given the arguments, returns a function of none that runs it with these; its `at`
+    takes them as an array of ctypes.
     """
     [made] = machine.compiled_kernels([kernel.text()]).values()
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
@@ -482,5 +484,8 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         place = ctypes.addressof(arguments)
         return lambda _held=(arguments, made): function(place)  # type: ignore[misc]  # a default
 
-    run.fixed = fixed  # type: ignore[attr-defined]  # what a call leaves to be done
+    def at(arguments: Any, _owner: machine.Kernel = made) -> None:
+        function(ctypes.addressof(arguments))
+
+    run.fixed, run.at = fixed, at  # type: ignore[attr-defined]  # what a call leaves to be done
     return run

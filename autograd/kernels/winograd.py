@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.products import matmul
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import lanes_of
 from tapegrad.autograd.kernels.winograd_kernels import (
@@ -231,7 +232,7 @@ def winograd_conv2d(x: Array, w: Array, padding: tuple[int, int], out: Array) ->
         for block in range(first, first + count):
             which, tiles = address(work.blocks[block:]), int(work.blocks[block, 2])
             run(which, 1, *arguments)
-            np.matmul(
+            matmul(
                 _matrices(entries, entries_plane, tiles, channels),
                 kernels,
                 out=_matrices(products, products_plane, tiles, planes),
@@ -274,7 +275,7 @@ def winograd_weight_gradient(x: Array, g: Array, padding: tuple[int, int]) -> Ar
         for block in range(first, first + count):
             tiles = int(work.blocks[block, 2])
             run(address(work.blocks[block:]), 1, *arguments)
-            sums[number] += np.matmul(
+            sums[number] += matmul(
                 _matrices(entries, entries_plane, tiles, channels).transpose(0, 2, 1),
                 _matrices(shares, shares_plane, tiles, planes),
             )

@@ -8,7 +8,7 @@ gradient follows the same path backwards: it never multiplies all operands at on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.kernels import products
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -48,8 +49,20 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
     return xp.matmul(x1, x2, out=out)
 
 
+@matmul.on("numba")
+def _matmul_compiled(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
+    return products.matmul(x1, x2, out=out)
+
+
 def _transpose_last_two(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
+
+
+def _times(x1: Array, x2: Array) -> Array:
+    """x1 @ x2; of bare NumPy arrays by the way that the body takes."""
+    if type(x1) is np.ndarray and type(x2) is np.ndarray:
+        return products.matmul(x1, x2)
+    return x1 @ x2
 
 
 def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
@@ -58,8 +71,8 @@ def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
             return g * x2
         return s.expand_dims(g, -1) * x2
     if len(x1_shape) == 1:
-        return (s.expand_dims(g, -2) @ _transpose_last_two(x2))[..., 0, :]
-    return g @ _transpose_last_two(x2)
+        return _times(s.expand_dims(g, -2), _transpose_last_two(x2))[..., 0, :]
+    return _times(g, _transpose_last_two(x2))
 
 
 def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
@@ -70,15 +83,15 @@ def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arr
     if len(x2_shape) == 1:
         if x1.ndim == 2:
             return s.transpose(x1) @ g
-        return (_transpose_last_two(x1) @ s.expand_dims(g, -1))[..., 0]
+        return _times(_transpose_last_two(x1), s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
         x1 = s.reshape(x1, (-1, x1.shape[-1]))
         g = s.reshape(g, (-1, g.shape[-1]))
     if x2_layout == "F":
         # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
-        return s.transpose(s.transpose(g) @ x1)
-    return _transpose_last_two(x1) @ g
+        return s.transpose(_times(s.transpose(g), x1))
+    return _times(_transpose_last_two(x1), g)
 
 
 matmul.vjp(x1=_matmul_x1_rule, x2=_matmul_x2_rule)
@@ -116,6 +129,20 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
 
     Letters are sorted into batch, kept and summed ones, and one matrix product does the work.
     """
+    return _contract(xp, xp.matmul, x1, x2, axes1, axes2, result)
+
+
+@contract.on("numba")
+def _contract_compiled(
+    xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str
+) -> Array:
+    return _contract(xp, products.matmul, x1, x2, axes1, axes2, result)
+
+
+def _contract(
+    xp: Namespace, product: Callable[..., Array], x1: Array, x2: Array, axes1: str, axes2: str,
+    result: str,
+) -> Array:  # fmt: skip
     lone1 = tuple(i for i, c in enumerate(axes1) if c not in axes2 and c not in result)
     lone2 = tuple(i for i, c in enumerate(axes2) if c not in axes1 and c not in result)
     if lone1:
@@ -141,9 +168,9 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
     left = xp.reshape(left, (count(batch), count(rows), count(summed)))
     right = xp.reshape(right, (count(batch), count(summed), count(columns)))
     if batch:
-        y = xp.matmul(left, right)
+        y = product(left, right)
     else:
-        y = xp.matmul(left[0], right[0])
+        y = product(left[0], right[0])
     order = [*batch, *rows, *columns]
     y = xp.reshape(y, tuple(size[c] for c in order))
     return xp.transpose(y, [order.index(c) for c in result])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FEW", "PartOf", "Pending", "RowsOf", "WithoutEntries", "is_small_part", "rows_of"]
 
 # A part is small if the whole has at least this many times its entries, and more than a few.
-TIMES, FEW = 4, 256
+TIMES, FEW = 2, 256
 
 _BARE = (np.ndarray, np.generic)
 

@@ -16,12 +16,15 @@ from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.scipy.declaring import operation, scipy_module
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = ["SparseTensor", "matmul", "spsolve", "with_data"]
 
 NOT_SPARSE = "{name} takes a matrix of scipy.sparse or of with_data, and not {given}"
+SCALED = "a matrix of shape {shape} times an array of shape {other}"
 COUNT = "with_data: the matrix stores {stored} entries, and data has shape {shape}"
 
 
@@ -77,8 +80,8 @@ _solution_of.vjp(
 class SparseTensor:
     """A sparse matrix whose stored entries are an array or a Tensor; made by `with_data`.
 
-    data (k,), in the order of the matrix's coordinates (`A.tocoo()`).  ``A @ x`` and ``A.T`` are as
-    of SciPy's matrices.
+    data (k,), in the order of the matrix's coordinates (`A.tocoo()`).  ``A @ x``, ``x @ A``,
+    ``t * A``, ``A / t``, ``A.sum()`` and ``A.T`` are as of SciPy's sparse arrays.
     """
 
     def __init__(self, data: Operand, pattern: Pattern) -> None:
@@ -97,6 +100,43 @@ class SparseTensor:
 
     def __matmul__(self, x: Operand) -> Tensor:
         return matmul(self, x)
+
+    def __rmatmul__(self, x: Operand) -> Tensor:
+        return matmul(x, self)
+
+    def dot(self, x: Operand) -> Tensor:
+        """The product with a vector or a matrix: ``A @ x``."""
+        return matmul(self, x)
+
+    def __mul__(self, x: Operand) -> SparseTensor:
+        """The product with each stored entry: of a number, or of an array of the matrix's shape.
+
+        Raises ShapeError for shapes that cannot be broadcast to the matrix's.
+        """
+        factor = as_operand(x)
+        if len(factor.shape):
+            try:
+                wide = s.broadcast_to(factor, self.shape)
+            except ValueError:
+                raise ShapeError(SCALED.format(shape=self.shape, other=factor.shape)) from None
+            factor = wide[self.pattern.rows, self.pattern.columns]
+        return SparseTensor(self.data * factor, self.pattern)
+
+    __rmul__ = __mul__
+    __array_ufunc__ = None  # so that arrays leave the operator to these methods
+
+    def __truediv__(self, x: Operand) -> SparseTensor:
+        return self * (1 / as_operand(x))
+
+    def __neg__(self) -> SparseTensor:
+        return SparseTensor(-self.data, self.pattern)
+
+    def sum(self, axis: int | None = None) -> Tensor:
+        """The sum of all entries, or along an axis of the dense matrix: (columns,) or (rows,)."""
+        if axis is None:
+            return r.sum(self.data)
+        ones = np.ones(self.shape[0 if axis in (0, -2) else 1], self.data.dtype)
+        return ones @ self if axis in (0, -2) else self @ ones
 
     def toarray(self) -> Tensor:
         """The dense matrix."""
@@ -158,3 +198,29 @@ def spsolve(A: Any, b: Operand) -> Tensor:
     columns = s.reshape(b, (-1, 1)) if len(b.shape) == 1 else b
     x = _solution_of(matrix.data, columns, pattern=matrix.pattern)
     return s.reshape(x, (-1,)) if len(b.shape) == 1 else x
+
+
+def _scaled(a: Any, b: Any) -> Any:
+    """a * b, of SciPy's sparse array with what the Tensor is, of its matrix the matrix product."""
+    is_left = scipy_module("sparse").issparse(a)
+    matrix, x = (a, b) if is_left else (b, a)
+    if scipy_module("sparse").isspmatrix(matrix) and len(np.shape(x)):
+        return matmul(a, b)
+    return _entries(matrix, "multiply") * x
+
+
+def _divided(a: Any, b: Any) -> Any:
+    if scipy_module("sparse").issparse(b):
+        raise TypeError("a Tensor divided by a sparse matrix has infinite entries; see b.toarray()")
+    return _entries(a, "divide") / b
+
+
+_OPERATORS = {"matmul": matmul, "multiply": _scaled, "divide": _divided}
+
+
+def operator_of(operation: str, other: Any) -> Callable[[Any, Any], Any] | None:
+    """The function of both operands of an operator that met `other`, a matrix of scipy.sparse.
+
+    operation: the primitive's name.  None for what matrices have no answer to.
+    """
+    return _OPERATORS.get(operation) if scipy_module("sparse").issparse(other) else None

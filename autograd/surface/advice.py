@@ -19,6 +19,7 @@ from tapegrad.autograd.surface import unsupported
 __all__ = [
     "OF_ARRAYS",
     "advice_for",
+    "asks_who_answers",
     "library_advice",
     "library_function",
     "public_name",
@@ -38,7 +39,10 @@ _NODES = (
     "Sum over fixed nodes: t, w = np.polynomial.legendre.leggauss(50); "
     "(b - a) / 2 * np.sum(w * f((a + b) / 2 + (b - a) / 2 * t))"
 )
-_SPARSE = "Use tapegrad.scipy.sparse.matmul(A, x) or spsolve(A, x), or A.toarray() @ x"
+_SPARSE = (
+    "Use A @ x, x @ A, x * A with the Tensor first, tapegrad.scipy.sparse.spsolve(A, x), "
+    "or A.toarray()"
+)
 _PANDAS = "Take the numbers out first: df.to_numpy() @ w, df['a'].to_numpy() * w"
 _PLOT = "Give it values: x.numpy()"
 
@@ -115,6 +119,17 @@ def library_function() -> str:
             break
         frame = frame.f_back
     return name
+
+
+# Functions of SciPy that take an array of one object as "ask the other operand's reflected method".
+_ASKING = frozenset({"_matmul_dispatch", "multiply", "_divide"})
+
+
+def asks_who_answers() -> bool:
+    """Whether an operator of scipy.sparse converts what stands right of it."""
+    frame: Any = sys._getframe(2)
+    module = str(frame.f_globals.get("__name__"))
+    return module.startswith("scipy.sparse.") and frame.f_code.co_name in _ASKING
 
 
 def only_compares() -> bool:

@@ -113,6 +113,16 @@ def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> 
     return e.numpy_clip(x, min=min, max=max)
 
 
+def _reflected(function: Any) -> Callable[..., Any]:
+    """The method of an operator such as `__rmatmul__`: `function` of the other operand and x."""
+    operator = operator_function(function)
+
+    def method(x: Tensor, other: Operand) -> Any:
+        return operator(other, x)
+
+    return method
+
+
 def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
     """The method of an operator such as `+=`: `function` written into the Tensor."""
 
@@ -184,9 +194,9 @@ def _attach() -> None:
         "__sub__": operator_function(e.subtract),
         "__rsub__": lambda x, other: e.subtract(other, x),
         "__mul__": operator_function(e.multiply),
-        "__rmul__": e.multiply,
+        "__rmul__": operator_function(e.multiply, swapped=True),
         "__truediv__": operator_function(e.divide),
-        "__rtruediv__": lambda x, other: e.divide(other, x),
+        "__rtruediv__": _reflected(e.divide),
         "__floordiv__": operator_function(e.floor_divide),
         "__rfloordiv__": lambda x, other: e.floor_divide(other, x),
         "__mod__": operator_function(e.remainder),
@@ -194,7 +204,7 @@ def _attach() -> None:
         "__pow__": _power,
         "__rpow__": lambda x, other: e.power(other, x),
         "__matmul__": operator_function(linalg.matmul),
-        "__rmatmul__": lambda x, other: linalg.matmul(other, x),
+        "__rmatmul__": _reflected(linalg.matmul),
         "__neg__": e.negative,
         "__pos__": e.positive,
         "__abs__": e.absolute,

@@ -73,6 +73,10 @@ def to_numpy_array(
 ) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None and not advice.only_compares():
+        if advice.asks_who_answers():
+            holder = np.empty((), object)
+            holder[()] = self
+            return holder
         where = where_cut()
         raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")

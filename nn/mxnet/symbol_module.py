@@ -58,6 +58,7 @@ class SymbolModule(Module):
     arg_params: arrays by the names of variables: they become Parameters, "fc1_weight" of the
                 operator fc1 as ``module.fc1.weight``
     aux_params: running means and the like, which become Buffers; training moves them in `forward`
+    copy:       False lets both lie in the memory of the arrays that were given
     All other variables are inputs, `input_names`, in the order in which the symbol needs them.
     Labels of loss heads come last, and may be left out: the output of such a head needs none.
     Gives the symbol's output, or a list of several.  A state that begins as zeros of unknown size
@@ -73,6 +74,8 @@ class SymbolModule(Module):
         symbol: Symbol | str,
         arg_params: Mapping[str, Any] | None = None,
         aux_params: Mapping[str, Any] | None = None,
+        *,
+        copy: bool = True,
     ):
         graph = load_json(symbol) if isinstance(symbol, str) else symbol
         self.symbol_text = graph.tojson()
@@ -87,7 +90,7 @@ class SymbolModule(Module):
         for name in variables:
             is_state = name in aux_params
             if is_state or name in arg_params:
-                value = _values(aux_params[name] if is_state else arg_params[name])
+                value = _values(aux_params[name] if is_state else arg_params[name], copy)
                 learned = not is_state and value.dtype.kind in "fc"
                 self._put(name, users.get(name), Parameter(value) if learned else Buffer(value))
         free = [name for name in graph.list_arguments() if name not in self.places]
@@ -141,18 +144,19 @@ class SymbolModule(Module):
 
     def arg_params(self) -> dict[str, NDArray]:
         """Copies of the Parameters by MXNet's names, in the symbol's order."""
-        return self._copies(self.symbol.list_arguments())
+        return _copies(self.variables()[0])
 
     def aux_params(self) -> dict[str, NDArray]:
         """Copies of the states by MXNet's names, in the symbol's order."""
-        return self._copies(self.symbol.list_auxiliary_states())
+        return _copies(self.variables()[1])
 
-    def _copies(self, names: list[str]) -> dict[str, NDArray]:
-        return {
-            name: NDArray(Tensor(np.array(self.variable(name).numpy())), cpu())
-            for name in names
-            if name in self.places
-        }
+    def variables(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(Parameters, states) themselves by MXNet's names, in the symbol's order."""
+        names = self.symbol.list_arguments(), self.symbol.list_auxiliary_states()
+        parameters, states = (
+            {n: self.variable(n) for n in part if n in self.places} for part in names
+        )
+        return parameters, states
 
     def updateOutput(self, *inputs: Any) -> Any:
         given = [x for x in leaves(list(inputs)) if x is not None]
@@ -246,5 +250,11 @@ def _free(cls: type, name: str) -> bool:
     return name.isidentifier() and not name.startswith("_") and not hasattr(cls, name)
 
 
-def _values(x: Any) -> np.ndarray:
-    return x.asnumpy() if isinstance(x, NDArray) else np.array(x)
+def _copies(variables: dict[str, Tensor]) -> dict[str, NDArray]:
+    return {name: NDArray(Tensor(np.array(x.numpy())), cpu()) for name, x in variables.items()}
+
+
+def _values(x: Any, copy: bool) -> np.ndarray:
+    if isinstance(x, NDArray):
+        return x.asnumpy() if copy else x.tensor.numpy()
+    return np.array(x) if copy else np.asarray(x)

@@ -166,6 +166,14 @@ def over_cosh_squared(xp: Namespace, x1: Array, x2: Array) -> Array:
     return x1 / size / size
 
 
+@over_cosh_squared.primitive.stepwise
+def _over_cosh_squared_steps(xp: Namespace, x1: Array, x2: Array) -> Array:
+    power = xp.exp(-xp.abs(x2))
+    size = power * (2 / (power * power + 1))  # 1 / cosh
+    return x1 * size * size
+
+
+tanh.primitive.stepwise(lambda xp, x: xp.tanh(x))
 over_cosh_squared.vjp(
     x1=lambda g, x2: over_cosh_squared(g, x2),
     x2=lambda g, x2, y: -(g * (tanh(x2) * (y + y))),

@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from mmap import mmap
 from typing import Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor
-from tapegrad.nn.core.places import opened, replaced, size_of
+from tapegrad.nn.core.places import copy_of_view, mapped, opened, replaced, size_of
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import (
     FormatError,
@@ -35,6 +36,7 @@ from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
 
 __all__ = [
     "load_arrays",
+    "mapped_file",
     "read_array",
     "read_arrays",
     "save_arrays",
@@ -52,9 +54,12 @@ Found = list[NDArray] | dict[str, NDArray]
 
 
 class _Reader:
-    """A file's bytes with a position; every size is compared with what is left first."""
+    """A file's bytes with a position; every size is compared with what is left first.
 
-    def __init__(self, data: bytes, place: str | None, limits: Limits):
+    data: bytes, or a map of a file, of which the pages are given back whose entries were copied
+    """
+
+    def __init__(self, data: bytes | mmap, place: str | None, limits: Limits):
         self.data, self.place, self.limits = data, place, limits
         self.at = 0
         self.nodes = 0
@@ -62,14 +67,18 @@ class _Reader:
     def error(self, kind: type[FormatError], expected: str, found: Any = None) -> FormatError:
         return kind(expected, found, file=self.place, offset=self.at)
 
-    def take(self, count: int, what: str) -> bytes:
+    def skip(self, count: int, what: str) -> int:
+        """Go past so many bytes: where they begin."""
         if count > len(self.data) - self.at:
             raise self.error(
                 TruncatedError, f"{count} bytes of {what}", f"{len(self.data) - self.at}"
             )
-        piece = self.data[self.at : self.at + count]
         self.at += count
-        return piece
+        return self.at - count
+
+    def take(self, count: int, what: str) -> bytes:
+        start = self.skip(count, what)
+        return bytes(self.data[start : self.at])
 
     def number(self, code: str, what: str) -> int:
         [value] = struct.unpack("<" + code, self.take(struct.calcsize("<" + code), what))
@@ -111,15 +120,20 @@ class _Reader:
 
     def entries(self, shape: tuple[int, ...], kind: tuple[np.dtype[Any], bool]) -> np.ndarray:
         dtype, brain = kind
-        raw = self.take(math.prod(shape) * dtype.itemsize, "entries")
-        values = np.frombuffer(raw, dtype).reshape(shape)
+        size = math.prod(shape)
+        start = self.skip(size * dtype.itemsize, "entries")
+        values = np.frombuffer(self.data, dtype, size, start) if size else np.empty(0, dtype)
         if brain:
-            return (values.astype(np.uint32) << 16).view(np.float32)
-        return values.astype(dtype.newbyteorder("="))
+            found = (copy_of_view(values, np.uint32) << 16).view(np.float32)
+        else:
+            found = copy_of_view(values, dtype.newbyteorder("="))
+        return found.reshape(shape)
 
 
-def read_arrays(data: bytes, place: str | None = None, limits: Limits | None = None) -> Found:
-    """The arrays of a file's bytes: a dict by name, or a list where they have none.
+def read_arrays(
+    data: bytes | mmap, place: str | None = None, limits: Limits | None = None
+) -> Found:
+    """The arrays of a file's bytes, or of its map: a dict by name, or a list where they have none.
 
     Raises FormatError, or one of its children, for bytes that are no such list.
     """
@@ -242,14 +256,18 @@ def write_arrays(arrays: Sequence[NDArray], names: Sequence[str] = ()) -> bytes:
 
     Raises UnsupportedError for a type that MXNet lacks.
     """
-    parts = [struct.pack("<QQQ", LIST, 0, len(arrays))]
+    return b"".join(_pieces(arrays, names))
+
+
+def _pieces(arrays: Sequence[NDArray], names: Sequence[str]) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, one piece after the other; entries are not copied."""
+    yield struct.pack("<QQQ", LIST, 0, len(arrays))
     for x in arrays:
-        parts += _written(x)
-    parts.append(struct.pack("<Q", len(names)))
+        yield from _written(x)
+    yield struct.pack("<Q", len(names))
     for name in names:
         text = name.encode()
-        parts += [struct.pack("<Q", len(text)), text]
-    return b"".join(parts)
+        yield struct.pack("<Q", len(text)) + text
 
 
 def write_array(x: NDArray) -> bytes:
@@ -257,19 +275,27 @@ def write_array(x: NDArray) -> bytes:
     return b"".join(_written(x))
 
 
-def _written(x: NDArray) -> list[bytes]:
-    values = x.asnumpy()
-    kind = values.dtype.newbyteorder("<").str.replace("|", "")
-    codes = {np.dtype(code).str.replace("|", ""): i for i, code in enumerate(TYPES)}
-    if kind not in codes:
-        raise UnsupportedError(f"MXNet has no arrays of {values.dtype}")
+def _written(x: NDArray) -> list[bytes | memoryview]:
+    values = x.tensor.numpy()
+    code = _code_of(values.dtype)
     shape = values.shape
     return [
         struct.pack("<Ii", V2, 0),
         struct.pack(f"<i{len(shape)}q", len(shape), *shape),
-        struct.pack("<iii", x.context.device_typeid, x.context.device_id, codes[kind]),
-        np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes(),
+        struct.pack("<iii", x.context.device_typeid, x.context.device_id, code),
+        np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        .reshape(-1)
+        .view(np.uint8)
+        .data,
     ]
+
+
+def _code_of(dtype: np.dtype[Any]) -> int:
+    kind = dtype.newbyteorder("<").str.replace("|", "")
+    codes = {np.dtype(code).str.replace("|", ""): i for i, code in enumerate(TYPES)}
+    if kind not in codes:
+        raise UnsupportedError(f"MXNet has no arrays of {dtype}")
+    return codes[kind]
 
 
 @register_service("mxnet.load_arrays_from_bytes")
@@ -285,11 +311,16 @@ def load_arrays(path: str | os.PathLike[str], limits: Limits | None = None) -> F
     Raises FormatError, or one of its children; OSError.
     """
     limits = limits or Limits()
-    place = os.fspath(path)
-    size = size_of(place)
+    return read_arrays(mapped_file(path, limits), os.fspath(path), limits)
+
+
+def mapped_file(path: str | os.PathLike[str], limits: Limits) -> bytes | mmap:
+    """A map of a file, or its bytes.  Raises LimitError for one that is too large; OSError."""
+    size = size_of(path)
     if limits.max_bytes is not None and size > limits.max_bytes:
-        raise LimitError(f"at most {limits.max_bytes} bytes", size, file=place)
-    return read_arrays(read_file(place), place, limits)
+        raise LimitError(f"at most {limits.max_bytes} bytes", size, file=os.fspath(path))
+    data: bytes | mmap = mapped(path)[0]
+    return data
 
 
 @register_service("mxnet.save_arrays")
@@ -309,7 +340,11 @@ def save_arrays(path: str | os.PathLike[str], data: Any) -> None:
         raise TypeError(
             "data needs to either be a NDArray, dict of str, NDArray pairs or a list of NDarrays."
         )
-    write_file(path, write_arrays(arrays, names))
+    for x in arrays:
+        _code_of(x.tensor.dtype)
+    with replaced(path) as stream:
+        for piece in _pieces(arrays, names):
+            stream.write(piece)
 
 
 @register_service("mxnet.write_file")

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.core import files
-from tapegrad.nn.core.places import beside, exists, file_name, names_beside, size_of
+from tapegrad.nn.core.places import beside, exists, file_name, names_beside
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -25,7 +25,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, read_file, save_arrays, write_file
+from tapegrad.nn.formats.mxnet.arrays import LIST, mapped_file, read_arrays, save_arrays, write_file
 from tapegrad.nn.formats.mxnet.layers import module_of_symbol
 from tapegrad.nn.formats.mxnet.writing import symbol_module_of
 from tapegrad.nn.mxnet.declaration import find_operator
@@ -75,10 +75,10 @@ def load(
     if isinstance(path, bytes):
         return _arrays(read_arrays(path, None, limits))
     symbol, params = _pair(os.fspath(path))
-    arrays = read_arrays(_bytes(params, limits), params, limits)
+    arrays = read_arrays(mapped_file(params, limits), params, limits)
     if symbol is None:
         return _arrays(arrays)
-    graph = read_symbol(_bytes(symbol, limits), symbol, limits)
+    graph = read_symbol(bytes(mapped_file(symbol, limits)[:]), symbol, limits)
     return _module(graph, arrays, params)
 
 
@@ -100,17 +100,10 @@ def _pair(path: str) -> tuple[str | None, str]:
     return (symbol if symbol is not None and exists(symbol) else None), path
 
 
-def _bytes(path: str, limits: Limits) -> bytes:
-    size = size_of(path)
-    if limits.max_bytes is not None and size > limits.max_bytes:
-        raise LimitError(f"at most {limits.max_bytes} bytes", size, file=path)
-    return read_file(path)
-
-
 def _arrays(found: Any) -> Any:
     if isinstance(found, dict):
-        return {name: x.asnumpy() for name, x in found.items()}
-    return [x.asnumpy() for x in found]
+        return {name: x.tensor.numpy() for name, x in found.items()}
+    return [x.tensor.numpy() for x in found]
 
 
 def read_symbol(data: bytes, place: str | None = None, limits: Limits | None = None) -> Symbol:
@@ -186,7 +179,7 @@ def _module(graph: Symbol, arrays: Any, place: str) -> SymbolModule:
         else:
             surplus.append(key)
     try:
-        module = SymbolModule(graph, arg, aux)
+        module = SymbolModule(graph, arg, aux, copy=False)
     except (MXNetError, ValueError, TypeError) as error:
         raise FormatError(f"parameters for the symbol: {error!s:.300}", file=place) from error
     if surplus:
@@ -212,8 +205,9 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
         if match is None:
             raise UnsupportedError("a name like prefix-0000.params", name)
         prefix, params = match[1], place
-    found = {f"arg:{name}": x for name, x in module.arg_params().items()}
-    found |= {f"aux:{name}": x for name, x in module.aux_params().items()}
+    parameters, states = module.variables()
+    found = {f"arg:{name}": x for name, x in parameters.items()}
+    found |= {f"aux:{name}": x for name, x in states.items()}
     write_file(beside(place, prefix + _SYMBOL), module.symbol_text.encode())
     save_arrays(params or beside(place, f"{prefix}-0000.params"), found)
 
@@ -228,7 +222,7 @@ def describe(
     """
     limits = limits or Limits()
     symbol, params = (None, None) if isinstance(path, bytes) else _pair(os.fspath(path))
-    data = path if isinstance(path, bytes) else _bytes(params or os.fspath(path), limits)
+    data = path if isinstance(path, bytes) else mapped_file(params or path, limits)
     arrays = read_arrays(data, params, limits)
     if not isinstance(arrays, dict):
         arrays = {f"[{i}]": x for i, x in enumerate(arrays)}
@@ -236,7 +230,7 @@ def describe(
         key.removeprefix("arg:").removeprefix("aux:"): x for key, x in arrays.items()
     }
     if symbol is not None:
-        for node in read_symbol(_bytes(symbol, limits), symbol, limits).nodes:
+        for node in read_symbol(bytes(mapped_file(symbol, limits)[:]), symbol, limits).nodes:
             if node.op is None:
                 if node.name not in left:
                     yield 0, node.name, "input", {}
@@ -244,13 +238,13 @@ def describe(
             own = {}
             for child, _ in node.inputs:
                 if child.op is None and child.name in left:
-                    own[child.name] = left.pop(child.name).asnumpy()
+                    own[child.name] = left.pop(child.name).tensor.numpy()
             settings = ", ".join(
                 f"{key} {value:.40}" for key, value in sorted(node.attrs.items()) if key[:2] != "__"
             )
             yield 0, node.name, node.op.name + (f" ({settings})" if settings else ""), own
     for name, x in left.items():
-        yield 0, name, "", {"": x.asnumpy()}
+        yield 0, name, "", {"": x.tensor.numpy()}
 
 
 def _recognises(first: bytes) -> bool:

@@ -234,8 +234,9 @@ def module_of_symbol(module: SymbolModule, inputs: Any = None) -> Module:
 
     inputs: an example of its input, an array or a list of several, which says how many axes each
             array has; images without it
-    Labels are left out.  Raises UnsupportedError, with operator and name, for what is not in
-    SYMBOL_LAYERS or has settings that its layer has not.
+    Labels are left out.  The layers' arrays lie in the memory of the module's.
+    Raises UnsupportedError, with operator and name, for what is not in SYMBOL_LAYERS or has
+    settings that its layer has not.
     """
     with no_grad():
         return _network_of(module, inputs)
@@ -243,8 +244,8 @@ def module_of_symbol(module: SymbolModule, inputs: Any = None) -> Module:
 
 def _network_of(module: SymbolModule, inputs: Any) -> Module:
     symbol = module.symbol
-    stored = {**module.arg_params(), **module.aux_params()}
-    arrays = {name: array.asnumpy() for name, array in stored.items()}
+    parameters, states = module.variables()
+    arrays = {name: array.numpy() for name, array in (parameters | states).items()}
     free = [name for name in module.input_names if name not in module.label_names]
     given = inputs if isinstance(inputs, list) else [inputs] * len(free)
     values = {name: NetworkValue(name) for name in free}

@@ -224,6 +224,7 @@ def symbol_module_of(module: Module, inputs: Any) -> SymbolModule:
     """The module, as it is in evaluate mode, as operators of MXNet.
 
     inputs: an example of the input, an array or a list of several, with the batch
+    Its Parameters and states lie in the module's own memory.
     Raises UnsupportedError, with class and place, for a layer that has no entry in SYMBOL_WRITERS
     and for settings that its operator has not.
     """
@@ -243,4 +244,4 @@ def symbol_module_of(module: Module, inputs: Any) -> SymbolModule:
     if missing:
         raise UnsupportedError("outputs that are arrays", str(missing[0]), path="model")
     made = [symbols[value] for value in network.outputs]
-    return SymbolModule(made[0] if len(made) == 1 else Group(made), arrays, states)
+    return SymbolModule(made[0] if len(made) == 1 else Group(made), arrays, states, copy=False)

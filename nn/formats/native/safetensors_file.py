@@ -229,4 +229,4 @@ def write(stream: BinaryIO, arrays: Mapping[str, np.ndarray[Any, Any]], metadata
     stream.write(len(text).to_bytes(8, "little") + text)
     for array in arrays.values():
         dtype = array.dtype.newbyteorder("<")
-        stream.write(np.ascontiguousarray(array, dtype).tobytes())
+        stream.write(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)

@@ -1,0 +1,266 @@
+"""`matmul` by machine code: NumPy's BLAS takes what is small, complex, of integers or of vectors.
+
+What follows from shapes and strides alone is found once, as a plan; a call then has the addresses
+to fill in.  Plans belong to a thread, so that nobody else fills in theirs meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from itertools import product as all_pairs
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.product_code import (
+    VECTORS,
+    Way,
+    packing_kernel,
+    product_kernel,
+    tiles_of,
+)
+from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
+
+__all__ = ["RightFactor", "matmul"]
+
+LEAST = [2**20]  # multiplications that are worth the call
+FEW = 4  # rows and columns below which BLAS is left the work
+LOW = 64  # rows of A up to which B is not worth a copy
+NARROW = 48  # columns of B up to which A is not worth a copy
+FEWEST = 2**15  # multiplications of one of many products with one matrix
+KEPT = 512  # plans of a thread
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+Array = np.ndarray[Any, Any]
+_local = threading.local()
+
+
+def matmul(x1: Any, x2: Any, *, out: Any = None) -> Any:
+    """`numpy.matmul`, each entry one sum in order: its bits do not depend on the other entries.
+
+    Products that are small, or of vectors, or not of float32 or float64, are NumPy's own.
+    """
+    if not _fits(x1, x2):
+        return np.matmul(x1, x2, out=out)
+    if x2.ndim == 2 < x1.ndim and x1.flags.c_contiguous:  # one product of all rows
+        rows, shape = x1.reshape(-1, x1.shape[-1]), (*x1.shape[:-1], x2.shape[-1])
+        if out is None:
+            return _product(rows, x2, None).reshape(shape)
+        if out.shape == shape and out.flags.c_contiguous:
+            _product(rows, x2, out.reshape(-1, shape[-1]))
+            return out
+    return _product(x1, x2, out)
+
+
+def _fits(x1: Any, x2: Any) -> bool:
+    return (
+        x1.ndim >= 2 <= x2.ndim
+        and x1.dtype is x2.dtype
+        and x1.size * x2.shape[-1] >= LEAST[0]
+        and x1.dtype in FLOATS
+        and x1.shape[-2] >= FEW <= x2.shape[-1]
+        and x1.shape[-1] == x2.shape[-2]
+        and machine.is_available()
+        and keeps_up_with_blas()
+    )
+
+
+def _product(x1: Array, x2: Array, out: Array | None) -> Array:
+    plans: dict[Any, _Plan] = _local.__dict__.setdefault("plans", {})
+    y = out
+    if y is None or not y.flags.behaved or y.dtype is not x1.dtype:
+        shape: tuple[int, ...] = (x1.shape[-2], x2.shape[-1])
+        if x1.ndim > 2 or x2.ndim > 2:
+            shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), *shape)
+        y = np.empty(shape, x1.dtype)
+    key = (
+        *(x1.shape, x1.strides, x2.shape, x2.strides, y.shape, y.strides),
+        *(x1.dtype.char, get_num_threads()),
+    )
+    plan = plans.get(key)
+    if plan is None:
+        plan = _planned(x1, x2, y)
+        if plan is None:  # entries with gaps, in reverse, shapes that do not fit
+            return np.matmul(x1, x2, out=out)
+        if len(plans) >= KEPT:
+            plans.clear()
+        plans[key] = plan
+    if not plan.run(x1, x2, y):
+        return np.matmul(x1, x2, out=out)
+    if out is None or y is out:
+        return y
+    out[...] = y
+    return out
+
+
+class RightFactor:
+    """A matrix as panels, for many products with it on the right.
+
+    b: (depth, n), of float32 or float64; what is written into it later may count or not
+    """
+
+    def __init__(self, b: Array) -> None:
+        self.b = _readable(b)
+        self.depth, self.n = b.shape
+        self._runs: dict[tuple[int, int, int], Callable[[int, int], None]] = {}
+        self._panels: Array | None = None
+
+    def times(self, a: Array, out: Array) -> None:
+        """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
+        m = len(a)
+        if m * self.depth * self.n < FEWEST or not machine.is_available():
+            np.dot(a, self.b, out=out)
+            return
+        key = (m, a.strides[0], out.strides[0])
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = self._product(*key)
+        run(address(a), address(out))
+
+    def _product(self, m: int, a_step: int, c_step: int) -> Callable[[int, int], None]:
+        dtype, tiles = self.b.dtype, tiles_of(self.b.dtype)
+        vectors = -(-(self.n % tiles.columns) // (tiles.columns // VECTORS))
+        if self._panels is None:
+            room = np.empty(tiles.panels_of(self.n, self.depth) + 64 // dtype.itemsize, dtype)
+            self._panels = room[-address(room) % 64 // dtype.itemsize :]
+            by_sum, step = _lines(self.b, False)
+            pack = packing_kernel(dtype, Way(by_sum, True), vectors)
+            pack(self.n, self.depth, _place(self.b), step, address(self._panels))
+        a_way = Way(True, self.n > NARROW)
+        b_way = Way(False, True, True)
+        kernel: Any = product_kernel(dtype, a_way, b_way, m % tiles.rows, vectors)
+        multiply = kernel.at
+        table = (ctypes.c_int64 * 14)(
+            1, m, self.n, self.depth, 0, 0, a_step, address(self._panels), 0, 0, 0, 0, c_step, 0
+        )
+        nbytes = tiles.room(m, self.n, self.depth) * dtype.itemsize
+
+        def run(a: int, c: int) -> None:
+            table[4], table[10], table[13] = a, c, _memory(nbytes)
+            multiply(table)
+
+        return run
+
+
+class _Part(NamedTuple):
+    """Some of the rows of a product.
+
+    run:   takes the table of a kernel's arguments
+    table: of what does not change; addresses are filled in
+    down:  bytes from the start of A and of C to the first of these rows
+    """
+
+    run: Callable[[Any], None]
+    table: Any
+    down: tuple[int, int]
+
+
+class _Plan(NamedTuple):
+    """How arrays of certain shapes and strides are multiplied.
+
+    sizes:  the bytes from the first to the last entry of A, B and C
+    places: for each kernel call of the batch, bytes from the start of A, B and C
+    memory: bytes for panels
+    """
+
+    itemsize: int
+    sizes: tuple[int, ...]
+    places: list[tuple[int, ...]]
+    parts: list[_Part]
+    memory: int
+
+    def run(self, x1: Array, x2: Array, y: Array) -> bool:
+        """Write the product into y; False if the arrays overlap or are not aligned."""
+        a, b, c = _place(x1), _place(x2), address(y)
+        if (a | b | c) % self.itemsize:
+            return False
+        of_a, of_b, of_c = self.sizes
+        if (a < c + of_c and c < a + of_a) or (b < c + of_c and c < b + of_b):
+            return False
+
+        def part(number: int) -> None:
+            run, table, (a_down, c_down) = self.parts[number]
+            table[13] = _memory(self.memory)
+            for to_a, to_b, to_c in self.places:
+                table[4], table[7], table[10] = a + to_a + a_down, b + to_b, c + to_c + c_down
+                run(table)
+
+        if len(self.parts) == 1:
+            part(0)
+        else:
+            run_pieces(part, len(self.parts))
+        return True
+
+
+def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
+    """The plan of arrays like these; None for such as kernels cannot take."""
+    (m, depth), n, size = x1.shape[-2:], x2.shape[-1], x1.itemsize
+    lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    if y.shape != (*lead, m, n) or y.strides[-1] != size:
+        return None
+    if min(*y.strides, *x1.strides, *x2.strides) < 0:
+        return None
+    a, b = np.broadcast_to(x1, (*lead, m, depth)), np.broadcast_to(x2, (*lead, depth, n))
+    if size not in a.strides[-2:] or size not in b.strides[-2:]:
+        return None
+    (a_by_sum, a_step), (b_by_sum, b_step) = _lines(a, True), _lines(b, False)
+    tiles, threads = tiles_of(x1.dtype), get_num_threads()
+    a_way, b_way = Way(a_by_sum, n > NARROW), Way(b_by_sum, b_by_sum or m > LOW)
+    vectors = -(-(n % tiles.columns) // (tiles.columns // VECTORS))
+    *outer, batch = lead or (1,)
+    steps = [x.strides[-3] if lead else 0 for x in (a, b, y)]
+    parts = []
+    height = -(-m // threads // tiles.rows) * tiles.rows if threads > 1 else m
+    for first in range(0, m, height):
+        count = min(height, m - first)
+        kernel: Any = product_kernel(x1.dtype, a_way, b_way, count % tiles.rows, vectors)
+        table = (ctypes.c_int64 * 14)(
+            batch, count, n, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
+            y.strides[-2], 0,
+        )  # fmt: skip
+        down = first * (a_step if a_by_sum else size), first * y.strides[-2]
+        parts.append(_Part(kernel.at, table, down))
+    return _Plan(
+        size,
+        tuple(
+            sum((length - 1) * step for length, step in zip(x.shape, x.strides, strict=True)) + size
+            for x in (x1, x2, y)
+        ),
+        [
+            tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
+            for at in all_pairs(*map(range, outer))
+        ],
+        parts,
+        tiles.room(m, n, depth) * size,
+    )
+
+
+def _lines(x: Array, is_left: bool) -> tuple[bool, int]:
+    """(whether neighbours of matrices are so along the summed axis, the step of the other axis)."""
+    by_columns = x.strides[-1] == x.itemsize
+    return by_columns == is_left, x.strides[-2 if by_columns else -1]
+
+
+def _readable(x: Array) -> Array:
+    """A matrix or a copy of it, whose rows or columns have no gaps."""
+    if x.flags.aligned and x.itemsize in x.strides and min(x.strides) >= 0:
+        return x
+    return np.array(x, order="C")
+
+
+def _place(x: Array) -> int:
+    """Where an array begins that may be transposed."""
+    return address(x if x.flags.c_contiguous else x.T)
+
+
+def _memory(nbytes: int) -> int:
+    """The address of memory for panels, which this thread keeps."""
+    kept: tuple[int, int, Array] | None = getattr(_local, "memory", None)
+    if kept is None or kept[0] < nbytes:
+        room = np.empty(nbytes + 64, np.uint8)
+        place = address(room)
+        kept = _local.memory = (nbytes, place + -place % 64, room)
+    return kept[1]

@@ -1,0 +1,203 @@
+"""Matrix products by machine code: against exact sums, of every kind of operands and of edges."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import ops
+from tapegrad.autograd.kernels import machine, products
+from tapegrad.autograd.kernels.product_code import DEPTH, tiles_of
+from tapegrad.autograd.kernels.products import RightFactor, matmul
+from tapegrad.autograd.kernels.threads import get_num_threads
+
+needs_llvm = pytest.mark.skipif(not machine.is_available(), reason="needs tapegrad[fast]")
+pytestmark = needs_llvm
+RNG = np.random.default_rng(0)
+F, D = np.dtype(np.float32), np.dtype(np.float64)
+ROWS, COLUMNS = tiles_of(F).rows, tiles_of(F).columns
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch):
+    """Let machine code take products of any size, whatever BLAS does."""
+    monkeypatch.setattr(products, "LEAST", [1])
+    monkeypatch.setattr(products, "keeps_up_with_blas", lambda: True)
+
+
+def matrix(rows, columns, dtype, *, turned=False, gap=0):
+    """Numbers that lie line by line, or turned; with numbers between the lines."""
+    if turned:
+        return matrix(columns, rows, dtype, gap=gap).T
+    return RNG.standard_normal((rows, columns + gap)).astype(dtype)[:, :columns]
+
+
+def must_be_product(y, a, b):
+    exact, size = a.astype(D) @ b.astype(D), np.abs(a) @ np.abs(b)
+    # as many roundings as terms, half of which take back what others give
+    bound = size * np.finfo(a.dtype).eps * (2 + np.sqrt(a.shape[-1]))
+    assert (np.abs(y - exact) <= bound).all()
+    assert y.dtype == a.dtype
+
+
+SIZES = [
+    (ROWS, 16, COLUMNS),
+    (ROWS + 1, 17, COLUMNS + 1),
+    (4, 1, 4),
+    (5, DEPTH + 44, 10),
+    (70, 2 * DEPTH + 1, COLUMNS * 2 + 4),
+    (3 * ROWS + 7, 33, 47),
+]
+WAYS = list(itertools.product((False, True), repeat=2))
+# rows and columns of more than a block
+LARGE = [(tiles_of(F).high + 30, 20, 1000), (100, 7, 33), (300, DEPTH * 3, 530), (64, 256, 64)]
+
+
+@pytest.mark.parametrize("dtype", [F, D])
+def test_products_of_operands_that_lie_in_any_way(dtype):
+    for (m, depth, n), (a_turned, b_turned) in zip(SIZES, itertools.cycle(WAYS), strict=False):
+        a, b = matrix(m, depth, dtype, turned=a_turned), matrix(depth, n, dtype, turned=b_turned)
+        must_be_product(matmul(a, b), a, b)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("dtype", [F, D])
+@pytest.mark.parametrize("size", SIZES + LARGE)
+@pytest.mark.parametrize(("a_turned", "b_turned"), list(WAYS))
+def test_products_of_all_sizes_and_ways(dtype, size, a_turned, b_turned):
+    m, depth, n = size
+    for gap in (0, 3):
+        a = matrix(m, depth, dtype, turned=a_turned, gap=gap)
+        b = matrix(depth, n, dtype, turned=b_turned, gap=gap)
+        y = matmul(a, b)
+        must_be_product(y, a, b)
+        room = np.full((m, n + 3), 7, dtype)
+        assert matmul(a, b, out=room[:, :n]).base is room
+        np.testing.assert_array_equal(room[:, :n], y)
+        assert (room[:, n:] == 7).all()
+
+
+def test_an_entry_does_not_depend_on_the_other_rows_and_columns():
+    a, b = matrix(70, 300, F), matrix(300, 101, F)
+    whole = matmul(a, b)
+    for rows, columns in [
+        (slice(3, 40), slice(None)),
+        (slice(8), slice(5, 30)),
+        (slice(9, 70), slice(60, 64)),
+    ]:
+        part = matmul(a[rows], b[:, columns])
+        np.testing.assert_array_equal(part, whole[rows, columns])
+        turned = matmul(np.asfortranarray(a[rows]), np.asfortranarray(b[:, columns]))
+        np.testing.assert_array_equal(turned, part)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((3, 5, 9, 17), (3, 5, 17, 20)),
+        ((5, 9, 17), (17, 20)),
+        ((9, 17), (5, 17, 20)),
+        ((2, 1, 9, 17), (1, 4, 17, 20)),
+        ((2, 0, 9, 17), (17, 20)),
+        ((2, 9, 0), (0, 20)),
+    ],
+)
+def test_batches_are_broadcast_as_in_numpy(first, second):
+    a, b = RNG.standard_normal(first).astype(F), RNG.standard_normal(second).astype(F)
+    np.testing.assert_allclose(matmul(a, b), a @ b, rtol=1e-4, atol=1e-4)
+    turned = matmul(a[..., ::-1, :], b.swapaxes(-1, -2).copy().swapaxes(-1, -2))
+    np.testing.assert_allclose(turned, a[..., ::-1, :] @ b, rtol=1e-4, atol=1e-4)
+    axes = (*reversed(range(a.ndim - 2)), a.ndim - 2, a.ndim - 1)
+    a = np.ascontiguousarray(a.transpose(axes)).transpose(
+        axes
+    )  # whose batches lie in another order
+    np.testing.assert_allclose(matmul(a, b), a @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_what_kernels_do_not_take_is_numpys():
+    a = matrix(8, 8, F)
+    for x, y in [
+        (a, a[0]), (a[0], a), (a.astype(np.float16),) * 2, (a.astype(int),) * 2, (a, a.astype(D)),
+        (a + 1j, a), (a[::2, ::2], a[:4, ::2]), (a[:2], a), (a[..., ::-1], a),
+        (a.astype(">f4"), a.astype(">f4")),
+    ]:  # fmt: skip
+        np.testing.assert_allclose(matmul(x, y), np.matmul(x, y), rtol=1e-4, atol=1e-5)
+        assert matmul(x, y).dtype == np.matmul(x, y).dtype
+    bytes_between = np.zeros(8 * 8 * 4 + 1, np.uint8)[1:].view(F).reshape(8, 8)
+    bytes_between[...] = a
+    np.testing.assert_allclose(matmul(bytes_between, a), a @ a, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="mismatch"):
+        matmul(a, a[:7])
+    with pytest.raises(ValueError, match="mismatch"):
+        matmul(a, a, out=np.empty((8, 9), F))
+
+
+def test_a_result_may_lie_in_an_operand_or_in_another_dtype():
+    a, b = matrix(8, 8, F), matrix(8, 8, F)
+    right = matmul(a, b)
+    for x, y in [(a.copy(), b), (a, b.copy())]:
+        into = x if y is b else y
+        assert matmul(x, y, out=into) is into
+        np.testing.assert_allclose(into, right, rtol=1e-5, atol=1e-5)
+    wide = np.empty((8, 8), D)
+    matmul(a, b, out=wide)
+    np.testing.assert_allclose(wide, right, rtol=1e-5, atol=1e-5)
+    turned = np.empty((8, 8), F).T
+    assert matmul(a, b, out=turned) is turned
+    np.testing.assert_allclose(turned, right, rtol=1e-5, atol=1e-5)
+    frozen = np.empty((8, 8), F)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        matmul(a, b, out=frozen)
+
+
+def test_what_is_not_finite_reaches_its_row_and_column_alone():
+    a, b = matrix(20, 30, F), matrix(30, 25, F)
+    a[3, 4], b[5, 6] = np.nan, np.inf
+    y, expected = matmul(a, b), a @ b
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
+
+
+def test_threads_give_the_same_bits():
+    a, b = matrix(203, 90, F), matrix(90, 120, F)
+    one = matmul(a, b)
+    before = get_num_threads()
+    try:
+        for threads in (2, 3):
+            tg.set_num_threads(threads)
+            np.testing.assert_array_equal(matmul(a, b), one)
+    finally:
+        tg.set_num_threads(before)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_factor_of_many_products(turned):
+    b = matrix(DEPTH + 40, 2 * COLUMNS + 5, F, turned=turned, gap=2)
+    factor = RightFactor(b)
+    for m in (1, 3, ROWS, 50):
+        a, room = matrix(m, len(b), F, gap=m), np.full((m, b.shape[1] + 2), 7, F)
+        factor.times(a, room[:, :-2])
+        must_be_product(room[:, :-2], a, b)
+        assert (room[:, -2:] == 7).all()
+
+
+def test_blas_is_left_the_work_where_it_has_more_threads(monkeypatch):
+    monkeypatch.setattr(products, "keeps_up_with_blas", lambda: False)
+    monkeypatch.setattr(products, "_product", None)
+    a = matrix(50, 50, F)
+    np.testing.assert_array_equal(matmul(a, a), a @ a)
+
+
+def test_the_primitive_and_its_rules_run_it(monkeypatch):
+    calls = []
+    real = products._product
+    monkeypatch.setattr(products, "_product", lambda *a: calls.append(1) or real(*a))
+    a, b = tg.Tensor(matrix(9, 10, F)), tg.Tensor(matrix(10, 11, F))
+    tg.grad(lambda a, b: (a @ b).sum(), (0, 1))(a, b)
+    assert len(calls) == 3
+    ops.einsum("ij,jk->ik", a, b)
+    assert len(calls) == 4
