@@ -187,6 +187,11 @@ def test_names_in_backticks_are_mentioned():
         "Write `nn.Linear(n_in, …)` or `tg.grad(f)`, not nn.Tanh, `Linear`, `nn.Nothing` or `x.y`."
     )
     assert {name.path for name in mentioned_names(text)} == {"tapegrad.nn.Linear", "tapegrad.grad"}
+    text = "`linalg.expm` is differentiated, and so is `concat`."
+    assert {name.path for name in mentioned_names(text, "scipy")} == {"tapegrad.scipy.linalg.expm"}
+    assert {name.path for name in mentioned_names(text, "array_api")} == {
+        "tapegrad.array_api.concat"
+    }
 
 
 # Docstrings ---------------------------------------------------------------------------------------

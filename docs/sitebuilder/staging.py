@@ -89,7 +89,7 @@ def _uses(
         length = sum(map(len, blocks))
         for name in used:
             found.setdefault(name.path, []).append((order, length, title, path))
-        for name in mentioned_names(text) - used:
+        for name in mentioned_names(text, Path(path).stem) - used:
             found.setdefault(name.path, []).append((2, length, title, path))
     return {
         name: [(title, path) for _, _, title, path in sorted(places)]

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from sitebuilder.names import PublicName, name_of
+from sitebuilder.names import PublicName, name_of, namespaces, public_names
 
 __all__ = ["imported_modules", "mentioned_names", "used_names"]
 
@@ -68,10 +68,22 @@ def _environment(nodes: list[ast.AST]) -> dict[str, Any]:
     return known
 
 
-def mentioned_names(prose: str) -> set[PublicName]:
-    """The public names in the backticks of a text, such as `nn.Linear(n_in, n_out)`."""
+def mentioned_names(prose: str, topic: str = "") -> set[PublicName]:
+    """The public names in the backticks of a text, such as `nn.Linear(n_in, n_out)`.
+
+    topic: a part of namespaces, "scipy", whose names the text may use without saying where they are
+    """
     spans = [code.replace("…", "...") for code in re.findall(r"`([^`\n]+)`", prose)]
-    return used_names([KNOWN, *(code for code in spans if "." in code)])
+    found = used_names([KNOWN, *(code for code in spans if "." in code)])
+    spaces = {path for path in namespaces() if topic and topic in path.split(".")}
+    spaces |= {path[: path.index(topic) + len(topic)] for path in spaces}
+    for code in spans:
+        name = code.partition("(")[0]
+        paths = (f"{space}.{name}" for space in spaces)
+        found |= {public_names()[path] for path in paths if path in public_names()}
+    # An error is known by its name alone.
+    errors = {f"tapegrad.errors.{word}" for word in re.findall(r"\b\w+(?:Error|Warning)\b", prose)}
+    return found | {public_names()[path] for path in errors & set(public_names())}
 
 
 def used_names(blocks: Iterable[str]) -> set[PublicName]:
