@@ -71,12 +71,18 @@ def _environment(nodes: list[ast.AST]) -> dict[str, Any]:
 def mentioned_names(prose: str, topic: str = "") -> set[PublicName]:
     """The public names in the backticks of a text, such as `nn.Linear(n_in, n_out)`.
 
-    topic: a part of namespaces, "scipy", whose names the text may use without saying where they are
+    topic: "scipy", or "bigdl_files": the namespaces with its first word as a part are those whose
+           names the text may use without saying where they are
     """
     spans = [code.replace("…", "...") for code in re.findall(r"`([^`\n]+)`", prose)]
     found = used_names([KNOWN, *(code for code in spans if "." in code)])
-    spaces = {path for path in namespaces() if topic and topic in path.split(".")}
-    spaces |= {path[: path.index(topic) + len(topic)] for path in spaces}
+    spaces = {
+        path[: path.index(word) + len(word)] + rest
+        for word in {topic, topic.partition("_")[0]} - {""}
+        for path in namespaces()
+        if word in path.split(".")
+        for rest in ("", path[path.index(word) + len(word) :])
+    }
     for code in spans:
         name = code.partition("(")[0]
         paths = (f"{space}.{name}" for space in spaces)
