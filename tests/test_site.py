@@ -29,7 +29,7 @@ from sitebuilder.pages import (
 from sitebuilder.pictures import PICTURES
 from sitebuilder.usage import imported_modules, mentioned_names, used_names
 
-from tapegrad import nn, ops, optim
+from tapegrad import errors, nn, ops, optim
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = read_pages()
@@ -111,6 +111,11 @@ def test_a_folder_is_found_by_itself_in_areas():
 def test_files_outside_of_docs_have_a_place():
     assert site_path("../nn/DIFFERENCES.md") == "repository/nn/DIFFERENCES.md"
     assert site_path("../notebooks/gallery/03_x.ipynb") == "gallery/03_x.md"
+
+
+def test_every_error_is_on_the_page_about_errors():
+    text = PAGES["guide/errors.md"].source
+    assert [name for name in errors.__all__ if name not in text] == []
 
 
 # Names --------------------------------------------------------------------------------------------
