@@ -252,6 +252,7 @@ def _target(page: Page, target: str, pages: dict[str, Page], problems: list[str]
     path, _, anchor = target.partition("#")
     if "://" in target or target.startswith("mailto:"):
         return target
+    where = os.path.normpath(f"docs/{page.origin or page.path}")
     name = page.path if not path else page.resolve(path)
     name = site_path(name)
     if name == "repository/README.md":
@@ -259,11 +260,11 @@ def _target(page: Page, target: str, pages: dict[str, Page], problems: list[str]
     if name.endswith("/") or (DOCS / name).is_dir():
         name = f"{name.rstrip('/')}/index.md"
     if name not in pages:
-        problems.append(f"docs/{page.path}: the link to {target} leads to no page")
+        problems.append(f"{where}: the link to {target} leads to no page")
         return ""
     made = pages[name].generated and name.startswith("reference/")
     if anchor and not made and anchor not in pages[name].anchors:
-        problems.append(f"docs/{page.path}: {target}: no heading of {name} has this anchor")
+        problems.append(f"{where}: {target}: no heading of {name} has this anchor")
     if not path:
         return f"#{anchor}"
     shown = os.path.relpath(name, page.folder or ".")
