@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sitebuilder.addresses import places
 from sitebuilder.docstrings import first_sentence
 from sitebuilder.names import PublicName, namespaces, public_names
-from sitebuilder.reference import places
 
 import tapegrad
 from tapegrad import nn
