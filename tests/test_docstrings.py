@@ -150,11 +150,10 @@ def test_what_people_meet_first_has_an_example(path):
 
 
 def test_what_is_missing_is_found():
+    layer = type("B", (nn.Module,), {"__doc__": "A layer.", "__module__": "tapegrad.nn"})
     names = [
         PublicName("tapegrad.a", "tapegrad", lambda: None),
-        PublicName(
-            "tapegrad.nn.B", "tapegrad.nn", type("B", (nn.Module,), {"__doc__": "A layer."})
-        ),
+        PublicName("tapegrad.nn.B", "tapegrad.nn", layer),
     ]
     assert [line.partition(":")[0] for line in undocumented(names)] == ["tapegrad.a"]
     assert [line.partition(":")[0] for line in without_shapes(names)] == ["tapegrad.nn.B"]
