@@ -59,12 +59,12 @@ class _FromRate:
 
 @dataclass(frozen=True)
 class constant_rate(_FromRate):  # noqa: N801  # reads as a function: lr=constant_rate(0.1)
-    """Lr, always: a part of `join_schedules`."""
+    """lr, always: a part of `join_schedules`."""
 
 
 @dataclass(frozen=True)
 class step_decay(_FromRate):  # noqa: N801
-    """Lr · gamma^⌊t/every⌋."""
+    """lr · gamma^⌊t/every⌋."""
 
     every: int = 1000
     gamma: float = 0.1
@@ -75,7 +75,7 @@ class step_decay(_FromRate):  # noqa: N801
 
 @dataclass(frozen=True)
 class multi_step_decay(_FromRate):  # noqa: N801
-    """Lr · gamma^(number of milestones reached)."""
+    """lr · gamma^(number of milestones reached)."""
 
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
@@ -86,7 +86,7 @@ class multi_step_decay(_FromRate):  # noqa: N801
 
 @dataclass(frozen=True)
 class exponential_decay(_FromRate):  # noqa: N801
-    """Lr · gammaᵗ."""
+    """lr · gammaᵗ."""
 
     gamma: float = 0.999
 
@@ -113,6 +113,10 @@ class cosine_decay(_FromRate):  # noqa: N801
 
     restarts: begin again after each period; each is `stretch` times as long as the one before
     Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, equation 5.
+
+    >>> rate = cosine_decay(0.1, 100)
+    >>> rate(0), rate(50), rate(100)
+    (0.1, 0.05, 0.0)
     """
 
     period: int = 1000
