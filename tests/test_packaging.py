@@ -7,10 +7,7 @@ wheel from the unpacked sdist, and that wheel is installed and run from another 
 uses the network: the build back end is the setuptools of the running environment.
 """
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 import tarfile
 import time
@@ -19,8 +16,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from building import ROOT, build, run
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 
 # What `import tapegrad` must leave alone until it is used.
@@ -43,23 +40,6 @@ HEAVY = {
     "pandas",
     "pyarrow",
 }
-
-
-def run(*command, cwd, **environment):
-    """Run a command elsewhere, without an input, and return what it printed."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (
-        f"{command} exited with {done.returncode}\n{done.stdout}{done.stderr}"
-    )
-    return done.stdout + done.stderr
 
 
 def project():
@@ -85,31 +65,9 @@ def module_name(path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The wheel that comes out of the sdist, and both archives' member names."""
-    here = tmp_path_factory.mktemp("build")
-    copy = here / "sources"
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(
-            ".git",
-            ".venv*",
-            "*.egg-info",
-            "__pycache__",
-            ".*_cache",
-            ".hypothesis",
-            "build",
-            "dist",
-        ),
-    )
-    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", here)
-    run(*build, "--sdist", copy, cwd=here)
-    (sdist,) = here.glob("*.tar.gz")
+    sdist, wheel = build(tmp_path_factory.mktemp("build"))
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
-        archive.extractall(here / "unpacked", filter="data")
-    (tree,) = (here / "unpacked").iterdir()
-    run(*build, "--wheel", tree, cwd=here)
-    (wheel,) = here.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = set(archive.namelist())
     return wheel, in_wheel, in_sdist
