@@ -171,7 +171,7 @@ def lower_bounds() -> dict[str, list[str]]:
 
 
 def oldest(requirement: str) -> str | None:
-    """ "h5py>=3.11,<4" -> "h5py>=3.11,<=3.11.99": the first releases that the bound allows.
+    """ "h5py>=3.11,<4" -> "h5py~=3.11.0": the first releases that the bound allows.
 
     None for a requirement without a lower bound.
     """
