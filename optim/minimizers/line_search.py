@@ -95,12 +95,9 @@ def cg(
                     if f2 > f1:
                         z2 = z3 - _quotient(0.5 * d3 * z3 * z3, d3 * z3 + f2 - f3)
                     else:
-                        a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
-                        b = 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+                        a, b = _cubic(f2, d2, f3, d3, z3)
                         z2 = _quotient(_root(b * b - a * d2 * z3 * z3) - b, a)
-                    if not math.isfinite(z2):
-                        z2 = z3 / 2
-                    z2 = max(min(z2, inside * z3), (1 - inside) * z3)
+                    z2 = _kept_inside(z2, z3, inside)
                     z1 += z2
                     position = position + z2 * s
                     function.move(position)
@@ -117,19 +114,9 @@ def cg(
                 if left == 0:
                     success = False
                     break
-                a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
-                b = 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+                a, b = _cubic(f2, d2, f3, d3, z3)
                 z2 = _quotient(-d2 * z3 * z3, b + _root(b * b - a * d2 * z3 * z3))
-                if not math.isfinite(z2) or z2 < 0:
-                    z2 = z1 * (beyond - 1) if limit < -0.5 else (limit - z1) / 2
-                elif limit > -0.5 and z2 + z1 > limit:
-                    z2 = (limit - z1) / 2
-                elif limit < -0.5 and z2 + z1 > z1 * beyond:
-                    z2 = z1 * (beyond - 1)
-                elif z2 < -z3 * inside:
-                    z2 = -z3 * inside
-                elif limit > -0.5 and z2 < (limit - z1) * (1 - inside):
-                    z2 = (limit - z1) * (1 - inside)
+                z2 = _kept_near(z2, z1, z3, limit, inside, beyond)
                 f3, d3, z3 = f2, d2, -z2
                 z1 += z2
                 position = position + z2 * s
@@ -158,6 +145,40 @@ def cg(
             z1 *= min(o["ratio"], _quotient(d1, d2 - 1e-320))
             d1 = d2
     return x, history, function.count
+
+
+def _cubic(f2: float, d2: float, f3: float, d3: float, z3: float) -> tuple[float, float]:
+    """a and b of the cubic through values f and slopes d of two points that lie z3 apart."""
+    a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
+    return a, 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+
+
+def _kept_inside(z2: float, z3: float, inside: float) -> float:
+    """The step z2 into a bracket of length z3, at least a share `inside` away from its ends."""
+    if not math.isfinite(z2):
+        z2 = z3 / 2
+    return max(min(z2, inside * z3), (1 - inside) * z3)
+
+
+def _kept_near(
+    z2: float, z1: float, z3: float, limit: float, inside: float, beyond: float
+) -> float:
+    """The step z2 beyond z1: neither too far, nor beyond the `limit`, nor too short.
+
+    limit: the shortest length that was too long, -1 before there is one
+    """
+    bounded = limit > -0.5
+    if not math.isfinite(z2) or z2 < 0:
+        return (limit - z1) / 2 if bounded else z1 * (beyond - 1)
+    if bounded and z2 + z1 > limit:
+        return (limit - z1) / 2
+    if not bounded and z2 + z1 > z1 * beyond:
+        return z1 * (beyond - 1)
+    if z2 < -z3 * inside:
+        return -z3 * inside
+    if bounded and z2 < (limit - z1) * (1 - inside):
+        return (limit - z1) * (1 - inside)
+    return z2
 
 
 # Limited-memory BFGS ------------------------------------------------------------------------------
