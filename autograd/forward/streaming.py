@@ -249,7 +249,7 @@ def _node_lines(
     """Give `_result` the node that holds its tangent, or None; the pushes go into `scope`."""
     if not pushes:
         return ["_result._node = None"]
-    lines = []
+    lines: list[str] = []
     for mask, push in pushes:
         label = "_push_" + "".join("01"[flag] for flag in mask)
         scope[label] = push.function
