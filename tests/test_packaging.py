@@ -110,7 +110,7 @@ def test_the_wheel_holds_every_module_and_data_file_and_no_tests(built):
 def test_the_sdist_holds_what_its_tests_need(built):
     _, _, in_sdist = built
     expected = {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md"}
-    expected |= {"MANIFEST.in", "pyproject.toml", "pytest_tapegrad.py"}
+    expected |= {".ci/run", "MANIFEST.in", "pyproject.toml", "pytest_tapegrad.py"}
     for folder in ("docs", "tests", "notebooks", "benchmarks"):
         expected |= {
             path.relative_to(ROOT).as_posix()
