@@ -9,6 +9,7 @@ curve and for the final figure; nothing is chosen by it.
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,23 @@ def shift_images(images: np.ndarray, generator: np.random.Generator) -> np.ndarr
     return paper[np.arange(n)[:, None, None, None], 0, rows, columns]
 
 
+def draw_batches(
+    digits: Digits, draw: np.random.Generator, device: Device | str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the full batches of an epoch, (images, labels), shuffled and shifted anew."""
+    order = draw.permutation(len(digits.train_images))
+    images = shift_images(digits.train_images[order], draw)
+    labels = digits.train_labels[order]
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        part = slice(start, start + BATCH)
+        yield Tensor(images[part], device=device), Tensor(labels[part], device=device)
+
+
+def cosine_rate(step: int, n_steps: int) -> float:
+    """Return the learning rate of a step: half a cosine from LEARNING_RATE down to zero."""
+    return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
 def train_model(
     model: nn.Module,
     digits: Digits,
@@ -132,35 +150,28 @@ def train_model(
     config = {"learningRate": LEARNING_RATE, "weightDecay": WEIGHT_DECAY}
     state: dict[str, Any] = {}
     curve = Curve()
-    n = len(digits.train_images)
-    n_steps = epochs * (n // BATCH)
+    per_epoch = len(digits.train_images) // BATCH
+    n_steps = epochs * per_epoch
     step = 0
     # On a terminal a bar; in a log, where a bar would be one endless line, a line now and then.
     hidden = progress_place(None) != "terminal"
     with tqdm(total=n_steps, unit="batch", disable=hidden, dynamic_ncols=True) as bar:
         for epoch in range(epochs):
-            order = draw.permutation(n)
-            images = shift_images(digits.train_images[order], draw)
-            labels = digits.train_labels[order]
             total = 0.0
             model.training()
-            for start in range(0, n - BATCH + 1, BATCH):
-                x = Tensor(images[start : start + BATCH], device=device)
-                target = Tensor(labels[start : start + BATCH], device=device)
+            for x, target in draw_batches(digits, draw, device):
 
                 def loss_and_gradient(
                     _: Tensor, x: Tensor = x, target: Tensor = target
                 ) -> tuple[Tensor, Tensor]:
                     return compute_loss(x, target), gradients
 
-                config["learningRate"] = (
-                    LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
-                )
+                config["learningRate"] = cosine_rate(step, n_steps)
                 _, (loss,) = optim.adam(loss_and_gradient, weights, config, state)
                 total += float(loss)
                 step += 1
                 bar.update()
-            curve.loss.append(total / (n // BATCH))
+            curve.loss.append(total / per_epoch)
             answers = compute_scores(model, digits.test_images, device)
             curve.accuracy.append(accuracy(answers, digits))
             status = f"loss {curve.loss[-1]:.4f}, test accuracy {curve.accuracy[-1]:.4f}"

@@ -25,6 +25,21 @@ NAME = r"`[\w.]+(?:\(\))?`"  # an entry with arguments is about these, and is no
 NAMES = rf"({NAME}(?:(?:,| and) {NAME})*)"
 
 
+SUBJECTS = [
+    "Gradients",
+    "NumPy's and SciPy's functions",
+    "Modules",
+    "Training",
+    "Files",
+    "Homes for Torch7, BigDL and MXNet",
+    "Speed",
+    "Scaling out",
+    "Checking",
+    "Command line, hints and types",
+    "Documentation and packaging",
+]
+
+
 def last_parts(names: str) -> list[str]:
     return [name.rstrip("()").split(".")[-1] for name in re.findall(r"`(.+?)`", names)]
 
@@ -44,6 +59,21 @@ HOMES = [
     optim.Checkpoints, optim.ExponentialMovingAverage, optim.SGD(nn.Linear(1, 1), lr=1),
     optim.Trainer, tapegrad.Tensor,
 ]  # fmt: skip
+
+
+def test_entries_stand_under_subjects_in_one_order():
+    version = TEXT.split("\n## ")[1]
+    before, *sections = version.split("\n### ")
+    assert "\n- " not in before, f"move the entry under one of {SUBJECTS}"
+    titles = [section.partition("\n")[0] for section in sections]
+    assert titles == [*SUBJECTS, "Renamed before the first release"]
+    assert all("\n- " in section for section in sections)
+    entries = re.findall(r"^- .*(?:\n  .*)*", version, re.MULTILINE)
+    assert len(entries) == len(set(entries)) == len(re.findall(r"^- ", version, re.MULTILINE))
+    plain = re.sub(
+        r"^(- .*(?:\n  .*)*|### .*|.*unreleased.*|\s*)$", "", version, flags=re.MULTILINE
+    )
+    assert not plain.strip(), "text that belongs to no entry"
 
 
 def test_the_section_has_renames_and_each_once():

@@ -11,6 +11,7 @@ import copy
 import math
 import operator
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ OF_OBJECT = set(dir(object)) - {*SPECIAL}
 
 
 def test_every_attribute_of_ndarray_has_its_line():
-    found = set(dir(np.ndarray)) - OF_OBJECT
+    found = {n for n in set(dir(np.ndarray)) - OF_OBJECT if not re.match("_[^_]", n)}
     known = {**ATTRIBUTES, **SPECIAL, **INSTEAD, **WITHOUT}
     new, gone = sorted(found - known.keys()), sorted(known.keys() - found)
     assert not new, f"new in NumPy {np.__version__}: {new}"

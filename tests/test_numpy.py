@@ -7,6 +7,7 @@ see: that no function is missing, what is refused and how, and whole programs.
 import importlib.util
 import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,9 +48,13 @@ def test_most_functions_with_a_derivative_have_one_here(figures):
 
 def test_the_page_is_what_the_registry_says():
     page = (ROOT / "docs" / "numpy_coverage.md").read_text()
-    if coverage.markdown().split("NumPy ")[1][:4] != page.split("NumPy ")[1][:4]:
-        pytest.skip("the page is of another NumPy")
-    assert page == coverage.markdown(), "python -m tapegrad.autograd.surface.coverage writes it"
+    version = re.search(r"NumPy (\d+)\.(\d+)", page)
+    found = tuple(map(int, np.__version__.split(".")[:2]))
+    if found < tuple(map(int, version.groups())):
+        pytest.skip("the page has functions that this older NumPy lacks")
+    # a newer NumPy may have more functions, and then this test says so
+    shown = coverage.markdown().replace("NumPy {}.{}".format(*found), version[0])
+    assert page == shown, "python -m tapegrad.autograd.surface.coverage writes it"
 
 
 def test_the_command_line_prints_it(capsys):

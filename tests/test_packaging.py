@@ -7,10 +7,8 @@ wheel from the unpacked sdist, and that wheel is installed and run from another 
 uses the network: the build back end is the setuptools of the running environment.
 """
 
-import os
+import email
 import re
-import shutil
-import subprocess
 import sys
 import tarfile
 import time
@@ -19,8 +17,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from building import ROOT, build, run
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 
 # What `import tapegrad` must leave alone until it is used.
@@ -43,23 +41,6 @@ HEAVY = {
     "pandas",
     "pyarrow",
 }
-
-
-def run(*command, cwd, **environment):
-    """Run a command elsewhere, without an input, and return what it printed."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (
-        f"{command} exited with {done.returncode}\n{done.stdout}{done.stderr}"
-    )
-    return done.stdout + done.stderr
 
 
 def project():
@@ -85,31 +66,9 @@ def module_name(path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The wheel that comes out of the sdist, and both archives' member names."""
-    here = tmp_path_factory.mktemp("build")
-    copy = here / "sources"
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(
-            ".git",
-            ".venv*",
-            "*.egg-info",
-            "__pycache__",
-            ".*_cache",
-            ".hypothesis",
-            "build",
-            "dist",
-        ),
-    )
-    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", here)
-    run(*build, "--sdist", copy, cwd=here)
-    (sdist,) = here.glob("*.tar.gz")
+    sdist, wheel = build(tmp_path_factory.mktemp("build"))
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
-        archive.extractall(here / "unpacked", filter="data")
-    (tree,) = (here / "unpacked").iterdir()
-    run(*build, "--wheel", tree, cwd=here)
-    (wheel,) = here.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = set(archive.namelist())
     return wheel, in_wheel, in_sdist
@@ -150,8 +109,9 @@ def test_the_wheel_holds_every_module_and_data_file_and_no_tests(built):
 @pytest.mark.extra
 def test_the_sdist_holds_what_its_tests_need(built):
     _, _, in_sdist = built
-    expected = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
-    for folder in ("tests", "notebooks", "benchmarks"):
+    expected = {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md"}
+    expected |= {".ci/run", "MANIFEST.in", "pyproject.toml", "pytest_tapegrad.py"}
+    for folder in ("docs", "tests", "notebooks", "benchmarks"):
         expected |= {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / folder).rglob("*")
@@ -160,6 +120,28 @@ def test_the_sdist_holds_what_its_tests_need(built):
             and path.suffix != ".pyc"
         }
     assert expected <= in_sdist
+
+
+@pytest.mark.extra
+def test_the_metadata_pass_the_index_checks_and_say_what_the_project_says(built):
+    pytest.importorskip("readme_renderer.markdown")
+    wheel, in_wheel, _ = built
+    checked = run(
+        sys.executable, "-m", "twine", "--no-color", "check", "--strict",
+        *(wheel.parent.glob("*.gz")), wheel, cwd=wheel.parent,
+    )  # fmt: skip
+    assert checked.count("PASSED") == 2
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in in_wheel if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    said = project()["project"]
+    assert metadata["Name"] == said["name"]
+    assert metadata["Requires-Python"] == said["requires-python"]
+    assert metadata["License-Expression"] == said["license"]
+    assert metadata.get_all("Classifier") == said["classifiers"]
+    assert metadata.get_all("Provides-Extra") == list(said["optional-dependencies"])
+    assert not metadata.get_all("Project-URL"), "a host that nobody has named"
+    assert metadata.get_payload(decode=True).decode() == (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.extra
@@ -223,14 +205,8 @@ def test_no_path_of_a_machine_and_no_host_of_a_registry_is_in_the_set_up():
 
 
 @pytest.mark.extra
-def test_the_version_is_said_once(built):
+def test_the_wheel_has_the_package_s_version(built):
     import tapegrad
 
     wheel, _, _ = built
     assert wheel.name.split("-")[1] == tapegrad.__version__
-    newest = next(
-        line
-        for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("## ")
-    )
-    assert tapegrad.__version__ in newest

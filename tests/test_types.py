@@ -2,7 +2,10 @@
 
 import ast
 import inspect
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,33 @@ def test_the_code_whose_types_are_checked_runs():
         2,
         2,
     )
+
+
+@pytest.mark.extra
+def test_pyright_accepts_the_readme_s_first_example_and_the_recipe_of_a_layer(tmp_path):
+    """In its default mode: `updateOutput(self, x)` overrides the one of `*inputs` in Module."""
+    pytest.importorskip("pyright")
+    root = Path(__file__).resolve().parents[1]
+    for number, page in enumerate(("README.md", "docs/contributing.md")):
+        code = re.findall(
+            r"^```python\n(.*?)^```$", (root / page).read_text("utf-8"), re.MULTILINE | re.DOTALL
+        )
+        layer = next(block for block in code if "def updateOutput" in block)
+        (tmp_path / f"page{number}.py").write_text(layer, encoding="utf-8")
+    # Type checkers see no editable install: the folders of the checkout, as they will be installed.
+    package = tmp_path / "tapegrad"
+    package.mkdir()
+    for path in (root / "package").iterdir():
+        (package / path.name).symlink_to(path)
+    for folder in ("autograd", "devices", "nn", "optim"):
+        (package / folder).symlink_to(root / folder)
+    pages = sorted(path.name for path in tmp_path.glob("page*.py"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, *pages],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1].startswith("0 errors"), done.stdout

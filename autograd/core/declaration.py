@@ -37,6 +37,7 @@ __all__ = [
     "PrimitiveFunction",
     "PrimitiveWithSettings",
     "VjpRule",
+    "newer_numpy",
     "numpy_functions",
     "primitives",
     "register_primitive",
@@ -55,6 +56,12 @@ _registry: dict[str, PrimitiveFunction[..., Any]] = {}
 # NumPy function -> the function to call instead when an argument is a Tensor; read by
 # `surface/numpy_protocol.py`.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def newer_numpy(name: str) -> tuple[Callable[..., Any], ...]:
+    """NumPy's function of that name, for `numpy=`; nothing where NumPy is too old to have it."""
+    function = getattr(np, name, None)
+    return () if function is None else (function,)
 
 
 P = ParamSpec("P")

@@ -34,7 +34,7 @@ from tapegrad.autograd.core.mode import (
     switch_mode,
 )
 from tapegrad.autograd.core.node import next_serial, parents_of
-from tapegrad.autograd.core.pushing import find_push
+from tapegrad.autograd.core.pushing import Push, find_push
 from tapegrad.autograd.core.specialize import saved_expression, view_lines
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
@@ -153,26 +153,130 @@ def _is_arithmetic(primitive: Primitive, argument: str) -> bool:
     return code is not None and not code.co_names and not code.co_freevars
 
 
-def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
-    """The function that `Stream.function_of` returns."""
+# A primitive's streamed function is generated: `_streamed_function` puts the parts below together.
+# In its source `_x` is the array of the operand x, `_x_node` the node of a Tensor.
+
+
+def _masks(primitive: Primitive) -> list[tuple[bool, ...]]:
+    """Which operands carry tangents, a mask for each case; of two operands both come first."""
     operands = primitive.arguments
+    ruled = [n for n in operands if primitive.rules.get(n) is not None and primitive.differentiable]
+    masks = [tuple(n == name for n in operands) for name in ruled]
+    return [(True, True), *masks] if len(ruled) == 2 else masks
+
+
+def _pushes(primitive: Primitive) -> list[tuple[tuple[bool, ...], Push]] | None:
+    """Each mask with what pushes its tangents; None for a primitive that is left to others."""
     simple = (
-        1 <= len(operands) <= 2
+        1 <= len(primitive.arguments) <= 2
         and not primitive.lists
         and not primitive.optional
         and not primitive.several
         and not primitive.random
         and not primitive.mutates
     )
-    ruled = [n for n in operands if primitive.rules.get(n) is not None and primitive.differentiable]
-    masks = [tuple(n == name for n in operands) for name in ruled]
-    if len(ruled) == 2:
-        masks.insert(0, (True, True))
+    if not simple:
+        return None
     pushes = [
-        find_push(primitive, mask, primitive.plan(mask).names, tuple(range(sum(mask))))
-        for mask in (masks if simple else ())
+        (mask, find_push(primitive, mask, primitive.plan(mask).names, tuple(range(sum(mask)))))
+        for mask in _masks(primitive)
     ]
-    if not simple or any(push.the_rest for push in pushes):
+    return None if any(push.the_rest for _, push in pushes) else pushes
+
+
+def _operand_lines(name: str) -> list[str]:
+    """Take an operand apart; what another run or the tape knows is left to others."""
+    return [
+        f"if isinstance({name}, _Tensor):",
+        f"    _{name} = {name}._bare",
+        f"    _{name}_node = {name}._node",
+        f"    if _{name}_node is not None and (",
+        f"        type(_{name}_node) is not _Moved or _{name}_node.run is not _stream",
+        "    ):",
+        "        return _stream",
+        "else:",
+        f"    _{name} = {name}",
+        f"    _{name}_node = None",
+    ]
+
+
+def _body_lines(primitive: Primitive) -> list[str]:
+    """Run the body on arrays and numbers; `_result` is a Tensor of what it returns."""
+    operands = primitive.arguments
+    odd = " or ".join(
+        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS" for name in operands
+    )
+    arguments = ", ".join(f"_{name}" for name in operands)
+    if not primitive.inline:
+        arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
+    outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
+    return [
+        "if _stream.stopped:",
+        "    return _stream",
+        f"if {odd}:",
+        "    return _stream",
+        f"{outcome} = _body({arguments})",
+        "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
+        "    return _y",
+        "if type(_y) is not _ndarray:",
+        "    _y = _asarray(_y)",
+        "_result = _new(_Tensor)",
+        "_result._bare = _y",
+        "_result._alias = None",
+    ]
+
+
+def _push_call(
+    primitive: Primitive, mask: tuple[bool, ...], push: Push, label: str
+) -> tuple[str, list[str]]:
+    """(the case that a mask stands for, the lines that push its tangents to `_t`)."""
+    tracked = [n for n, flag in zip(primitive.arguments, mask, strict=True) if flag]
+    tangents = [f"_{name}_node.tangent" for name in tracked]
+    taken = tangents[0] if len(tangents) == 1 else f"({', '.join(tangents)})"
+    saved = [saved_expression(primitive, n, tracked) for n in primitive.plan(mask).names]
+    values = ", ".join([taken, *["_y.shape"] * push.shaped, *saved])
+    test = " and ".join(f"_{name}_node is not None" for name in tracked)
+    call = f"_t = {label}({values})"
+    if all(_is_arithmetic(primitive, name) for name in tracked):
+        return test, [call]
+    lines = ["_token = _switch(_NO_GRAD)", "try:", f"    {call}", "finally:", "    _reset(_token)"]
+    return test, lines
+
+
+def _node_lines(
+    primitive: Primitive, pushes: list[tuple[tuple[bool, ...], Push]], scope: dict[str, Any]
+) -> list[str]:
+    """Give `_result` the node that holds its tangent, or None; the pushes go into `scope`."""
+    if not pushes:
+        return ["_result._node = None"]
+    lines: list[str] = []
+    for mask, push in pushes:
+        label = "_push_" + "".join("01"[flag] for flag in mask)
+        scope[label] = push.function
+        test, call = _push_call(primitive, mask, push, label)
+        lines += [f"{'elif' if lines else 'if'} {test}:", *(f"    {line}" for line in call)]
+    return [
+        *lines,
+        "else:",
+        "    _t = None",
+        "if _t is None:",
+        "    _result._node = None",
+        "else:",
+        "    _node = _new(_Moved)",
+        "    _node.shape = _shape = _y.shape",
+        "    _node.dtype = _dtype = _y.dtype",
+        "    if _t.shape != _shape or _t.dtype is not _dtype:",
+        "        _t = _fit(_t, _node)",
+        "    _node.tangent = _t",
+        "    _node.run = _stream",
+        "    _result._node = _node",
+    ]
+
+
+def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
+    """The function that `Stream.function_of` returns."""
+    pushes = _pushes(primitive)
+    if pushes is None:
         return _left_to_others
     scope: dict[str, Any] = {
         "_Tensor": Tensor,
@@ -190,83 +294,13 @@ def _streamed_function(primitive: Primitive) -> Callable[..., Any]:
         "function": primitive.function,
         **{f"_{what}_of": function for what, function in aspects.items()},
     }
-    lines = []
-    for name in operands:
-        strange = f"type(_{name}_node) is not _Moved or _{name}_node.run is not _stream"
-        lines += [
-            f"if isinstance({name}, _Tensor):",
-            f"    _{name} = {name}._bare",
-            f"    _{name}_node = {name}._node",
-            f"    if _{name}_node is not None and ({strange}):",
-            "        return _stream",
-            "else:",
-            f"    _{name} = {name}",
-            f"    _{name}_node = None",
-        ]
-    odd = " or ".join(
-        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS" for name in operands
-    )
-    arguments = ", ".join(f"_{name}" for name in operands)
-    if not primitive.inline:
-        arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
-    outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
-    lines += [
-        "if _stream.stopped:",
-        "    return _stream",
-        f"if {odd}:",
-        "    return _stream",
-        f"{outcome} = _body({arguments})",
-        "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
-        "    return _y",
-        "if type(_y) is not _ndarray:",
-        "    _y = _asarray(_y)",
-        "_result = _new(_Tensor)",
-        "_result._bare = _y",
-        "_result._alias = None",
-    ]
-    word = "if"
-    for mask, push in zip(masks, pushes, strict=True):
-        tracked = [n for n, flag in zip(operands, mask, strict=True) if flag]
-        label = "_push_" + "".join("01"[flag] for flag in mask)
-        scope[label] = push.function
-        tangents = [f"_{name}_node.tangent" for name in tracked]
-        taken = tangents[0] if len(tangents) == 1 else f"({', '.join(tangents)})"
-        saved = [saved_expression(primitive, n, tracked) for n in primitive.plan(mask).names]
-        values = ", ".join([taken, *["_y.shape"] * push.shaped, *saved])
-        test = " and ".join(f"_{name}_node is not None" for name in tracked)
-        call = [f"    _t = {label}({values})"]
-        if not all(_is_arithmetic(primitive, name) for name in tracked):
-            call = [
-                "    _token = _switch(_NO_GRAD)",
-                "    try:",
-                f"    {call[0]}",
-                "    finally:",
-                "        _reset(_token)",
-            ]
-        lines += [f"{word} {test}:", *call]
-        word = "elif"
-    if masks:
-        lines += [
-            "else:",
-            "    _t = None",
-            "if _t is None:",
-            "    _result._node = None",
-            "else:",
-            "    _node = _new(_Moved)",
-            "    _node.shape = _shape = _y.shape",
-            "    _node.dtype = _dtype = _y.dtype",
-            "    if _t.shape != _shape or _t.dtype is not _dtype:",
-            "        _t = _fit(_t, _node)",
-            "    _node.tangent = _t",
-            "    _node.run = _stream",
-            "    _result._node = _node",
-        ]
-    else:
-        lines.append("_result._node = None")
+    lines = [line for name in primitive.arguments for line in _operand_lines(name)]
+    lines += _body_lines(primitive)
+    lines += _node_lines(primitive, pushes, scope)
     if primitive.view:
         lines += view_lines(primitive, scope)
     lines.append("return _result")
-    parameters = ", ".join(("_stream", *operands, *primitive.settings))
+    parameters = ", ".join(("_stream", *primitive.arguments, *primitive.settings))
     source = f"def _call({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
     code = compile_source(source, f"{primitive.name} streamed")
     exec(code, scope)  # noqa: S102  # source made above from declared names only

@@ -1,4 +1,4 @@
-"""Where arrays lie, and arrays that lie as kernels read them."""
+"""Where arrays lie, and arrays that lie as kernels read them or callers want them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "readable"]
+__all__ = ["address", "delivered", "readable"]
 
 _CHARACTER = ctypes.c_char
 
@@ -25,3 +25,11 @@ def readable(a: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The array as kernels read it: without gaps, in C order, aligned; itself if it is so."""
     array = np.ascontiguousarray(a, dtype)
     return array if array.flags.aligned else array.copy()
+
+
+def delivered(y: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+    """The result y, in `out` if there is one."""
+    if out is None or y is out:
+        return y
+    out[...] = y
+    return out

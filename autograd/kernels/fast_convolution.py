@@ -18,7 +18,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels import convolution as plain
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.kernels.addresses import readable
+from tapegrad.autograd.kernels.addresses import delivered, readable
 from tapegrad.autograd.kernels.convolution import convolution_windows
 from tapegrad.autograd.kernels.direct import (
     direct_conv2d,
@@ -75,14 +75,6 @@ def _prepared(
     return a, b, y
 
 
-def _given(y: Array, out: Array | None) -> Array:
-    """The result, in `out` if there is one."""
-    if out is None or y is out:
-        return y
-    out[...] = y
-    return out
-
-
 def conv2d(
     x: Array,
     w: Array,
@@ -105,17 +97,17 @@ def conv2d(
         )
 
     if way == "plain":
-        return _given(otherwise(), out)
+        return delivered(otherwise(), out)
     shape = (x.shape[0], w.shape[0], rows.count, columns.count)
     a, b, y = _prepared(x, w, out, shape)
     if way == "winograd":
         if not winograd_conv2d(a, b, (rows.padding, columns.padding), y):
-            return _given(otherwise(), out)
+            return delivered(otherwise(), out)
     elif way == "product":
         _product(b.reshape(b.shape[:2]), a, y)
     else:
         direct_conv2d(a, b, rows, columns, groups, y)
-    return _given(y, out)
+    return delivered(y, out)
 
 
 def conv2d_input_gradient(
@@ -142,18 +134,18 @@ def conv2d_input_gradient(
         )
 
     if way == "plain":
-        return _given(otherwise(), out)
+        return delivered(otherwise(), out)
     a, b, y = _prepared(g, w, out, tuple(shape))
     if way == "winograd":
         # The adjoint is the convolution with the kernels turned around, and 2 - padding.
         turned = b[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         if not winograd_conv2d(a, turned, (2 - rows.padding, 2 - columns.padding), y):
-            return _given(otherwise(), out)
+            return delivered(otherwise(), out)
     elif way == "product":
         _product(np.ascontiguousarray(b.reshape(b.shape[:2]).T), a, y)
     else:
         direct_input_gradient(a, b, rows, columns, groups, y)
-    return _given(y, out)
+    return delivered(y, out)
 
 
 def conv2d_weight_gradient(
@@ -180,14 +172,14 @@ def conv2d_weight_gradient(
         )
 
     if way in ("plain", "product"):
-        return _given(otherwise(), out)
+        return delivered(otherwise(), out)
     a, b, y = _prepared(x, g, out, tuple(shape))
     if way == "winograd":
         found = winograd_weight_gradient(a, b, (rows.padding, columns.padding))
-        return _given(otherwise() if found is None else found, out)
+        return delivered(otherwise() if found is None else found, out)
     if not direct_weight_gradient(a, b, rows, columns, groups, y):
-        return _given(otherwise(), out)
-    return _given(y, out)
+        return delivered(otherwise(), out)
+    return delivered(y, out)
 
 
 PRODUCT_BYTES = 2**19

@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels import pooling as plain
-from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.addresses import address, delivered, readable
 from tapegrad.autograd.kernels.direct import direct_conv2d, direct_fits, direct_input_gradient
 from tapegrad.autograd.kernels.pooling import average_scale, average_windows, check_indices
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
@@ -220,10 +220,7 @@ def max_unpool2d(
     fits = out is None or (out.dtype == x.dtype and out.flags.carray)
     if not _has_code(x) or indices.dtype != np.int64 or not x.size or not fits:
         y: Array = plain.max_unpool2d(np, x, indices, shape=shape)
-        if out is None:
-            return y
-        out[...] = y
-        return out
+        return delivered(y, out)
     x, indices = readable(x, x.dtype), readable(indices, indices.dtype)
     y = np.empty(shape, x.dtype) if out is None else out
     planes, count, size = shape[0] * shape[1], x.shape[2] * x.shape[3], shape[2] * shape[3]
@@ -299,10 +296,7 @@ def avg_pool2d(
             count_include_pad=count_include_pad,
             divide=divide,
         )
-        if out is None:
-            return y
-        out[...] = y
-        return out
+        return delivered(y, out)
     x = readable(x, x.dtype)
     shape = (*x.shape[:2], rows.count, columns.count)
     y = np.empty(shape, x.dtype) if out is None else out
@@ -345,10 +339,7 @@ def avg_pool2d_gradient(
             count_include_pad=count_include_pad,
             divide=divide,
         )
-        if out is None:
-            return y
-        out[...] = y
-        return out
+        return delivered(y, out)
     share = g * _scale(rows, columns, count_include_pad, divide, g.dtype)
     y = np.empty(shape, g.dtype) if out is None else out
     planes = shape[0] * shape[1]

@@ -136,31 +136,17 @@ def _quantiles(
     weights: Array = None,
 ) -> Array:
     """The order statistics of the shares q over `axis`, for all functions that ask for some."""
-    if method not in _METHODS:
-        known = ", ".join(sorted(_METHODS))
-        raise ValueError(UNKNOWN_METHOD.format(name=name, method=method, known=known))
-    if getattr(q, "tracked", False):
-        raise TypeError(f"numpy.{name}: q has no derivative here; pass q.detach()")
-    numbers = np.asarray(value_of(as_operand(q)))
-    shares = numbers.astype(np.float64)
-    if shares.size and not (shares.min() >= 0 and shares.max() <= 1):
-        raise ValueError(f"{name}: q is outside its range")
-    a = as_operand(a)
+    numbers, shares = _checked_shares(q, method, name)
     # Whole shares are entries; arrays of shares have a dtype that counts, Python's numbers none.
     of_entries = method in _OF_ENTRIES or (method == "linear" and numbers.dtype.kind in "iu")
+    a = as_operand(a)
     if not of_entries:
         a = as_floating(a)
         if type(q) not in (int, float):
-            kind = numbers.dtype if numbers.dtype.kind == "f" else np.dtype(np.float64)
-            a = (
-                a
-                if np.can_cast(kind, a.dtype)
-                else e.cast(a, dtype=np.promote_types(a.dtype, kind))
-            )
+            a = _widened_to(a, numbers.dtype)
     if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
         refuse_complex(a, f"numpy.{name}")
     flat, one = _merge_axes_last(a, axis)
-    n = flat.shape[-1]
     ordered = sort(flat, -1)
     missing = e.isnan(flat)
     if weights is not None:
@@ -172,7 +158,7 @@ def _quantiles(
     if ignore_nan:
         count = r.sum(e.logical_not(missing), axis=-1, keepdims=True)
     else:
-        count = device_array(np.full((1,) * flat.ndim, n), flat)
+        count = device_array(np.full((1,) * flat.ndim, flat.shape[-1]), flat)
     some = e.maximum(count, 1)
     results = []
     for share in shares.ravel():
@@ -184,14 +170,7 @@ def _quantiles(
         first, second = (
             take_along_axis(ordered, _as_index(i, flat.shape), -1)[..., 0] for i in (low, high)
         )
-        if of_entries:
-            y = first
-        else:
-            weight = e.cast(weight, dtype=flat.dtype)[..., 0]
-            # exact at both ends and monotonic in between; there is no gap between equal infinities
-            endless = e.logical_and(e.isinf(first), e.equal(first, second))
-            gap = e.where(endless, 0, second - first)
-            y = e.where(weight < 0.5, first + gap * weight, second - gap * (1 - weight))
+        y = first if of_entries else _between(first, second, weight)
         if flat.dtype.kind in "fc":
             if ignore_nan:
                 y = e.where(e.equal(count[..., 0], 0), np.nan, y)
@@ -202,6 +181,37 @@ def _quantiles(
         return results[0]
     stacked = s.stack(results)
     return s.reshape(stacked, (*shares.shape, *stacked.shape[1:]))
+
+
+def _checked_shares(q: Array, method: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """q as an array, and the same in float64.  Raises ValueError and TypeError, as NumPy does."""
+    if method not in _METHODS:
+        known = ", ".join(sorted(_METHODS))
+        raise ValueError(UNKNOWN_METHOD.format(name=name, method=method, known=known))
+    if getattr(q, "tracked", False):
+        raise TypeError(f"numpy.{name}: q has no derivative here; pass q.detach()")
+    numbers = np.asarray(value_of(as_operand(q)))
+    shares = numbers.astype(np.float64)
+    if shares.size and not (shares.min() >= 0 and shares.max() <= 1):
+        raise ValueError(f"{name}: q is outside its range")
+    return numbers, shares
+
+
+def _widened_to(a: Array, dtype: np.dtype) -> Array:
+    """a in a dtype that holds its own and `dtype` if that is floating, else float64."""
+    kind = dtype if dtype.kind == "f" else np.dtype(np.float64)
+    if np.can_cast(kind, a.dtype):
+        return a
+    return e.cast(a, dtype=np.promote_types(a.dtype, kind))
+
+
+def _between(first: Array, second: Array, weight: Array) -> Array:
+    """first + weight · (second - first), exact at both ends and monotonic in between."""
+    weight = e.cast(weight, dtype=first.dtype)[..., 0]
+    # there is no gap between equal infinities
+    endless = e.logical_and(e.isinf(first), e.equal(first, second))
+    gap = e.where(endless, 0, second - first)
+    return e.where(weight < 0.5, first + gap * weight, second - gap * (1 - weight))
 
 
 def _as_index(x: Array, shape: Shape) -> Array:

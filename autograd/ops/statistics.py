@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import newer_numpy
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
@@ -311,7 +312,7 @@ def _cumulate(
     return s.concatenate([first, y], axis)
 
 
-@composite(numpy=np.cumulative_sum)
+@composite(numpy=newer_numpy("cumulative_sum"))
 def cumulative_sum(
     x: Operand,
     *,
@@ -323,7 +324,7 @@ def cumulative_sum(
     return _cumulate(x, axis, dtype, include_initial, r.cumsum, 0)
 
 
-@composite(numpy=np.cumulative_prod)
+@composite(numpy=newer_numpy("cumulative_prod"))
 def cumulative_prod(
     x: Operand,
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import newer_numpy
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
@@ -50,13 +51,13 @@ def vecdot(x1: Operand, x2: Operand, *, axis: int = -1) -> Tensor:
     return y if y.dtype.kind in "fc" else y.astype(np.result_type(x1.dtype, x2.dtype))
 
 
-@composite(numpy=np.matvec)
+@composite(numpy=newer_numpy("matvec"))
 def matvec(x1: Operand, x2: Operand) -> Tensor:
     """Matrices times vectors: (…, m, n), (…, n) -> (…, m)."""
     return la.matmul(as_operand(x1), s.expand_dims(as_operand(x2), -1))[..., 0]
 
 
-@composite(numpy=np.vecmat)
+@composite(numpy=newer_numpy("vecmat"))
 def vecmat(x1: Operand, x2: Operand) -> Tensor:
     """Conjugate vectors times matrices: (…, m), (…, m, n) -> (…, n)."""
     return la.matmul(s.expand_dims(_conj(as_operand(x1)), -2), as_operand(x2))[..., 0, :]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from tapegrad.autograd.core.declaration import newer_numpy
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import counting, indexing, linalg, sorting
 from tapegrad.autograd.ops import elementwise as e
@@ -357,7 +358,7 @@ SHAPE_FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.copy: (copy, 0),
     np.take: (take, 3),
     np.where: (where, 0),
-    np.astype: (numpy_astype, 0),
+    **dict.fromkeys(newer_numpy("astype"), (numpy_astype, 0)),
     np.searchsorted: (searchsorted, 3),
     np.concatenate: (concatenate, 2),
     np.einsum: (einsum, 99),

@@ -152,6 +152,23 @@ class RnnCell(Cell):
         return h, h
 
 
+class _FourGates(Cell):
+    """What cells of four gates share: a state [h, c], and dropout for each gate by itself."""
+
+    inputSize: int
+    hiddenSize: int
+    p: float
+
+    def start(self, x: Tensor) -> Nest:
+        return [zeros_beside(x, *x.shape[:-1], self.hiddenSize) for _ in range(2)]
+
+    def noises(self, x: Tensor) -> list[Tensor]:
+        return self._dropped(x, self.p, *[self.inputSize] * 4, *[self.hiddenSize] * 4)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return x if self.p else self.modules[0](x)
+
+
 class _GatedCell(Cell):
     """What LSTM and GRU share: activations, and dropout of the input and the state of each gate."""
 
@@ -168,7 +185,7 @@ class _GatedCell(Cell):
         self.innerActivation = Sigmoid() if innerActivation is None else innerActivation
 
 
-class LSTMCell(_GatedCell):
+class LSTMCell(_FourGates, _GatedCell):
     """BigDL's LSTM: c' = i·g + f·c, h' = o·tanh(c').
 
     i, f, o = σ and g = tanh of W x + b + U h, whose four parts are i, g, f, o, in this order.
@@ -205,15 +222,6 @@ class LSTMCell(_GatedCell):
         half = len(self.modules) // 2
         return self.modules[:half], self.modules[half:]
 
-    def start(self, x: Tensor) -> Nest:
-        return [zeros_beside(x, *x.shape[:-1], self.hiddenSize) for _ in range(2)]
-
-    def noises(self, x: Tensor) -> list[Tensor]:
-        return self._dropped(x, self.p, *[self.inputSize] * 4, *[self.hiddenSize] * 4)
-
-    def prepare(self, x: Tensor) -> Tensor:
-        return x if self.p else self.modules[0](x)
-
     def step(self, part: Tensor, state: Nest, noises: list[Tensor]) -> tuple[Tensor, Nest]:
         h, c = state
         if self.p:
@@ -230,7 +238,7 @@ class LSTMCell(_GatedCell):
         return h, [h, c]
 
 
-class LSTMPeephole(Cell):
+class LSTMPeephole(_FourGates):
     """An LSTM whose gates see the cell: c' = i·g + f·c, h' = o·tanh(c').
 
     i = σ(a_i + U_i h + w_i·c), f = σ(a_f + U_f h + w_f·c), g = tanh(a_g + U_g h),
@@ -263,15 +271,6 @@ class LSTMPeephole(Cell):
         first = 4 if self.p else 1
         own: list[Module] = [m for m in self.modules[first:] if isinstance(m, Linear)]
         return self.modules[:first], own
-
-    def start(self, x: Tensor) -> Nest:
-        return [zeros_beside(x, *x.shape[:-1], self.hiddenSize) for _ in range(2)]
-
-    def noises(self, x: Tensor) -> list[Tensor]:
-        return self._dropped(x, self.p, *[self.inputSize] * 4, *[self.hiddenSize] * 4)
-
-    def prepare(self, x: Tensor) -> Tensor:
-        return x if self.p else self.modules[0](x)
 
     def step(self, part: Tensor, state: Nest, noises: list[Tensor]) -> tuple[Tensor, Nest]:
         h, c = state

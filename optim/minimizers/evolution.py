@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -126,6 +126,37 @@ CMAES = Options(
 )  # fmt: skip
 
 
+class _Rates(NamedTuple):
+    """What CMA-ES derives from the number of entries and of samples, in Hansen's names.
+
+    weights: of the better half of the samples, the best first; mueff: how many they count as
+    cc, cs:  how fast the paths of C and of σ forget; c1, cmu: how fast C learns from its path, and
+             from the steps of the better half; damping: how slowly σ changes
+    """
+
+    weights: np.ndarray
+    mueff: float
+    cc: float
+    cs: float
+    c1: float
+    cmu: float
+    damping: float
+
+
+def _rates(n: int, size: int) -> _Rates:
+    """The rates for n entries and `size` samples.  Source: N. Hansen, barecmaes2."""
+    half = size / 2
+    weights = math.log(half + 0.5) - np.log(np.arange(1, int(half) + 1))
+    weights /= weights.sum()
+    mueff = float(weights.sum() ** 2 / (weights**2).sum())
+    cc = (4 + mueff / n) / (n + 4 + 2 * mueff / n)
+    cs = (mueff + 2) / (n + mueff + 5)
+    c1 = 2 / ((n + 1.3) ** 2 + mueff)
+    cmu = min(1 - c1, 2 * (mueff - 2 + 1 / mueff) / ((n + 2) ** 2 + mueff))
+    damping = 2 * mueff / size + 0.3 + cs
+    return _Rates(weights, mueff, cc, cs, c1, cmu, damping)
+
+
 def cmaes(
     feval: Callable[[Any], Any],
     x: Tensor | Array,
@@ -156,15 +187,7 @@ def cmaes(
             raise ValueError(f"cmaes: popsize must be at least 2, not {size}")
         most = 1e3 * n**2 if o["maxEval"] is None else o["maxEval"]
         sigma = float(o["sigma"])
-        half = size / 2
-        weights = math.log(half + 0.5) - np.log(np.arange(1, int(half) + 1))
-        weights /= weights.sum()
-        mueff = float(weights.sum() ** 2 / (weights**2).sum())
-        cc = (4 + mueff / n) / (n + 4 + 2 * mueff / n)
-        cs = (mueff + 2) / (n + mueff + 5)
-        c1 = 2 / ((n + 1.3) ** 2 + mueff)
-        cmu = min(1 - c1, 2 * (mueff - 2 + 1 / mueff) / ((n + 2) ** 2 + mueff))
-        damping = 2 * mueff / size + 0.3 + cs
+        weights, mueff, cc, cs, c1, cmu, damping = _rates(n, size)
         path_c, path_s = np.zeros(n), np.zeros(n)
         axes, lengths, C, whitening = np.eye(n), np.ones(n), np.eye(n), np.eye(n)
         decomposed = count = iteration = 0
@@ -194,7 +217,7 @@ def cmaes(
             values = np.array([function.value(sample.astype(start.dtype)) for sample in samples])
             count += size
             order = np.argsort(values, kind="stable")
-            values, chosen = values[order], samples[order[: int(half)]]
+            values, chosen = values[order], samples[order[: len(weights)]]
             history.append(float(values[0]))
             if values[0] < lowest:
                 best, lowest = chosen[0].astype(start.dtype), float(values[0])

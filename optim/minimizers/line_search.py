@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -95,12 +95,9 @@ def cg(
                     if f2 > f1:
                         z2 = z3 - _quotient(0.5 * d3 * z3 * z3, d3 * z3 + f2 - f3)
                     else:
-                        a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
-                        b = 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+                        a, b = _cubic(f2, d2, f3, d3, z3)
                         z2 = _quotient(_root(b * b - a * d2 * z3 * z3) - b, a)
-                    if not math.isfinite(z2):
-                        z2 = z3 / 2
-                    z2 = max(min(z2, inside * z3), (1 - inside) * z3)
+                    z2 = _kept_inside(z2, z3, inside)
                     z1 += z2
                     position = position + z2 * s
                     function.move(position)
@@ -117,19 +114,9 @@ def cg(
                 if left == 0:
                     success = False
                     break
-                a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
-                b = 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+                a, b = _cubic(f2, d2, f3, d3, z3)
                 z2 = _quotient(-d2 * z3 * z3, b + _root(b * b - a * d2 * z3 * z3))
-                if not math.isfinite(z2) or z2 < 0:
-                    z2 = z1 * (beyond - 1) if limit < -0.5 else (limit - z1) / 2
-                elif limit > -0.5 and z2 + z1 > limit:
-                    z2 = (limit - z1) / 2
-                elif limit < -0.5 and z2 + z1 > z1 * beyond:
-                    z2 = z1 * (beyond - 1)
-                elif z2 < -z3 * inside:
-                    z2 = -z3 * inside
-                elif limit > -0.5 and z2 < (limit - z1) * (1 - inside):
-                    z2 = (limit - z1) * (1 - inside)
+                z2 = _kept_near(z2, z1, z3, limit, inside, beyond)
                 f3, d3, z3 = f2, d2, -z2
                 z1 += z2
                 position = position + z2 * s
@@ -158,6 +145,40 @@ def cg(
             z1 *= min(o["ratio"], _quotient(d1, d2 - 1e-320))
             d1 = d2
     return x, history, function.count
+
+
+def _cubic(f2: float, d2: float, f3: float, d3: float, z3: float) -> tuple[float, float]:
+    """a and b of the cubic through values f and slopes d of two points that lie z3 apart."""
+    a = _quotient(6 * (f2 - f3), z3) + 3 * (d2 + d3)
+    return a, 3 * (f3 - f2) - z3 * (d3 + 2 * d2)
+
+
+def _kept_inside(z2: float, z3: float, inside: float) -> float:
+    """The step z2 into a bracket of length z3, at least a share `inside` away from its ends."""
+    if not math.isfinite(z2):
+        z2 = z3 / 2
+    return max(min(z2, inside * z3), (1 - inside) * z3)
+
+
+def _kept_near(
+    z2: float, z1: float, z3: float, limit: float, inside: float, beyond: float
+) -> float:
+    """The step z2 beyond z1: neither too far, nor beyond the `limit`, nor too short.
+
+    limit: the shortest length that was too long, -1 before there is one
+    """
+    bounded = limit > -0.5
+    if not math.isfinite(z2) or z2 < 0:
+        return (limit - z1) / 2 if bounded else z1 * (beyond - 1)
+    if bounded and z2 + z1 > limit:
+        return (limit - z1) / 2
+    if not bounded and z2 + z1 > z1 * beyond:
+        return z1 * (beyond - 1)
+    if z2 < -z3 * inside:
+        return -z3 * inside
+    if bounded and z2 < (limit - z1) * (1 - inside):
+        return (limit - z1) * (1 - inside)
+    return z2
 
 
 # Limited-memory BFGS ------------------------------------------------------------------------------
@@ -305,69 +326,120 @@ def lswolfe(
     algorithms 3.5 and 3.6.
     """
     o = LSWOLFE.complete(options or {})
-    c1, c2, most = o["c1"], o["c2"], o["maxIter"]
     start, evaluations = x.copy(), 0
 
-    def evaluate_at(length: float) -> tuple[float, float, Array, float]:
+    def evaluate_at(length: float) -> _Point:
         nonlocal evaluations
         evaluations += 1
         x[...] = start + length * d
         value, gradient = feval(x)
         gradient = as_array(gradient).copy()
-        return length, float(value), gradient, inner_product(gradient, d)
+        return _Point(length, float(value), gradient, inner_product(gradient, d))
 
-    origin = (0.0, f, g.copy(), gtd)
-    previous, new = origin, evaluate_at(t)
-    count, done = 0, False
-    bracket = None
-    while count < most:
-        if new[1] > f + c1 * new[0] * gtd or (count > 1 and new[1] >= previous[1]):
-            bracket = [previous, new]
-            break
-        if abs(new[3]) <= -c2 * gtd:
-            bracket, done = [new], True
-            break
-        if new[3] >= 0:
-            bracket = [previous, new]
-            break
-        nearest, farthest = new[0] + 0.01 * (new[0] - previous[0]), new[0] * 10
-        t = polyinterp(
-            [[previous[0], previous[1], previous[3]], [new[0], new[1], new[3]]], nearest, farthest
-        )
-        previous, new = new, evaluate_at(t)
-        count += 1
-    if bracket is None:
-        bracket = [origin, new]
-    stuck = False
-    while not done and count < most:
-        low = 0 if bracket[0][1] <= bracket[1][1] else 1
-        high = 1 - low
-        t = polyinterp([[b[0], b[1], b[3]] for b in bracket])
-        left, right = sorted(b[0] for b in bracket)
-        if min(right - t, t - left) < 0.1 * (right - left):
-            if stuck or t >= right or t <= left:
-                edge = 0.1 * (right - left)
-                t = right - edge if abs(t - right) < abs(t - left) else left + edge
-                stuck = False
+    search = _WolfeSearch(
+        evaluate_at, _Point(0.0, f, g.copy(), gtd), o["c1"], o["c2"], o["tolX"], o["maxIter"]
+    )
+    best = min(search.run(t), key=lambda point: point.value)
+    x[...] = start + best.length * d
+    return best.value, best.gradient, x, best.length, evaluations
+
+
+class _Point(NamedTuple):
+    """A place on the line: step length, value, gradient, and slope along the line."""
+
+    length: float
+    value: float
+    gradient: Array
+    slope: float
+
+    @property
+    def for_interpolation(self) -> list[float]:
+        """What `polyinterp` takes of a point."""
+        return [self.length, self.value, self.slope]
+
+
+class _WolfeSearch:
+    """The search of `lswolfe` from `origin`, in `most` steps of both phases together."""
+
+    def __init__(
+        self,
+        evaluate_at: Callable[[float], _Point],
+        origin: _Point,
+        c1: float,
+        c2: float,
+        tolerance: float,
+        most: int,
+    ) -> None:
+        self.evaluate_at, self.origin = evaluate_at, origin
+        self.c1, self.c2, self.tolerance, self.most = c1, c2, tolerance, most
+        self.steps = 0
+
+    def run(self, t: float) -> list[_Point]:
+        """One point that fulfils both conditions, or the two ends of the last bracket."""
+        bracket = self._bracket(t)
+        return bracket if len(bracket) == 1 else self._zoom(bracket)
+
+    def _too_high(self, point: _Point) -> bool:
+        """Does the value not fall enough for so long a step?"""
+        return point.value > self.origin.value + self.c1 * point.length * self.origin.slope
+
+    def _is_flat(self, point: _Point) -> bool:
+        """Is the slope small enough?"""
+        return abs(point.slope) <= -self.c2 * self.origin.slope
+
+    def _bracket(self, t: float) -> list[_Point]:
+        """Go farther until a minimum lies between two points, or a point is good enough."""
+        previous, new = self.origin, self.evaluate_at(t)
+        while self.steps < self.most:
+            if self._too_high(new) or (self.steps > 1 and new.value >= previous.value):
+                return [previous, new]
+            if self._is_flat(new):
+                return [new]
+            if new.slope >= 0:
+                return [previous, new]
+            nearest = new.length + 0.01 * (new.length - previous.length)
+            points = [previous.for_interpolation, new.for_interpolation]
+            t = polyinterp(points, nearest, new.length * 10)
+            previous, new = new, self.evaluate_at(t)
+            self.steps += 1
+        return [self.origin, new]
+
+    def _zoom(self, bracket: list[_Point]) -> list[_Point]:
+        """Make the bracket smaller until its lower end is good enough, or nothing changes."""
+        stuck = False
+        while self.steps < self.most:
+            low = 0 if bracket[0].value <= bracket[1].value else 1
+            high = 1 - low
+            t, stuck = self._inside(bracket, stuck)
+            new = self.evaluate_at(t)
+            self.steps += 1
+            if self._too_high(new) or new.value >= bracket[low].value:
+                bracket[high] = new
             else:
-                stuck = True
-        else:
-            stuck = False
-        new = evaluate_at(t)
-        count += 1
-        if new[1] > f + c1 * t * gtd or new[1] >= bracket[low][1]:
-            bracket[high] = new
-        else:
-            if abs(new[3]) <= -c2 * gtd:
-                done = True
-            elif new[3] * (bracket[high][0] - bracket[low][0]) >= 0:
-                bracket[high] = bracket[low]
-            bracket[low] = new
-        if not done and abs((bracket[0][0] - bracket[1][0]) * new[3]) < o["tolX"]:
-            break
-    best = min(bracket, key=lambda point: point[1])
-    x[...] = start + best[0] * d
-    return best[1], best[2], x, best[0], evaluations
+                done = self._is_flat(new)
+                if not done and new.slope * (bracket[high].length - bracket[low].length) >= 0:
+                    bracket[high] = bracket[low]
+                bracket[low] = new
+                if done:
+                    break
+            if abs((bracket[0].length - bracket[1].length) * new.slope) < self.tolerance:
+                break
+        return bracket
+
+    @staticmethod
+    def _inside(bracket: list[_Point], stuck: bool) -> tuple[float, bool]:
+        """(a length inside the bracket, whether it is the first so close to an end).
+
+        The second time in a row it is moved a tenth of the bracket away from that end.
+        """
+        t = polyinterp([point.for_interpolation for point in bracket])
+        left, right = sorted(point.length for point in bracket)
+        edge = 0.1 * (right - left)
+        if min(right - t, t - left) < edge:
+            if stuck or t >= right or t <= left:
+                return right - edge if abs(t - right) < abs(t - left) else left + edge, False
+            return t, True
+        return t, False
 
 
 def polyinterp(

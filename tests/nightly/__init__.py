@@ -1,6 +1,7 @@
 """Runs that are too long for CI: `python -m tests.nightly NAME`, in a clone.
 
     python -m tests.nightly                                   # the names, with their budgets
+    python -m tests.nightly deep_laws --help                  # what the options of one mean
     python -m tests.nightly deep_laws                         # one of them
     python -m tests.nightly deep_laws --only=conv --minutes=5
 

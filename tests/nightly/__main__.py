@@ -1,14 +1,19 @@
-"""`python -m tests.nightly` lists the names; with one of them, and options, it does that run."""
+"""`python -m tests.nightly` lists the names; with one of them, and options, it does that run.
+
+`--help` after a name says what its options mean.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+HELP = {"-h", "--help"}
 # As in pytest: the tests' own modules by their names, and not the folders of the repository's root,
 # where `import autograd` would find ours instead of HIPS's.
 sys.path[:] = [
@@ -56,13 +61,16 @@ def options_of(run, arguments):
 def main(arguments):
     """The exit status: 0 when nothing failed."""
     found = runs()
-    if not arguments:
+    if not arguments or arguments[0] in HELP:
         print(listing(found))
         return 0
     name, *rest = arguments
     if name not in found:
         sys.exit(f"no nightly run is called {name!r}; there are {', '.join(found)}")
     run = found[name]
+    if HELP & {*rest}:
+        print(f"{listing({name: run})}\n\n{inspect.getdoc(run.function)}")
+        return 0
     given = options_of(run, rest)
     print(f"{name}: {run.sentence}  Budget: {run.minutes:g} minutes.", flush=True)
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import newer_numpy
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.elementwise.parts import absolute, copysign
@@ -35,7 +36,7 @@ def ldexp(x1: Array, x2: Array) -> Array:
 ldexp.vjp(x1=lambda g, x2: ldexp(g, x2), x2=None)
 
 
-@primitive(elementwise=True, numpy=np.astype)
+@primitive(elementwise=True, numpy=newer_numpy("astype"))
 def cast(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     """x converted to another floating point `dtype`; the cotangent is converted back."""
     return x.astype(dtype)

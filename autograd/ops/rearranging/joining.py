@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import newer_numpy
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
@@ -201,7 +202,7 @@ def dsplit(ary: Operand, indices_or_sections: int | Sequence[int]) -> list[Tenso
     return numpy_split(ary, indices_or_sections, 2)
 
 
-@composite(numpy=np.unstack)
+@composite(numpy=newer_numpy("unstack"))
 def unstack(x: Operand, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along `axis`, as a tuple."""
     x = as_operand(x)
