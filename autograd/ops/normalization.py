@@ -183,7 +183,8 @@ def normalize_gradient(
     cotangents = [(scaled - average - y * slope) / deviation]
     if weight is not None:
         cotangents.append(cotangent * y)
-    return cotangents if bias is None else [*cotangents, cotangent]
+    # a copy: the values of a program are arrays of their own
+    return cotangents if bias is None else [*cotangents, xp.positive(cotangent)]
 
 
 _GRADIENT = Primitive(normalize_gradient, differentiable=False, several=True)
