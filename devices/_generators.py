@@ -374,6 +374,13 @@ def manual_seed(seed: int) -> None:
     """Seed the default generators of all devices, also those that have not been used yet.
 
     Raises TypeError for anything but an integer, ValueError for a negative one.
+
+    >>> from tapegrad import nn
+    >>> _ = manual_seed(0)
+    >>> a = nn.Linear(2, 1).weight.numpy().copy()
+    >>> _ = manual_seed(0)
+    >>> np.array_equal(a, nn.Linear(2, 1).weight.numpy())
+    True
     """
     seed = _nonnegative_integer(seed, "a seed")
     with _lock:

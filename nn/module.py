@@ -86,6 +86,13 @@ class Module(BigDL, Torch7, Python, Part):
     Subclasses set Parameters, Buffers and Modules as attributes, or in lists, tuples and dicts of
     them, and define ``updateOutput(self, x)``; `x` and the result are Tensors or nested lists of
     them.  (Torch7's nn.Module.)
+
+    >>> from tapegrad import nn
+    >>> class Double(nn.Module):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    >>> Double()(np.ones(2))
+    Tensor([2., 2.])
     """
 
     _by_hand = False  # whether the class writes its gradient itself

@@ -103,6 +103,10 @@ class cosine_decay(_FromRate):  # noqa: N801
 
     restarts: begin again after each period; each is `stretch` times as long as the one before
     Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, equation 5.
+
+    >>> rate = cosine_decay(0.1, 100)
+    >>> rate(0), rate(50), rate(100)
+    (0.1, 0.05, 0.0)
     """
 
     period: int = 1000

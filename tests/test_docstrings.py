@@ -1,11 +1,24 @@
-"""Docstrings begin with the thing, not with a pronoun for it, and say what a function raises."""
+"""Docstrings begin with the thing, not with a pronoun for it, and say what a function raises.
+
+Every public name has one, with the shapes of its arrays, and a place in the reference; the examples
+in them are true.  What is public is found as the reference finds it (docs/sitebuilder/names.py).
+"""
 
 import ast
+import doctest
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sitebuilder.docstrings import first_sentence
+from sitebuilder.names import PublicName, namespaces, public_names
+from sitebuilder.reference import places
+
+import tapegrad
+from tapegrad import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("autograd", "devices", "nn", "optim", "package")
@@ -14,6 +27,12 @@ PRONOUN = re.compile(r"(It|Its|They|Their|Them|This|These|That|Those|Such)\b")
 RAISES_ELSEWHERE = ("nn/formats/torch7/", "autograd/surface/numpy_protocol.py", "devices/_")
 # Raised for subclasses and readers of the code, not for a mistake in a call.
 NO_MISTAKE = {"AssertionError", "NotImplementedError", "StopIteration", "AttributeError"}
+# How a docstring says what shapes it is about: (N, C), "any shape", "elementwise", "a matrix"; a
+# module around another one takes what that takes.
+SHAPES = re.compile(
+    r"\((?:…|[\w·/+]+'?),|shape|lementwise|entr(?:y|ies)\b|ax[ie]s|matri|vector|scalar|0-d|array|->"
+    r"|\bm\(x\)|\b[mM]odules?\b|criterion\("
+)
 SAYS = re.compile(r"\b[Rr]ais|\b[Rr]efuse|Error\b")
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef
@@ -65,6 +84,78 @@ def unsaid_errors(file: str, tree: ast.Module) -> Iterator[str]:
         if errors and not SAYS.search(text):
             names = ", ".join(sorted(errors))
             yield f"{file}:{function.lineno}: {function.name} does not say that it raises {names}"
+
+
+def undocumented(names: list[PublicName]) -> Iterator[str]:
+    for name in names:
+        if len(first_sentence(name.doc)) < 2:
+            yield f"{name.path}: no docstring (of a constant: no comment above it)"
+
+
+def without_shapes(names: list[PublicName]) -> Iterator[str]:
+    for name in names:
+        primitive = getattr(name.value, "primitive", None)
+        module = inspect.isclass(name.value) and issubclass(name.value, (nn.Module, nn.Criterion))
+        takes_arrays = module or (primitive is not None and not primitive.elementwise)
+        if takes_arrays and not SHAPES.search(name.doc):
+            yield f"{name.path}: the docstring says no shapes"
+
+
+def test_every_public_name_has_a_docstring_and_a_place_in_the_reference():
+    names = public_names()
+    assert len(names) > 2000
+    assert list(undocumented(list(names.values()))) == []
+    assert [path for path in names if path not in places()] == []
+
+
+def test_layers_and_operations_say_their_shapes():
+    assert list(without_shapes(list(public_names().values()))) == []
+
+
+EXAMPLES = [name for name in public_names().values() if ">>>" in name.doc]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", EXAMPLES, ids=lambda name: name.path)
+def test_examples_are_true(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tapegrad.manual_seed(0)
+    beside = vars(namespaces()[name.namespace].module)  # the name is used where it is imported from
+    known = {**beside, name.name: name.value, "np": np}
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    test = doctest.DocTestParser().get_doctest(name.doc, known, name.path, None, None)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=flags).run(test, out=said.append)
+    assert not said, "".join(said)
+
+
+FIRST_MET = """
+    grad value_and_grad vjp jvp hvp jacobian hessian vmap per_sample_grad checkpoint compile replay
+    custom_vjp primitive no_grad detect_anomaly manual_seed Tensor Parameter Tape
+    nn.Module nn.Sequential nn.Linear nn.SpatialConvolution nn.SpatialMaxPooling nn.Dropout
+    nn.BatchNormalization nn.ReLU nn.LookupTable nn.SeqLSTM nn.MultiHeadAttention nn.gModule
+    nn.CrossEntropyCriterion nn.MSECriterion nn.save nn.load nn.functional_call nn.picture
+    optim.Trainer optim.Batches optim.Adam optim.SGD optim.cosine_decay optim.clip_grad_norm
+    autograd.check.check_gradients autograd.check.check_module
+"""
+
+
+@pytest.mark.parametrize("path", FIRST_MET.split())
+def test_what_people_meet_first_has_an_example(path):
+    doc = public_names()[f"tapegrad.{path}"].doc
+    assert ">>>" in doc
+    assert "+SKIP" not in doc
+
+
+def test_what_is_missing_is_found():
+    names = [
+        PublicName("tapegrad.a", "tapegrad", lambda: None),
+        PublicName(
+            "tapegrad.nn.B", "tapegrad.nn", type("B", (nn.Module,), {"__doc__": "A layer."})
+        ),
+    ]
+    assert [line.partition(":")[0] for line in undocumented(names)] == ["tapegrad.a"]
+    assert [line.partition(":")[0] for line in without_shapes(names)] == ["tapegrad.nn.B"]
 
 
 @pytest.mark.extra

@@ -14,8 +14,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(README)
 PAGES = {
-    page.name: blocks
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    page.relative_to(ROOT if page.name == "README.md" else ROOT / "docs").as_posix(): blocks
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if "python" in dict(blocks := BLOCK.findall(page.read_text(encoding="utf-8")))
 }
 SETUP = "python3 -m venv .venv && . .venv/bin/activate && "
@@ -69,8 +69,13 @@ def test_every_extra_is_described():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
     for extra in extras:
-        assert re.search(rf"^\| `{extra}` ", README, flags=re.MULTILINE), extra
+        assert re.search(rf"^\| `{extra}` ", page, flags=re.MULTILINE), extra
+
+
+def test_it_can_be_read_in_a_sitting():
+    assert len(README.splitlines()) < 200
 
 
 def test_every_file_that_it_links_to_exists():

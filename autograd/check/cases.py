@@ -248,7 +248,8 @@ def module_case(
 def criterion_case(make: Callable[..., Any], *, input: Any, target: Any, **spec: Any) -> Case:
     """The case of a criterion.  `target` has the form of `input`, the rest is as in `module_case`.
 
-    >>> criterion_case(nn.CrossEntropyCriterion, input="N C", target=indices("N", below="C"))
+    >>> from tapegrad import nn
+    >>> case = criterion_case(nn.MSECriterion, input="N C", target="N C")
     """
     return module_case(make, input=input, target=target, kind="criterion", **spec)
 

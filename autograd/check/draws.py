@@ -30,6 +30,7 @@ import numpy as np
 
 __all__ = ["REGIMES", "SEEDS", "Draws", "NearbyDraws", "RecordedDraws", "check_names"]
 
+# Kinds of drawn numbers: ordinary ones, a few grid points with ties, all equal, huge and tiny.
 REGIMES = ("ordinary", "grid", "constant", "large")
 SIGNED = ("negative", "positive")
 WIDE = ((9, 14), (17, 24), (65, 70))  # lengths of an axis, in some examples

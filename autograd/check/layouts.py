@@ -37,6 +37,8 @@ ODD_LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "reversed": _reversed,
     "read-only": _read_only,
 }
+
+# Ways to lay an array in memory, by name: each takes an array and returns one with equal entries.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "contiguous": lambda x: x.copy(order="C"),
     **ODD_LAYOUTS,

@@ -62,6 +62,7 @@ class LawProfile:
     least: int = 2
 
 
+# How many examples a law draws, and how often, by the name of a profile.
 PROFILES = {
     "pr": LawProfile(25),
     "ci": LawProfile(100),

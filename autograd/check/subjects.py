@@ -67,6 +67,7 @@ __all__ = [
     "kind_of",
 ]
 
+# The laws by the kind of subject that they are about.
 LAWS: dict[str, Laws] = {
     "module": MODULE_LAWS,
     "criterion": CRITERION_LAWS,

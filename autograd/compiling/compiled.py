@@ -265,5 +265,10 @@ def compile(step: Callable[..., Any], *, fuse: bool = True) -> Compiled[...]:
     Fused arithmetic gives NumPy's bits; exp, log, tanh and their relatives of float32 are within
     one unit in the last place, and sums are added in float64.  Floating point warnings
     (`np.errstate`) come only from what is not fused.  `explain()` says what became of the step.
+
+    >>> import tapegrad as tg
+    >>> step = compile(tg.value_and_grad(lambda w: np.sum(np.tanh(w) ** 2)))
+    >>> [round(step(np.array([0.5, 1.0]))[0].item(), 4) for _ in range(3)]
+    [0.7936, 0.7936, 0.7936]
     """
     return Compiled(step, fuse=fuse)

@@ -106,6 +106,15 @@ def primitive(
     elementwise:    each entry of the result depends on no other entries of the arguments than those
                     that broadcast to its place; so the rules of `vjp` push tangents too
     domain:         open interval in which an argument must lie, (low, high); None is unbounded
+
+    >>> import tapegrad as tg
+    >>> @primitive
+    ... def cube(xp, x):
+    ...     '''x³, elementwise.'''
+    ...     return x * x * x
+    >>> cube.vjp(x=lambda g, x: 3 * g * x * x)
+    >>> tg.grad(cube)(2.0)
+    array(12.)
     """
 
     def declare(body: Callable[..., Any]) -> PrimitiveFunction[..., Any]:

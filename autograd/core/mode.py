@@ -221,6 +221,13 @@ def no_grad() -> Context:
     """A context in which nothing is recorded: results are untracked, memory stays small.
 
     It is a decorator too, of functions, generators and coroutines.
+
+    >>> import tapegrad as tg
+    >>> w = tg.Parameter(np.ones(2))
+    >>> with no_grad():
+    ...     y = w * 2
+    >>> y.tracked
+    False
     """
     return _recording(False)
 

@@ -91,6 +91,11 @@ class Parameter(Tensor):
     ``p.freeze()`` makes it a constant until ``p.unfreeze()``: no gradient arrives, and optimizers
     leave it as it is.
     Raises TypeError for integer or boolean data.
+
+    >>> w = Parameter(np.array([1.0, -2.0]))
+    >>> np.sum(w**2).backward()
+    >>> w.grad
+    Tensor([ 2., -4.])
     """
 
     __slots__ = ("_leaf",)

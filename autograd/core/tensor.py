@@ -104,6 +104,10 @@ class Tensor(ArrayMethods):
     dtype:  dtype of the Tensor (a copy is made if data's differs); NumPy's choice when omitted
     device: where to put the array, "cpu" or "cuda:0"; where `data` is when omitted
     Raises TypeError for data that are not numeric, DeviceError for a missing device.
+
+    >>> x = Tensor(np.array([1.0, 2.0]))
+    >>> np.exp(x).shape, x.tracked
+    ((2,), False)
     """
 
     __slots__ = ("__weakref__", "_alias", "_bare", "_node")

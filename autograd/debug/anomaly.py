@@ -124,6 +124,13 @@ def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Generator[None, Non
     recorded call saved was changed past the tape.  In nested blocks the inner block's options hold.
     NumPy's warnings about what is looked for are silent inside.  All results have equal bits; calls
     take several times longer, so the mode is for finding a mistake.
+
+    >>> import tapegrad as tg
+    >>> with detect_anomaly(), np.errstate(divide="ignore"):
+    ...     tg.grad(np.log)(0.0)
+    Traceback (most recent call last):
+        ...
+    tapegrad.autograd.debug.anomaly.AnomalyError: ...log makes the first Inf: ...
     """
     outer = observer()
     if isinstance(outer, _Anomaly):

@@ -67,6 +67,11 @@ class Tape:
     where `show` and `draw` are given one: ``Tape(loss).draw(model)`` says "encoder.0.weight".
     A Tape keeps the record alive as long as it lives itself.
     Raises ValueError when nothing is tracked.
+
+    >>> from tapegrad import Parameter
+    >>> w = Parameter(np.ones(3))
+    >>> [entry.operation for entry in Tape(np.sum(np.tanh(w)))]
+    ['tanh', 'sum']
     """
 
     def __init__(self, y: Nest) -> None:

@@ -18,7 +18,7 @@ __all__ = ["to_device", "to_integer"]
 
 @primitive(differentiable=False)
 def to_integer(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
-    """x converted to an integer or boolean `dtype`, towards zero."""
+    """x, of any shape, converted to an integer or boolean `dtype`, towards zero."""
     return x.astype(dtype)
 
 
@@ -27,7 +27,7 @@ to_integer.batch(leading_axes_rule)
 
 @primitive
 def to_device(xp: Namespace, x: Array, *, device: Device | str) -> Array:
-    """x copied to `device` (x itself if it is there); the cotangent travels back."""
+    """x, of any shape, copied to `device` (x itself if it is there); the cotangent travels back."""
     return devices.to_device(x, device)
 
 

@@ -179,7 +179,7 @@ def _digitize_batch(x: Array, bins: Array, batched: tuple[bool, ...], right: boo
 
 @primitive(differentiable=False)
 def lexsort_rows(xp: Namespace, keys: Array, *, axis: int) -> Array:
-    """The indices that sort by the last key, then the one before, …"""
+    """The indices (n,) that sort by the last of the keys (k, n), then by the one before, …"""
     return xp.lexsort(keys) if axis == -1 else xp.lexsort(xp.moveaxis(keys, axis, -1))
 
 
@@ -277,13 +277,13 @@ def array_equiv(a1: Operand, a2: Operand) -> bool:
 
 @primitive(numpy=np.packbits, differentiable=False)
 def packbits(xp: Namespace, a: Array, *, bitorder: str = "big") -> Array:
-    """Truth values, flattened, packed eight to a byte."""
+    """Truth values of any shape, flattened, packed eight to a byte: (⌈n / 8⌉,)."""
     return xp.packbits(a.ravel(), bitorder=bitorder)
 
 
 @primitive(numpy=np.unpackbits, differentiable=False)
 def unpackbits(xp: Namespace, a: Array, *, bitorder: str = "big") -> Array:
-    """The bits of bytes, flattened."""
+    """The bits of bytes of any shape, flattened: (8·n,)."""
     return xp.unpackbits(a.ravel(), bitorder=bitorder)
 
 

@@ -81,6 +81,8 @@ guarded_power.batch(leading_axes_rule)
 def nearest_centroid(xp: Namespace, x: Array, weight: Array) -> Array:
     """For each row of x the number of the nearest row of `weight`, in x's dtype; NaN for a NaN.
 
+    x (n, d), weight (k, d) -> (n,).
+
     The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: the
     cotangent of a row's number has no meaning.
     """

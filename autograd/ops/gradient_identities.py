@@ -29,7 +29,9 @@ __all__ = [
 
 @primitive(view="read-only")
 def scale_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
-    """x itself; the gradient that passes back is multiplied by `factor`, which broadcasts to x."""
+    """x itself, of any shape; the gradient that passes back is multiplied by `factor`, which
+    broadcasts to x.
+    """
     return x
 
 
@@ -46,7 +48,7 @@ def _scaled_batch(x: Array, factor: Array, batched: tuple[bool, ...], samples: i
 
 @primitive(view="read-only")
 def penalize_l1(xp: Namespace, x: Array, *, weight: float, passing: bool = True) -> Array:
-    """x itself; the gradient of weight·Σ|x| is added to the gradient that passes back.
+    """x itself, of any shape; the gradient of weight·Σ|x| is added to that which passes back.
 
     passing: False returns the gradient of the penalty alone
     """
@@ -76,9 +78,9 @@ add_gradient.batch(leading_axes_rule)
 
 @primitive
 def step_with_gate(xp: Namespace, x: Array, *, threshold: float) -> Array:
-    """1 where x > threshold, else 0, in x's dtype; the gradient passes where x > threshold.
+    """1 where x > threshold, else 0, elementwise; the gradient passes where x > threshold.
 
-    Raises TypeError for complex x.
+    The result has x's dtype.  Raises TypeError for complex x.
     """
     refuse_complex(x, "step_with_gate")
     return (x > threshold).astype(x.dtype)
@@ -91,7 +93,7 @@ step_with_gate.batch(leading_axes_rule)
 
 @primitive(view="read-only")
 def watch_gradient(xp: Namespace, x: Array, *, watch: Callable[[Any], None]) -> Array:
-    """x itself; `watch` is called with the gradient that passes back."""
+    """x itself, of any shape; `watch` is called with the gradient that passes back."""
     return x
 
 

@@ -55,7 +55,7 @@ builtin_max = max
 
 @primitive(view=True)
 def take_slice(xp: Namespace, x: Array, *, index: tuple[Any, ...]) -> Array:
-    """x[index] for ints, slices, None and Ellipsis."""
+    """x[index] for ints, slices, None and Ellipsis: an array in the shape that NumPy gives."""
     return x[index]
 
 
@@ -176,7 +176,7 @@ def replace_entries(
     template: tuple[Any, ...],
     path: tuple[ViewStep, ...] = (),
 ) -> Array:
-    """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
+    """x, of any shape, with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
 
     path: the views of y that lead to where the index counts; y itself when empty
     """

@@ -23,7 +23,7 @@ __all__ = ["accumulate", "assign", "assign_at"]
 
 @primitive(mutates="target")
 def assign(xp: Namespace, target: Array, x: Array) -> Array:
-    """target[...] = x, with broadcasting, in target's dtype."""
+    """target[...] = x; x broadcasts to target's shape; in target's dtype."""
     target[...] = x
 
 
@@ -40,7 +40,7 @@ def assign_at(
 
 @primitive(mutates="target")
 def accumulate(xp: Namespace, target: Array, x: Array) -> Array:
-    """target += x, with broadcasting, in target's dtype."""
+    """target += x; x broadcasts to target's shape; in target's dtype."""
     target += x
 
 

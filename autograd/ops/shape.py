@@ -147,7 +147,7 @@ flip.batch(axes_rule)
 
 @primitive(numpy=np.copy)
 def copy(xp: Namespace, x: Array, *, order: str = "C") -> Array:
-    """A copy of x in an `order` of memory: "C", "F", or "K" for that of x."""
+    """A copy of x, of any shape, in an `order` of memory: "C", "F", or "K" for that of x."""
     return xp.array(x, order=order, copy=True)
 
 

@@ -274,5 +274,9 @@ def replay(step: Callable[..., Any]) -> Replay[...]:
     Raises ReplayError, which names the line, for what cannot be repeated: reading a value, and
     numbers and arrays that the step changes itself but not in place.  Other results that its
     Python leaves outside, such as `output`, a list that it appends to, stay as they were recorded.
+
+    >>> step = replay(lambda x: x * 2 + 1)
+    >>> [step(np.array([n, 1.0])).numpy() for n in range(3)]
+    [array([1., 3.]), array([3., 3.]), array([5., 3.])]
     """
     return Replay(step)

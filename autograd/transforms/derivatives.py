@@ -86,6 +86,10 @@ def jacobian(
     x and complex fn(x) it is the derivative of the real part, ∂Re fn/∂Re x - i·∂Re fn/∂Im x, which
     is all of it where fn is holomorphic; `jvp` needs no such condition.
     Raises TypeError when fn returns anything but Tensors, arrays and numbers.
+
+    >>> jacobian(lambda x: np.cumsum(x**2))(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [2., 4.]])
     """
     arguments = Arguments(fn, argnums)
 
@@ -207,6 +211,10 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     For an x that is a nest, or a tuple of `argnums`, it is a nest of nests, as `jacobian` makes it:
     the block of two arrays of shapes s and t has the shape (*s, *t).  For complex x it is all of
     the second derivative only where fn is holomorphic; `hvp` needs no such condition.
+
+    >>> hessian(lambda x: x[0] * x[1] ** 2)(np.array([1.0, 2.0]))
+    array([[0., 4.],
+           [4., 2.]])
     """
     return jacobian(grad(fn, argnums), argnums)
 
@@ -220,8 +228,11 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
     have derivatives of every order themselves.  Where fn has an argument called y, rules mean it by
     ``y``, and call the result ``result``; an argument called g is ``g_`` in rules.
 
+    >>> import tapegrad as tg
     >>> clipped = custom_vjp(lambda x: x * 1)
     >>> clipped.vjp(x=lambda g: np.clip(g, -1, 1))
+    >>> tg.grad(lambda x: np.sum(5 * clipped(x)))(np.array([1.0, 2.0]))
+    array([1., 1.])
     """
     signature = inspect.signature(fn)
     names = inner_names(signature)

@@ -46,6 +46,9 @@ def value_and_grad(
     arguments its derivative.
     Raises ValueError when fn returns several numbers, TypeError when it returns no number, an
     argument is not floating point, or `argnums` names one that fn was not given.
+
+    >>> value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    (array(5.), array([2., 4.]))
     """
     arguments = Arguments(fn, argnums)
 
@@ -85,9 +88,12 @@ def grad(
     Raises ValueError when fn returns several numbers (`jacobian`, `elementwise_grad`), TypeError
     when it returns no number, or an argument is not floating point.
 
-    >>> grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))     # array([2., 4.])
-    >>> grad(np.tanh)(0.0)                                     # array(1.)
-    >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)      # array(2.)
+    >>> grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    array([2., 4.])
+    >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)
+    array(2.)
+    >>> grad(grad(np.tanh))(0.5).item()
+    -0.7268619813835875
     """
     arguments = Arguments(fn, argnums)
 

@@ -118,7 +118,16 @@ class Sequential(Container):
 
     An empty Sequential returns its input.  Source: nn.Sequential.
 
-    >>> Sequential(Linear(3, 4), Tanh()).add(Linear(4, 2))  # doctest: +SKIP
+    >>> from tapegrad import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh()).add(nn.Linear(4, 2))
+    >>> model(np.ones((5, 3), np.float32)).shape
+    (5, 2)
+    >>> model[:2]
+    nn.Sequential {
+      [input -> (0) -> (1) -> output]
+      (0): nn.Linear(3 -> 4)
+      (1): nn.Tanh
+    }
     """
 
     drawn_as = "chain"

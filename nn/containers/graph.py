@@ -61,6 +61,12 @@ class gModule(Container):  # noqa: N801  # nngraph's name
     Raises ValueError for a graph with an input that is not listed, TypeError for anything but
     nodes, ShapeError for a wrong number of inputs, and for a list with too few entries to split.
     Source: nngraph's nn.gModule.
+
+    >>> from tapegrad import nn
+    >>> x = nn.node(nn.Identity())
+    >>> model = nn.gModule(x, nn.CAddTable()(x, nn.Linear(3, 3)(x)))
+    >>> model(np.ones((2, 3), np.float32)).shape
+    (2, 3)
     """
 
     drawn_as = "graph"

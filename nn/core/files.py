@@ -174,6 +174,11 @@ def save(module: Any, path: str | os.PathLike[str], *, inputs: Any = None) -> No
     format has.  The file appears complete or not at all.
     Raises UnsupportedError for what the format cannot hold, OSError for the file itself, TypeError
     for what is no Module or no path.
+
+    >>> from tapegrad import nn
+    >>> save(nn.Linear(2, 1), "linear.t7")
+    >>> nn.load("linear.t7")
+    nn.Linear(2 -> 1)
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(module, path) takes a path, not a {type(path).__name__}")
@@ -201,6 +206,11 @@ def load(
              that the file has for them, {"nn.Mine": Mine}
     limits:  how much of a file is accepted, nn.formats.Limits
     Raises FormatError or one of its children for the content, OSError for the file itself.
+
+    >>> from tapegrad import nn
+    >>> nn.save(nn.Sequential(nn.Linear(2, 1)), "model.t7")
+    >>> load("model.t7")[0].weight.shape
+    (1, 2)
     """
     options = {"classes": classes} if classes else {}
     return (detect_format(path) or _all_formats()[NATIVE]).load(path, limits=limits, **options)

@@ -40,7 +40,10 @@ def functional_call(
     Raises KeyError for an unknown name, ValueError for another shape, TypeError for a module with a
     hand-written gradient.  (PyTorch's torch.func.functional_call.)
 
-    >>> y = nn.functional_call(model, {"0.weight": w}, x)  # doctest: +SKIP
+    >>> from tapegrad import nn
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> functional_call(model, {"0.weight": np.ones((1, 2))}, np.array([[3.0, 4.0]]))
+    Tensor([[7.]])
     """
     own: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     unknown = sorted(parameters.keys() - own.keys())

@@ -48,6 +48,10 @@ def picture(module: Part, *inputs: Any, **named: Any) -> Picture:
     show how they are wired, and any other module is one box that lists the modules in it.  What
     forward code computes between its modules is a small box for each operation; modules of this
     package are drawn as one box each.  Raises what the call raises.
+
+    >>> from tapegrad import nn
+    >>> picture(nn.Sequential(nn.Linear(2, 3), nn.Tanh())).svg[:4]
+    '<svg'
     """
     run: Any = module
     if inputs or named:

@@ -204,6 +204,11 @@ class CrossEntropyCriterion(Criterion):
     no share.
     Source: nn.CrossEntropyCriterion; C. Szegedy et al., "Rethinking the Inception architecture",
     2016, section 7 (label smoothing).
+
+    >>> from tapegrad import nn
+    >>> scores = np.array([[2.0, 0.0], [0.0, 3.0]])
+    >>> round(nn.CrossEntropyCriterion()(scores, np.array([0, 1])).item(), 4)
+    0.0878
     """
 
     keeps = ("lsm", "nll", "sizeAverage", "label_smoothing", "axis")

@@ -45,6 +45,10 @@ class MSECriterion(Criterion):
     x, target: arrays of one shape, axes of length 1 apart -> 0-d, in the dtype of x.
     With sizeAverage False the sum is not divided; reduction: see Criterion.  Raises ShapeError when
     the shapes differ.  Source: nn.MSECriterion.
+
+    >>> from tapegrad import nn
+    >>> nn.MSECriterion()(np.array([1.0, 2.0]), np.array([1.0, 4.0])).item()
+    2.0
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("sizeAverage",)

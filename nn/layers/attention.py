@@ -66,6 +66,11 @@ class MultiHeadAttention(Module):
     Raises ValueError unless num_heads divides embed_dim, ShapeError for other shapes, TypeError for
     masks of integers.
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
+
+    >>> from tapegrad import nn
+    >>> attention = nn.MultiHeadAttention(8, 2, causal=True)
+    >>> attention(np.ones((3, 5, 8), np.float32)).shape
+    (3, 5, 8)
     """
 
     keeps = (

@@ -44,6 +44,13 @@ class Dropout(Module):
     caller's arrays are never overwritten.
     Raises ValueError unless 0 <= p < 1.  Source: nn.Dropout; N. Srivastava et al., "Dropout", JMLR
     15 (2014).
+
+    >>> from tapegrad import nn
+    >>> layer = nn.Dropout(0.5)
+    >>> sorted(set(layer(np.ones(100, np.float32)).numpy().tolist()))
+    [0.0, 2.0]
+    >>> layer.evaluate()(np.ones(2, np.float32))
+    Tensor([1., 1.], float32)
     """
 
     keeps = ("v2", "inplace", "stochastic_inference", "noise", "p")

@@ -29,6 +29,10 @@ class Linear(Module):
     weight (outputSize, inputSize) and bias (outputSize,), or None, start from U(-s, s),
     s = 1/√inputSize.  Raises ShapeError when the last axis of x is not inputSize long.
     Source: nn.Linear, which takes one or two axes only.
+
+    >>> from tapegrad import nn
+    >>> nn.Linear(3, 2)(np.ones((5, 3), np.float32)).shape
+    (5, 2)
     """
 
     keeps = ("weight", "bias")

@@ -39,6 +39,10 @@ class LookupTable(Module):
     are zeros.  Both are BigDL's options.
     Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source:
     nn.LookupTable.
+
+    >>> from tapegrad import nn
+    >>> nn.LookupTable(10, 4)(np.array([[1, 2], [9, 0]])).shape
+    (2, 2, 4)
     """
 
     keeps = ("weight", "paddingValue", "maxNorm", "normType", "maskZero")

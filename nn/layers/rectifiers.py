@@ -62,6 +62,10 @@ class ReLU(Threshold):
 
     The derivative at 0 is 0, and NaN stays NaN (in Torch7 it became 0).
     Source: nn.ReLU, a Threshold with threshold 0 and replacement value 0.
+
+    >>> from tapegrad import nn
+    >>> nn.ReLU()(np.array([-1.0, 0.0, 2.0]))
+    Tensor([0., 0., 2.])
     """
 
     def __init__(self, inplace: bool = False) -> None:

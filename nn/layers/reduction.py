@@ -77,7 +77,7 @@ class Sum(Module):
 
 
 class Mean(Sum):
-    """The mean of x along `dimension`: a Sum with sizeAverage.  Source: nn.Mean."""
+    """The mean of x along the axis `dimension`: a Sum with sizeAverage.  Source: nn.Mean."""
 
     counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 

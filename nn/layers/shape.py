@@ -161,10 +161,11 @@ class Contiguous(Module):
 
 
 class Copy(Module):
-    """y = x in another floating point type: Copy("torch.DoubleTensor", "torch.FloatTensor").
+    """y = x, of any shape, in another floating point type.
 
-    Without arguments, or with two equal types, y = x.  Types are Torch7's names or dtypes.  x is
-    converted whatever its own dtype is.  forceCopy and dontCast are accepted and have no effect.
+    Copy("torch.DoubleTensor", "torch.FloatTensor") converts to float32.  Without arguments, or
+    with two equal types, y = x.  Types are Torch7's names or dtypes.  x is converted whatever its
+    own dtype is.  forceCopy and dontCast are accepted and have no effect.
     Source: nn.Copy.
     """
 

@@ -6,6 +6,7 @@ import logging
 
 __all__ = ["CRITICAL", "DEBUG", "ERROR", "INFO", "NOTSET", "WARNING", "get_logger", "getLogger"]
 
+# The levels of Python's logging.
 CRITICAL, DEBUG, ERROR = logging.CRITICAL, logging.DEBUG, logging.ERROR
 INFO, NOTSET, WARNING = logging.INFO, logging.NOTSET, logging.WARNING
 _FORMAT = "%(levelname).1s%(asctime)s %(process)d %(pathname)s:%(funcName)s:%(lineno)d] %(message)s"

@@ -95,6 +95,10 @@ class SeqLSTM(Masked, StepLSTM):
     mask: booleans (T, N), True for padding, in place of `setZeroMask`'s.
     weight (D + O, 4·H), bias (4·H,), and weightO (H, O) if outputsize O is not hiddensize H.
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqLSTM.
+
+    >>> from tapegrad import nn
+    >>> nn.SeqLSTM(3, 5)(np.ones((7, 2, 3), np.float32)).shape
+    (7, 2, 5)
     """
 
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:

@@ -44,6 +44,14 @@ def clip_grad_norm(target: Gradients, max_norm: float) -> Tensor:
     Returns the norm before.  The factor is min(1, max_norm / (norm + 1e-6)); a norm that is not
     finite makes it 0 or NaN, which shows.  Squares of float16 are added in float32.
     Source: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013.
+
+    >>> import tapegrad as tg
+    >>> w = tg.Parameter(np.array([3.0, 4.0]))
+    >>> np.sum(w**2 / 2).backward()
+    >>> clip_grad_norm([w], 1.0).item()
+    5.0
+    >>> np.round(w.grad.numpy(), 4)
+    array([0.6, 0.8])
     """
     _check_limit("clip_grad_norm", "max_norm", max_norm)
     with no_grad():

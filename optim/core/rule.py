@@ -304,6 +304,7 @@ def update_rule(
     options: options that cannot be keyword arguments: `repeat`, and names such as "lambda"
     Raises TypeError for an option without a default.
 
+    >>> from tapegrad.optim import Optimizer, option
     >>> @update_rule(counter="t", slots=("v",))
     ... def heavy_ball(xp, x, g, state, *, lr=option(0.1, at_least=0), momentum=0.9):
     ...     v = momentum * state["v"] + g

@@ -138,7 +138,16 @@ def _sgd_by_machine(
 
 
 class SGD(Optimizer):
-    """Run SGD with momentum μ: v = μv + (1 - dampening)(g + λx), x -= lr · v; λ is weight_decay."""
+    """Run SGD with momentum μ: v = μv + (1 - dampening)(g + λx), x -= lr · v; λ is weight_decay.
+
+    >>> import tapegrad as tg
+    >>> w = tg.Parameter(np.array([1.0]))
+    >>> sgd = SGD([w], lr=0.1)
+    >>> np.sum(w**2).backward()
+    >>> updated = sgd.step()
+    >>> w.item()
+    0.8
+    """
 
     rule = sgd
     defaults: ClassVar = {"dampening": 0.0}

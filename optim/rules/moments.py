@@ -130,7 +130,18 @@ def _adam_compiled(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any
 
 
 class Adam(Optimizer):
-    """Run Adam as in the paper: ε after the bias correction; weight_decay is added to g (L2)."""
+    """Run Adam as in the paper: ε after the bias correction; weight_decay is added to g (L2).
+
+    >>> import tapegrad as tg
+    >>> w = tg.Parameter(np.array([1.0, -2.0]))
+    >>> adam = Adam([w], lr=0.1)
+    >>> for _ in range(100):
+    ...     adam.zero_grad()
+    ...     np.sum(w**2).backward()
+    ...     updated = adam.step()
+    >>> bool(np.abs(w.numpy()).max() < 0.2)
+    True
+    """
 
     rule = adam
     fixed: ClassVar = {"paper": True}

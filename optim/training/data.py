@@ -55,6 +55,10 @@ class Batches:
     ``batches.epoch(e, start)`` goes through epoch e from batch `start` on.
     ``for batch in batches`` is epoch 0 the first time, then epoch 1, and so on.
     Raises ValueError for arrays of different lengths, and for weights that are no probabilities.
+
+    >>> x, y = np.arange(10.0), np.arange(10)
+    >>> [len(target) for _, target in Batches(x, y, batch_size=4)]
+    [4, 4, 2]
     """
 
     @renamed_argument("size", "batch_size")

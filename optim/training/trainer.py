@@ -103,6 +103,15 @@ class Trainer(Inspection):
     draws both; `lr_find` tries rates.
     Raises ValueError for an unknown metric, for two of one name, and for save_every without a
     folder; TypeError for a class in place of an instance.
+
+    >>> from tapegrad import nn, optim
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    >>> adam = optim.Adam(model, lr=0.02)
+    >>> trainer = optim.Trainer(model, nn.MSECriterion(), adam, progress=False)
+    >>> history = trainer.fit((x, x**2), epochs=30)
+    >>> len(history), history[-1]["loss"] < history[0]["loss"]
+    (30, True)
     """
 
     def __init__(

@@ -69,7 +69,7 @@ minimum.vjp(
 
 @primitive(differentiable=False)
 def larger_share(xp: Namespace, x1: Array, x2: Array) -> Array:
-    """1 where x1 > x2, 1/2 where they are equal, 0 elsewhere and at NaN.
+    """1 where x1 > x2, 1/2 where they are equal, 0 elsewhere and at NaN, elementwise.
 
     It is the share of x1 in the gradient of the larger.
     """

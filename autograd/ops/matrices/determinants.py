@@ -147,7 +147,7 @@ cofactor_change.batch(leading_axes_rule)
 
 @primitive(several=True)
 def slogdet_parts(xp: Namespace, a: Array) -> list[Array]:
-    """The determinants' signs (phases of complex ones) and the logarithms of their moduli."""
+    """The signs, or phases, and log-moduli of the determinants: (…, n, n) -> (…) and (…)."""
     return list(xp.linalg.slogdet(a))
 
 

@@ -232,7 +232,10 @@ def matrix_rank(
 
 @primitive
 def pseudo_inverse(xp: Namespace, a: Array, *, rcond: float | None = None) -> Array:
-    """The Moore-Penrose inverses; singular values below rcond times the largest count as 0."""
+    """The Moore-Penrose inverses, (…, m, n) -> (…, n, m).
+
+    Singular values below rcond times the largest count as 0.
+    """
     n = max(a.shape[-2:])
     limit = n * float(xp.finfo(a.dtype).eps) if rcond is None else rcond
     return xp.linalg.pinv(a, limit)
@@ -294,7 +297,7 @@ def lstsq(
 
 @primitive(differentiable=False)
 def to_int32(xp: Namespace, x: Array) -> Array:
-    """x as 32-bit integers, which LAPACK counts in."""
+    """x, of any shape, as 32-bit integers, which LAPACK counts in."""
     return x.astype(np.int32)
 
 

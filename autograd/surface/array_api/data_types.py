@@ -49,12 +49,14 @@ __all__ = [
     "result_type",
 ]
 
+# Constants of the standard: numbers of Python, and None for a new axis in an index.
 e = math.e
 inf = math.inf
 nan = math.nan
 newaxis = None
 pi = math.pi
 
+# Dtypes of the standard: NumPy's, by the standard's names.
 bool = np.dtype(np.bool_)
 complex64 = np.dtype(np.complex64)
 complex128 = np.dtype(np.complex128)

@@ -22,6 +22,7 @@ from tapegrad.nn.module import Module
 
 __all__ = ["DEEPEST", "FORMAT_VERSION", "FROZEN", "KINDS", "Description"]
 
+# The version that files of the own format carry; files of earlier versions are read.
 FORMAT_VERSION = 2
 
 FROZEN = "frozen parameter"  # one whose own `freeze` was called

@@ -54,6 +54,13 @@ class SpatialConvolution(_ImageConvolution):
     Raises ShapeError for other shapes and for images smaller than the kernel, ValueError for planes
     that do not divide into groups.
     Source: nn.SpatialConvolution.
+
+    >>> from tapegrad import nn
+    >>> images = np.zeros((2, 1, 8, 8), np.float32)
+    >>> nn.SpatialConvolution(1, 4, 3, 3)(images).shape
+    (2, 4, 6, 6)
+    >>> nn.SpatialConvolution(1, 4, 3, 3, 1, 1, 1, 1)(images).shape
+    (2, 4, 8, 8)
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("nGroup", "propagateBack", "format")
@@ -93,6 +100,8 @@ class SpatialConvolution(_ImageConvolution):
 
 class SpatialShareConvolution(SpatialConvolution):
     """SpatialConvolution: BigDL's variant that shares memory between samples, which all do here.
+
+    x: (nInputPlane, H, W) or (N, nInputPlane, H, W), as SpatialConvolution.
 
     Source: BigDL's SpatialShareConvolution.
     """

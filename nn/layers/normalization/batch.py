@@ -52,6 +52,12 @@ class BatchNormalization(Module):
     affine: with weight, which starts from U(0, 1), and bias, which starts at 0.
     Raises ShapeError for other shapes, and ValueError for a momentum that is no number.  Source:
     nn.BatchNormalization.
+
+    >>> from tapegrad import nn
+    >>> x = np.random.default_rng(0).normal(5, 2, (100, 3)).astype(np.float32)
+    >>> y = nn.BatchNormalization(3)(x).numpy()
+    >>> bool(np.abs(y.mean(axis=0)).max() < 1e-5), y.shape
+    (True, (100, 3))
     """
 
     keeps: ClassVar[tuple[str, ...]] = (

@@ -147,6 +147,11 @@ class SpatialMaxPooling(_MaxPooling):
     before; format "NHWC": the planes are the last axis of x and y.
     Raises ShapeError for other shapes, windows larger than the padded image, and padding of more
     than half a kernel, ValueError for another format.  Source: nn.SpatialMaxPooling.
+
+    >>> from tapegrad import nn
+    >>> nn.SpatialMaxPooling(2, 2, 2, 2)(np.arange(16.0).reshape(1, 4, 4))
+    Tensor([[[ 5.,  7.],
+             [13., 15.]]])
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("kW", "kH", "dW", "dH", "padW", "padH", "format")
