@@ -126,6 +126,7 @@ def world() -> dict[str, Any]:
         "sample": nn.data.Sample(x[0], 0),
         "matrix": optim.ConfusionMatrix(["a", "b"]),
         "state": {},
+        "scipy": UNKNOWN,
         "writer": UNKNOWN,  # of tensorboardX
         "add_histogram": UNKNOWN,
     }
