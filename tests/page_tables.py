@@ -1,12 +1,12 @@
 """What the tables of documentation pages say of names: found, read and held against the package.
 
 A table counts where a column is headed "here" or "tapegrad".  In the cells of that column each code
-span is Python: an expression or a statement.  Names stand for what `world` has; any other bare name,
-such as `n_in`, stands for a value of the reader's.  A name that is called, or whose attribute is
-taken, must be in `world`, the attribute must exist, and the call must accept the arguments shown;
-`…` among them stands for any others.  A name that is no name of `world` and is called, or stands alone, as
-`freeze()` does, is looked for in HOMES.  A span that begins with `tapegrad `, `pytest ` or `pip ` is a
-command line.
+span is Python: an expression or a statement.  Names stand for what `world` has; any other bare
+name, such as `n_in`, stands for a value of the reader's.  A name that is called, or whose attribute
+is taken, must be in `world`, the attribute must exist, and the call must accept the arguments shown;
+`…` among them stands for any others.  A name that is no name of `world` and is called, or stands
+alone, as `freeze()` does, is looked for in HOMES.  A span that begins with `tapegrad `, `pytest ` or
+`pip ` is a command line.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What an editor completes and a notebook shows: names that work, and texts that say something."""
 
+import doctest
 import inspect
 import re
 
@@ -79,7 +80,8 @@ def test_help_of_grad_reads_well_and_its_examples_are_true():
     assert "∂fn/∂x" in first
     for word in ("argnums:", "strict:", "Raises ValueError", "array for an array"):
         assert word in text
-    examples = re.findall(r">>> (.*?)\s+# (.*)", text)
+    examples = doctest.DocTestParser().get_examples(text)
     assert len(examples) == 3
-    for code, result in examples:
-        assert repr(eval(code, {"np": np, "grad": tg.grad})) == result
+    for example in examples:
+        result = eval(example.source, {"np": np, "grad": tg.grad})
+        assert f"{result!r}\n" == example.want

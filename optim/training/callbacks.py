@@ -103,7 +103,7 @@ class EarlyStopping(Callback):
 
 def _state_of(trainer: Trainer) -> dict[str, Any]:
     """Copies of the arrays that an epoch's results were computed with."""
-    parts = {"model": trainer.model, "average": trainer.average}
+    parts: dict[str, Any] = {"model": trainer.model, "average": trainer.average}
     return {
         name: copy.deepcopy(part.state_dict()) for name, part in parts.items() if part is not None
     }
