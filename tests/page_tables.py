@@ -1,12 +1,12 @@
 """What the tables of documentation pages say of names: found, read and held against the package.
 
-A table counts where a column is headed "here" or "tapegrad".  In the cells of that column each code
+A table counts where a column is headed with a word of HEADS.  In the cells of that column each code
 span is Python: an expression or a statement.  Names stand for what `world` has; any other bare
 name, such as `n_in`, stands for a value of the reader's.  A name that is called, or whose attribute
-is taken, must be in `world`, the attribute must exist, and the call must accept the arguments shown;
+is taken, must be in `world`, the attribute must exist, and the call accept the arguments shown;
 `…` among them stands for any others.  A name that is no name of `world` and is called, or stands
-alone, as `freeze()` does, is looked for in HOMES.  A span that begins with `tapegrad `, `pytest ` or
-`pip ` is a command line.
+alone, as `freeze()` does, is looked for in HOMES.  A span that begins with `tapegrad `, `pytest `
+or `pip ` is a command line.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tapegrad.optim import bigdl
 
 __all__ = ["COMMANDS", "complaints", "spans", "subcommands", "world"]
 
-HEADS = {"here", "tapegrad"}
+HEADS = {"here", "how", "tapegrad", "write"}
 COMMANDS = ("tapegrad ", "pytest ", "pip ")
 ROW = re.compile(r"^\|(.*)\|\s*$")
 CELL = re.compile(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")  # a bar inside of code divides nothing
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 ARGUMENT = re.compile(r"\w+=(…)?$")  # `axis=`: the name of an argument, of whatever call
 ENDING = re.compile(r"\.\w+$")  # `.npz`: how a file's name ends
-HOMES = ("nn", "optim", "bigdl", "data", "tg", "ops", "model", "layer", "criterion", "optimizer",
+HOMES = ("nn", "check", "optim", "bigdl", "data", "tg", "ops", "model", "layer", "criterion", "optimizer",
          "trainer", "t", "job", "mod", "handle", "data_set", "rnn", "found")  # fmt: skip
 UNKNOWN = object()  # a value of which nothing is known
 

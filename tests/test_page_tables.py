@@ -1,7 +1,7 @@
 """Tables of the documentation: each name of ours exists and accepts the arguments shown.
 
-No list names the tables: those of all pages are read, where a column is headed "here" or
-"tapegrad".
+No list names the tables: those of all pages are read, where a column is headed by one of
+the words in page_tables.HEADS.
 """
 
 import pytest
