@@ -41,8 +41,9 @@ CELL = re.compile(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")  # a bar inside of co
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 ARGUMENT = re.compile(r"\w+=(…)?$")  # `axis=`: the name of an argument, of whatever call
 ENDING = re.compile(r"\.\w+$")  # `.npz`: how a file's name ends
-HOMES = tuple(
-    ["nn", "check", "optim", "bigdl", "data", "tg", "ops", "model", "layer", "criterion", "optimizer", "trainer", "t", "job", "mod", "handle", "data_set", "rnn", "found"]
+HOMES = (
+    *("nn", "check", "optim", "bigdl", "data", "tg", "ops", "model", "layer", "criterion"),
+    *("optimizer", "trainer", "t", "job", "mod", "handle", "data_set", "rnn", "found"),
 )
 UNKNOWN = object()  # a value of which nothing is known
 
