@@ -1,4 +1,4 @@
-"""docs/examples/laws.yml: a workflow that people copy is valid, and its commands do what it says."""
+"""docs/examples/laws.yml, which people copy: it is valid, and its commands do what it says."""
 
 import os
 import subprocess

@@ -1,0 +1,46 @@
+"""How-to pages: each answers one question, shortly, with code that runs (tests/test_readme.py)."""
+
+import pytest
+from page_tables import complaints
+from sitebuilder.pages import code_blocks, read_pages
+
+PAGES = read_pages()
+HOWTO = {path: page for path, page in PAGES.items() if path.startswith("howto/")}
+ANSWERS = sorted(path for path in HOWTO if path != "howto/index.md")
+MIGRATION = sorted(
+    path for path in PAGES if path.startswith("migration/") and path != "migration/index.md"
+)
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+def test_a_page_is_a_question_its_code_and_a_group(path):
+    page = HOWTO[path]
+    assert page.title.startswith("How to ") or page.title.endswith("?")
+    assert page.meta.keys() >= {"area", "order"}
+    assert code_blocks(page.source, "python")
+    assert len(page.source.splitlines()) <= 120, "one question, in at most a screen and a half"
+
+
+def test_no_two_pages_have_one_place_in_the_order():
+    orders = [HOWTO[path].meta["order"] for path in ANSWERS]
+    assert len(set(orders)) == len(orders)
+
+
+@pytest.mark.parametrize("path", MIGRATION)
+def test_a_page_of_migration_has_their_code_ours_and_what_is_missing(path):
+    page = PAGES[path]
+    assert any(code_blocks(page.source, language) for language in ("py", "lua", "scala"))
+    assert code_blocks(page.source, "python")
+    assert any("no equivalent" in anchor.replace("-", " ") for anchor in page.anchors)
+
+
+@pytest.mark.parametrize("path", sorted(PAGES))
+def test_commands_in_shell_blocks_exist(path):
+    lines = [
+        command.strip()
+        for block in code_blocks(PAGES[path].source, "sh")
+        for line in block.splitlines()
+        for command in line.partition("#")[0].split("&&")
+    ]
+    wrong = [what for c in lines if c.startswith("tapegrad ") for what in complaints(c)]
+    assert wrong == []
