@@ -49,12 +49,12 @@ class _FromRate:
 
 @dataclass(frozen=True)
 class constant_rate(_FromRate):  # noqa: N801  # reads as a function: lr=constant_rate(0.1)
-    """Lr, always: a part of `join_schedules`."""
+    """lr, always: a part of `join_schedules`."""
 
 
 @dataclass(frozen=True)
 class step_decay(_FromRate):  # noqa: N801
-    """Lr · gamma^⌊t/every⌋."""
+    """lr · gamma^⌊t/every⌋."""
 
     every: int = 1000
     gamma: float = 0.1
@@ -65,7 +65,7 @@ class step_decay(_FromRate):  # noqa: N801
 
 @dataclass(frozen=True)
 class multi_step_decay(_FromRate):  # noqa: N801
-    """Lr · gamma^(number of milestones reached)."""
+    """lr · gamma^(number of milestones reached)."""
 
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
@@ -76,7 +76,7 @@ class multi_step_decay(_FromRate):  # noqa: N801
 
 @dataclass(frozen=True)
 class exponential_decay(_FromRate):  # noqa: N801
-    """Lr · gammaᵗ."""
+    """lr · gammaᵗ."""
 
     gamma: float = 0.999
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sitebuilder.addresses import places
 from sitebuilder.docstrings import first_sentence
 from sitebuilder.names import PublicName, namespaces, public_names
-from sitebuilder.reference import places
 
 import tapegrad
 from tapegrad import nn
@@ -27,12 +27,14 @@ PRONOUN = re.compile(r"(It|Its|They|Their|Them|This|These|That|Those|Such)\b")
 RAISES_ELSEWHERE = ("nn/formats/torch7/", "autograd/surface/numpy_protocol.py", "devices/_")
 # Raised for subclasses and readers of the code, not for a mistake in a call.
 NO_MISTAKE = {"AssertionError", "NotImplementedError", "StopIteration", "AttributeError"}
-# How a docstring says what shapes it is about: (N, C), "any shape", "elementwise", "a matrix"; a
-# module around another one takes what that takes.
+# How a docstring says what shapes it is about: (N, C), "any shape", "elementwise", "along an axis",
+# "a list"; a module around another one takes what that takes.
 SHAPES = re.compile(
-    r"\((?:…|[\w·/+]+'?),|shape|lementwise|entr(?:y|ies)\b|ax[ie]s|matri|vector|scalar|0-d|array|->"
-    r"|\bm\(x\)|\b[mM]odules?\b|criterion\("
+    r"\((?:…|[\w·/+⌈⌉]+'?),|\bshapes?\b|lementwise|entr(?:y|ies)\b|\bax[ie]s\b|matri|vector|scalar|0-d"
+    r"|\barrays?\b|\blists?\b|->|\bm\(x\)|\b[mM]odules?\b|on any input|criterion\("
 )
+# What speaks of shapes without saying which a call takes.
+ASIDE = re.compile(r"Raises .*?(?:\.(?=\s)|\Z)|Source: .*|>>>.*", flags=re.DOTALL)
 SAYS = re.compile(r"\b[Rr]ais|\b[Rr]efuse|Error\b")
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef
@@ -97,7 +99,7 @@ def without_shapes(names: list[PublicName]) -> Iterator[str]:
         primitive = getattr(name.value, "primitive", None)
         module = inspect.isclass(name.value) and issubclass(name.value, (nn.Module, nn.Criterion))
         takes_arrays = module or (primitive is not None and not primitive.elementwise)
-        if takes_arrays and not SHAPES.search(name.doc):
+        if takes_arrays and not SHAPES.search(ASIDE.sub("", name.doc)):
             yield f"{name.path}: the docstring says no shapes"
 
 
@@ -148,11 +150,10 @@ def test_what_people_meet_first_has_an_example(path):
 
 
 def test_what_is_missing_is_found():
+    layer = type("B", (nn.Module,), {"__doc__": "A layer.", "__module__": "tapegrad.nn"})
     names = [
         PublicName("tapegrad.a", "tapegrad", lambda: None),
-        PublicName(
-            "tapegrad.nn.B", "tapegrad.nn", type("B", (nn.Module,), {"__doc__": "A layer."})
-        ),
+        PublicName("tapegrad.nn.B", "tapegrad.nn", layer),
     ]
     assert [line.partition(":")[0] for line in undocumented(names)] == ["tapegrad.a"]
     assert [line.partition(":")[0] for line in without_shapes(names)] == ["tapegrad.nn.B"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sitebuilder import docstrings, links
 from sitebuilder.examples import seen, shapes
+from sitebuilder.extension import mathml
 from sitebuilder.names import namespaces, public_names
 from sitebuilder.notebooks import notebook_pages
 from sitebuilder.pages import (
@@ -27,9 +28,9 @@ from sitebuilder.pages import (
     unreachable,
 )
 from sitebuilder.pictures import PICTURES
-from sitebuilder.usage import imported_modules, used_names
+from sitebuilder.usage import imported_modules, mentioned_names, used_names
 
-from tapegrad import nn, ops, optim
+from tapegrad import errors, nn, ops, optim
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = read_pages()
@@ -111,6 +112,13 @@ def test_a_folder_is_found_by_itself_in_areas():
 def test_files_outside_of_docs_have_a_place():
     assert site_path("../nn/DIFFERENCES.md") == "repository/nn/DIFFERENCES.md"
     assert site_path("../notebooks/gallery/03_x.ipynb") == "gallery/03_x.md"
+    notebook = Page("gallery/03_x.md", "# X\n", origin="../notebooks/gallery/03_x.ipynb")
+    assert site_path(notebook.resolve("../../docs/guide/files.md")) == "guide/files.md"
+
+
+def test_every_error_is_on_the_page_about_errors():
+    text = PAGES["guide/errors.md"].source
+    assert [name for name in errors.__all__ if name not in text] == []
 
 
 # Names --------------------------------------------------------------------------------------------
@@ -182,6 +190,18 @@ def test_what_was_seen_is_what_happens():
     assert found[2] == found[4]
 
 
+def test_names_in_backticks_are_mentioned():
+    text = (
+        "Write `nn.Linear(n_in, …)` or `tg.grad(f)`, not nn.Tanh, `Linear`, `nn.Nothing` or `x.y`."
+    )
+    assert {name.path for name in mentioned_names(text)} == {"tapegrad.nn.Linear", "tapegrad.grad"}
+    text = "`linalg.expm` is differentiated, and so is `concat`."
+    assert {name.path for name in mentioned_names(text, "scipy")} == {"tapegrad.scipy.linalg.expm"}
+    assert {name.path for name in mentioned_names(text, "array_api")} == {
+        "tapegrad.array_api.concat"
+    }
+
+
 # Docstrings ---------------------------------------------------------------------------------------
 
 
@@ -219,6 +239,15 @@ def test_the_first_sentence_and_the_source():
     assert docstrings.first_sentence("y = x, as in a.b.  More.") == "y = x, as in a.b"
     assert docstrings.source_class("y.\nSource: nn.Linear, which …") == "nn.Linear"
     assert docstrings.source_class(nn.Linear.__doc__) == "nn.Linear"
+
+
+@pytest.mark.extra
+def test_formulas_are_mathml():
+    assert "<mfrac>" in mathml(r"\frac{1}{2}", block=False)
+    assert mathml(r"\begin{aligned}a&=b\\c&=d\end{aligned}", block=True).count("<mtr>") == 2
+    for unknown in (r"\begin{other}a&=b\end{other}", r"\nosuchword x"):
+        with pytest.raises(ValueError, match="not known"):
+            mathml(unknown, block=False)
 
 
 # Notebooks, and the built pages -------------------------------------------------------------------

@@ -9,19 +9,30 @@ and grows with the square of the pages.  A page gets two levels, and below them 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["setup"]
+__all__ = ["mathml", "setup"]
 
 LEVELS = 2  # of the navigation that every page has
 
 
-def _formula(translator: Any, node: Any, *, block: bool) -> None:
-    from docutils import nodes
+def mathml(formula: str, *, block: bool) -> str:
+    """A formula of LaTeX as MathML.  Raises ValueError for what would be shown as it is written."""
     from latex2mathml.converter import convert
 
-    translator.body.append(convert(node.astext(), display="block" if block else "inline"))
+    known = formula.replace("{aligned}", "{align}").replace("{gathered}", "{gather}")
+    found = convert(known, display="block" if block else "inline")
+    if re.search(r"<mi>(?:\\|&</mi>)", found):  # the word itself, or a column of no table
+        raise ValueError(f"this formula has a word that is not known: {formula}")
+    return found
+
+
+def _formula(translator: Any, node: Any, *, block: bool) -> None:
+    from docutils import nodes
+
+    translator.body.append(mathml(node.astext(), block=block))
     raise nodes.SkipNode
 
 

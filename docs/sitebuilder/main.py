@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     except SiteError as error:
         print(error, file=sys.stderr)
         return 1
+    _drop_stale(output, {Path(path).with_suffix(".html").as_posix() for path in pages})
     if _sphinx(source, output):
         return 1
     shutil.copytree(source.parent / f"{source.name}-extra", output, dirs_exist_ok=True)
@@ -52,6 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     seconds = time.perf_counter() - begun
     print(f"{len(pages)} pages in {seconds:.0f} s: {output / 'index.html'}")
     return 1 if wrong else 0
+
+
+def _drop_stale(output: Path, current: set[str]) -> None:
+    """Remove what an earlier build made of pages that are gone."""
+    for path in output.rglob("*.html"):
+        if path.relative_to(output).as_posix() not in current:
+            path.unlink()
 
 
 def _sphinx(source: Path, output: Path) -> int:

@@ -67,9 +67,10 @@ class PublicName:
     @property
     def kind(self) -> str:
         """One of class, function and data, as Sphinx calls them."""
-        if inspect.isclass(self.value):
+        if inspect.isclass(self.value) and self.value.__module__.startswith("tapegrad"):
             return "class"
-        alias = type(self.value).__module__ in {"typing", "types"}
+        # a second name of a type of others, tuple[int, ...], is described where it is given
+        alias = inspect.isclass(self.value) or type(self.value).__module__ in {"typing", "types"}
         return "function" if callable(self.value) and not alias else "data"
 
     @property
@@ -124,11 +125,12 @@ def namespaces() -> dict[str, Namespace]:
                 continue
             if name.startswith("__"):
                 continue
-            if id(value) in home and not isinstance(value, (str, int, float, tuple, type(None))):
+            family = str(getattr(value, "__module__", None) or module.__name__)
+            ours = family.startswith("tapegrad")  # numbers and Any are the same object everywhere
+            if ours and id(value) in home:
                 space.also[name] = home[id(value)].path
                 continue
-            family = str(getattr(value, "__module__", None) or module.__name__)
-            if not family.startswith("tapegrad"):
+            if not ours:
                 family = module.__name__
             entry = PublicName(f"{path}.{name}", family, value)
             home[id(value)] = entry

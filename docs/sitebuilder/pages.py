@@ -132,6 +132,7 @@ class Page:
 
 def site_path(path: str) -> str:
     """Where a file of the repository, given relative to docs/, is on the site."""
+    path = path.removeprefix("../docs/")
     if path.endswith(".ipynb"):
         return f"gallery/{path.rpartition('/')[2].removesuffix('.ipynb')}.md"
     return f"repository/{path.removeprefix('../')}" if path.startswith("../") else path

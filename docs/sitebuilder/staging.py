@@ -29,7 +29,7 @@ from sitebuilder.pages import (
 from sitebuilder.pictures import picture_of
 from sitebuilder.places import DOCS, ROOT
 from sitebuilder.reference import reference_pages
-from sitebuilder.usage import used_names
+from sitebuilder.usage import mentioned_names, used_names
 
 __all__ = ["SiteError", "all_pages", "stage"]
 
@@ -75,17 +75,22 @@ def _linked_outside(pages: Iterable[Page]) -> list[str]:
 def _uses(
     pages: dict[str, Page], notebooks: list[NotebookPage]
 ) -> dict[str, list[tuple[str, str]]]:
-    """From the path of a public name to the pages whose code uses it, those that teach first."""
-    found: dict[str, list[tuple[bool, int, str, str]]] = {}
+    """From the path of a public name to the pages with it: first those that teach, in code."""
+    found: dict[str, list[tuple[int, int, str, str]]] = {}
     sources = [
-        (page.title, path, code_blocks(page.source, "python")) for path, page in pages.items()
+        (page.title, path, code_blocks(page.source, "python"), page.text)
+        for path, page in pages.items()
+        if not page.generated
     ]
-    sources += [(n.title, n.path, n.code) for n in notebooks]
-    for title, path, blocks in sources:
-        for name in used_names(blocks):
-            teaches = path.startswith(TEACHING)
-            length = sum(map(len, blocks))
-            found.setdefault(name.path, []).append((not teaches, length, title, path))
+    sources += [(n.title, n.path, n.code, "") for n in notebooks]
+    for title, path, blocks, text in sources:
+        used = used_names(blocks)
+        order = 0 if path.startswith(TEACHING) else 1
+        length = sum(map(len, blocks))
+        for name in used:
+            found.setdefault(name.path, []).append((order, length, title, path))
+        for name in mentioned_names(text, Path(path).stem) - used:
+            found.setdefault(name.path, []).append((2, length, title, path))
     return {
         name: [(title, path) for _, _, title, path in sorted(places)]
         for name, places in found.items()
@@ -247,6 +252,7 @@ def _target(page: Page, target: str, pages: dict[str, Page], problems: list[str]
     path, _, anchor = target.partition("#")
     if "://" in target or target.startswith("mailto:"):
         return target
+    where = os.path.normpath(f"docs/{page.origin or page.path}")
     name = page.path if not path else page.resolve(path)
     name = site_path(name)
     if name == "repository/README.md":
@@ -254,11 +260,11 @@ def _target(page: Page, target: str, pages: dict[str, Page], problems: list[str]
     if name.endswith("/") or (DOCS / name).is_dir():
         name = f"{name.rstrip('/')}/index.md"
     if name not in pages:
-        problems.append(f"docs/{page.path}: the link to {target} leads to no page")
+        problems.append(f"{where}: the link to {target} leads to no page")
         return ""
     made = pages[name].generated and name.startswith("reference/")
     if anchor and not made and anchor not in pages[name].anchors:
-        problems.append(f"docs/{page.path}: {target}: no heading of {name} has this anchor")
+        problems.append(f"{where}: {target}: no heading of {name} has this anchor")
     if not path:
         return f"#{anchor}"
     shown = os.path.relpath(name, page.folder or ".")

@@ -7,17 +7,24 @@ are found as the objects that they are; a word that only looks like a name is no
 from __future__ import annotations
 
 import ast
+import re
 import types
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from sitebuilder.names import PublicName, name_of
+from sitebuilder.names import PublicName, name_of, namespaces, public_names
 
-__all__ = ["imported_modules", "used_names"]
+__all__ = ["imported_modules", "mentioned_names", "used_names"]
 
 MISSING = object()
+# What the prose of a page takes for imported.
+KNOWN = """
+import numpy as np, scipy, tapegrad, tapegrad as tg
+from tapegrad import nn, ops, optim
+from tapegrad.nn import mxnet as mx
+"""
 
 
 @cache
@@ -59,6 +66,30 @@ def _environment(nodes: list[ast.AST]) -> dict[str, Any]:
         except ImportError:
             continue
     return known
+
+
+def mentioned_names(prose: str, topic: str = "") -> set[PublicName]:
+    """The public names in the backticks of a text, such as `nn.Linear(n_in, n_out)`.
+
+    topic: "scipy", or "bigdl_files": the namespaces with its first word as a part are those whose
+           names the text may use without saying where they are
+    """
+    spans = [code.replace("…", "...") for code in re.findall(r"`([^`\n]+)`", prose)]
+    found = used_names([KNOWN, *(code for code in spans if "." in code)])
+    spaces = {
+        path[: path.index(word) + len(word)] + rest
+        for word in {topic, topic.partition("_")[0]} - {""}
+        for path in namespaces()
+        if word in path.split(".")
+        for rest in ("", path[path.index(word) + len(word) :])
+    }
+    for code in spans:
+        name = code.partition("(")[0]
+        paths = (f"{space}.{name}" for space in spaces)
+        found |= {public_names()[path] for path in paths if path in public_names()}
+    # An error is known by its name alone.
+    errors = {f"tapegrad.errors.{word}" for word in re.findall(r"\b\w+(?:Error|Warning)\b", prose)}
+    return found | {public_names()[path] for path in errors & set(public_names())}
 
 
 def used_names(blocks: Iterable[str]) -> set[PublicName]:

@@ -85,7 +85,7 @@ class Reverse(Module):
 
 
 class Tile(Module):
-    """y = `copies` copies of x, one after the other along `dim`.
+    """y = `copies` copies of x, one after the other along the axis `dim`.
 
     Raises ValueError for less than one copy, ShapeError when there is no such axis.
     Source: BigDL's Tile.
