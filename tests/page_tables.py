@@ -43,7 +43,7 @@ ARGUMENT = re.compile(r"\w+=(…)?$")  # `axis=`: the name of an argument, of wh
 ENDING = re.compile(r"\.\w+$")  # `.npz`: how a file's name ends
 HOMES = (
     *("nn", "check", "optim", "bigdl", "data", "tg", "ops", "model", "layer", "criterion"),
-    *("optimizer", "trainer", "t", "job", "mod", "handle", "data_set", "rnn", "found"),
+    *("optimizer", "trainer", "t", "job", "mod", "handle", "data_set", "rnn", "found", "metric"),
 )
 UNKNOWN = object()  # a value of which nothing is known
 
@@ -127,6 +127,7 @@ def world() -> dict[str, Any]:
         "data_set": nn.data.DataSet.array([nn.data.Sample(v, 0) for v in x]),
         "sample": nn.data.Sample(x[0], 0),
         "matrix": optim.ConfusionMatrix(["a", "b"]),
+        "metric": optim.Accuracy(),
         "state": {},
         "scipy": UNKNOWN,
         "writer": UNKNOWN,  # of tensorboardX
