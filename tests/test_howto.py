@@ -14,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = read_pages()
 HOWTO = {path: page for path, page in PAGES.items() if path.startswith("howto/")}
 ANSWERS = sorted(path for path in HOWTO if path != "howto/index.md")
+TOPICS = (
+    *("tensor|array|variable", "layer", "loss", "optimizer", "training-loop", "data", "saving"),
+    *("device", "debug", "script"),
+)
 MIGRATION = sorted(
     path for path in PAGES if path.startswith("migration/") and path != "migration/index.md"
 )
@@ -79,6 +83,9 @@ def test_a_page_of_migration_has_their_code_ours_and_what_is_missing(path):
     page = PAGES[path]
     assert any(code_blocks(page.source, language) for language in ("py", "lua", "scala"))
     assert code_blocks(page.source, "python")
+    headings = " ".join(page.anchors)
+    for topic in TOPICS:
+        assert re.search(topic, headings), topic
     assert any("no equivalent" in anchor.replace("-", " ") for anchor in page.anchors)
 
 
