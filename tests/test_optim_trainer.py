@@ -373,9 +373,9 @@ class States(optim.Callback):
 
 
 def test_early_stopping_puts_back_what_was_best(tmp_path):
-    def make(restore_best):
+    def make(*, restore_best, folder=None):
         # of a rate that grows, so that losses fall at first and rise later
-        data, trainer = small(lr=lambda step: 0.01 * 1.3**step, folder=tmp_path)
+        data, trainer = small(lr=lambda step: 0.01 * 1.3**step, folder=folder)
         trainer.average = optim.ExponentialMovingAverage(trainer.model, 0.5)
         stopping = optim.EarlyStopping("loss", patience=3, restore_best=restore_best)
         trainer.callbacks = [states := States(), stopping]
@@ -396,11 +396,9 @@ def test_early_stopping_puts_back_what_was_best(tmp_path):
     trainer.fit(data, epochs=50)
     assert equal(trainer.model.state_dict(), again.seen[-1][1])
 
-    for path in tmp_path.iterdir():
-        path.unlink()
-    data, trainer, _ = make(restore_best=True)
+    data, trainer, _ = make(restore_best=True, folder=tmp_path)
     trainer.fit(data, epochs=int(best) + 3)
-    data, trainer, _ = make(restore_best=True)  # a new process, which knows the file alone
+    data, trainer, _ = make(restore_best=True, folder=tmp_path)  # which knows the file alone
     trainer.fit(data, epochs=50, resume=True)
     assert equal(trainer.model.state_dict(), states.seen[best][1])
 
