@@ -23,8 +23,9 @@ ROWS, COLUMNS = tiles_of(F).rows, tiles_of(F).columns
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
-    """Let machine code take products of any size, whatever BLAS does."""
+    """Let machine code take products of any size, whatever BLAS does, on any processor."""
     monkeypatch.setattr(products, "LEAST", [1])
+    monkeypatch.setattr(products, "beats_blas", lambda: True)
     monkeypatch.setattr(products, "keeps_up_with_blas", lambda: True)
 
 
@@ -175,7 +176,9 @@ def test_threads_give_the_same_bits():
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_factor_of_many_products(turned):
+@pytest.mark.parametrize("by_blas", [False, True])
+def test_a_factor_of_many_products(turned, by_blas, monkeypatch):
+    monkeypatch.setattr(products, "beats_blas", lambda: not by_blas)
     b = matrix(DEPTH + 40, 2 * COLUMNS + 5, F, turned=turned, gap=2)
     factor = RightFactor(b)
     for m in (1, 3, ROWS, 50):

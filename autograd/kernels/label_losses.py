@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -17,6 +19,8 @@ __all__ = ["label_losses"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
+KEPT = 64  # shapes of scores that a thread remembers
+_local = threading.local()
 
 
 def _parts(k: KernelCode, count: Whole) -> list[tuple[int, Whole | int, Whole]]:
@@ -42,13 +46,13 @@ def _joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
 def _rows() -> Callable[..., None]:
     """Softmax of each row into y, less 1 at its label, all of it times the number at `share`.
 
-    Into results: Σ e^(x - max), and x - max at the label.
+    Into totals: Σ e^(x - max); into gaps: x - max at the label.
 
     Rows whose label is no class, or that have none, keep their softmax.
     """
-    k = KernelCode("x labels y rows classes results nowhere share", FLOAT)
+    k = KernelCode("x labels y rows classes totals gaps nowhere share", FLOAT)
     x, labels, y, rows, classes = k["x labels y rows classes"]
-    results, nowhere, share = k["results nowhere share"]
+    totals, gaps, nowhere, share = k["totals gaps nowhere share"]
     factor = k.load(share, 0, 1)
 
     def row(n: Whole) -> None:
@@ -89,11 +93,29 @@ def _rows() -> Callable[..., None]:
         k.store(k.load(place, 0, 1) - k.all(1.0, 1), place)
         scale(factor)
         place, _ = k.inside(label, classes, k.at(first, label), first)
-        k.store(total, results, n * 2)
-        k.store(k.load(place, 0, 1) - high, results, n * 2 + 1)
+        k.store(total, totals, n)
+        k.store(k.load(place, 0, 1) - high, gaps, n)
 
     k.loop(rows, row)
     return ready(k)
+
+
+class _RowsCall:
+    """A call of the kernel on scores of one shape: a thread keeps it, and fills in three addresses.
+
+    totals, gaps: what the kernel says of each row
+    """
+
+    def __init__(self, count: int, classes: int, share: float) -> None:
+        results = np.empty(2 * count + 2, FLOAT)
+        results[-2:] = 0, share
+        self.totals, self.gaps = results[:count], results[count : 2 * count]
+        kernel: Any = _rows()
+        self.run, nowhere = kernel.at, address(results) + 8 * count
+        self.table = (ctypes.c_int64 * 9)(
+            *(0, 0, 0, count, classes), address(self.totals), address(self.gaps), nowhere,
+            nowhere + 4,
+        )  # fmt: skip
 
 
 def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Array] | None:
@@ -105,10 +127,16 @@ def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Arra
     if not fits or labels.dtype != np.int64 or not machine.is_available():
         return None
     x, labels = readable(x, FLOAT), readable(labels, labels.dtype)
-    count, classes = x.shape
-    y, results = np.empty(x.shape, FLOAT), np.empty((count + 1, 2), FLOAT)
-    results[count] = 0, share
-    at = address(results)
-    nowhere = at + 8 * count
-    _rows()(address(x), address(labels), address(y), count, classes, at, nowhere, nowhere + 4)
-    return np.log(results[:-1, 0]) - results[:-1, 1], y
+    calls: dict[Any, _RowsCall] = _local.__dict__.setdefault("calls", {})
+    key = (x.shape, share)
+    call = calls.get(key)
+    if call is None:
+        if len(calls) >= KEPT:
+            calls.clear()
+        call = calls[key] = _RowsCall(*x.shape, share)
+    y, table = np.empty(x.shape, FLOAT), call.table
+    table[0], table[1], table[2] = address(x), address(labels), address(y)
+    call.run(table)
+    losses = np.log(call.totals)
+    losses -= call.gaps
+    return losses, y

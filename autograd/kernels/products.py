@@ -24,8 +24,9 @@ from tapegrad.autograd.kernels.product_code import (
     tiles_of,
 )
 from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
+from tapegrad.autograd.kernels.vector_code import lanes_of
 
-__all__ = ["RightFactor", "matmul"]
+__all__ = ["RightFactor", "beats_blas", "matmul"]
 
 LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
@@ -41,7 +42,8 @@ _local = threading.local()
 def matmul(x1: Any, x2: Any, *, out: Any = None) -> Any:
     """`numpy.matmul`, each entry one sum in order: its bits do not depend on the other entries.
 
-    Products that are small, or of vectors, or not of float32 or float64, are NumPy's own.
+    Products that are small, or of vectors, or not of float32 or float64, are NumPy's own; so are
+    all on processors without AVX-512.
     """
     if not _fits(x1, x2):
         return np.matmul(x1, x2, out=out)
@@ -63,9 +65,14 @@ def _fits(x1: Any, x2: Any) -> bool:
         and x1.dtype in FLOATS
         and x1.shape[-2] >= FEW <= x2.shape[-1]
         and x1.shape[-1] == x2.shape[-2]
-        and machine.is_available()
+        and beats_blas()
         and keeps_up_with_blas()
     )
+
+
+def beats_blas() -> bool:
+    """Whether this processor has kernels that are faster than NumPy's BLAS: those of AVX-512."""
+    return machine.is_available() and lanes_of(FLOATS[0]) == 16
 
 
 def _product(x1: Array, x2: Array, out: Array | None) -> Array:
@@ -103,7 +110,9 @@ class RightFactor:
     """
 
     def __init__(self, b: Array) -> None:
-        self.b = _readable(b)
+        self._is_plain = not beats_blas()
+        # BLAS takes longer for one that is turned, many times over
+        self.b = np.ascontiguousarray(b) if self._is_plain else _readable(b)
         self.depth, self.n = b.shape
         self._runs: dict[tuple[int, int, int], Callable[[int, int], None]] = {}
         self._panels: Array | None = None
@@ -111,8 +120,8 @@ class RightFactor:
     def times(self, a: Array, out: Array) -> None:
         """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
         m = len(a)
-        if m * self.depth * self.n < FEWEST or not machine.is_available():
-            np.dot(a, self.b, out=out)
+        if self._is_plain or m * self.depth * self.n < FEWEST:
+            np.matmul(a, self.b, out=out)
             return
         key = (m, a.strides[0], out.strides[0])
         run = self._runs.get(key)

@@ -23,6 +23,7 @@ __all__ = [
     "translation_of",
 ]
 
+FOR_ALL = "{name}: {option} is for all parameters: give it to the constructor, not to a group"
 NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
 
 
@@ -96,10 +97,16 @@ def translate(cls: type[Optimizer], options: Mapping[str, Any]) -> dict[str, Any
 def refuse_options(cls: type[Optimizer], options: Mapping[str, Any]) -> None:
     """Raise TypeError for an option that the class does not have under this name, and ValueError
     for a value out of its limits, by the name that the user wrote.
+
+    What the constructor takes beside options, such as clip_grad_norm, may have been meant.
     """
+    of_constructor = inspect.signature(cls.__init__).parameters.values()
+    beside = [p.name for p in of_constructor if p.kind is p.KEYWORD_ONLY]
     for option in options:
+        if option in beside:
+            raise TypeError(FOR_ALL.format(name=cls.__name__, option=option))
         if option not in cls.defaults:
-            raise unknown_option(cls.__name__, option, cls.defaults)
+            raise unknown_option(cls.__name__, option, [*cls.defaults, *beside])
     declared = cls.rule.declared.declared
     for option, value in options.items():
         target = cls.translation[option]
