@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -360,6 +361,53 @@ def test_early_stopping_and_plateaus_end_what_no_longer_improves():
         lr=plateau.rate, plateau=plateau, callbacks=[optim.EarlyStopping("loss", patience=2)]
     )
     assert len(trainer.fit(data, epochs=50)) < 10
+
+
+class States(optim.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch_end(self, trainer, results):
+        average = trainer.average and trainer.average.state_dict()
+        self.seen.append((results["loss"], trainer.model.state_dict(), copy.deepcopy(average)))
+
+
+def test_early_stopping_puts_back_what_was_best(tmp_path):
+    def make(*, restore_best, folder=None):
+        # of a rate that grows, so that losses fall at first and rise later
+        data, trainer = small(lr=lambda step: 0.01 * 1.3**step, folder=folder)
+        trainer.average = optim.ExponentialMovingAverage(trainer.model, 0.5)
+        stopping = optim.EarlyStopping("loss", patience=3, restore_best=restore_best)
+        trainer.callbacks = [states := States(), stopping]
+        return data, trainer, states
+
+    def equal(one, other):
+        flat = [np.concatenate([np.ravel(v) for v in pytree(part)]) for part in (one, other)]
+        return np.array_equal(*flat)
+
+    data, trainer, states = make(restore_best=True)
+    trainer.fit(data, epochs=50)
+    best = np.argmin([loss for loss, _, _ in states.seen])
+    assert 0 < best == len(states.seen) - 4
+    assert equal(trainer.model.state_dict(), states.seen[best][1])
+    assert equal(trainer.average.state_dict(), states.seen[best][2])
+
+    data, trainer, again = make(restore_best=False)
+    trainer.fit(data, epochs=50)
+    assert equal(trainer.model.state_dict(), again.seen[-1][1])
+
+    data, trainer, _ = make(restore_best=True, folder=tmp_path)
+    trainer.fit(data, epochs=int(best) + 3)
+    data, trainer, _ = make(restore_best=True, folder=tmp_path)  # which knows the file alone
+    trainer.fit(data, epochs=50, resume=True)
+    assert equal(trainer.model.state_dict(), states.seen[best][1])
+
+
+def pytree(value):
+    """The arrays in nested dicts, by their keys."""
+    if isinstance(value, dict):
+        return [array for key in sorted(value) for array in pytree(value[key])]
+    return [np.asarray(value)]
 
 
 def test_ctrl_c_leaves_parameters_from_before_or_after_an_update(request):

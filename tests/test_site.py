@@ -302,3 +302,7 @@ def test_the_sources_can_be_staged(tmp_path):
         tmp_path / "out/reference/ops/elementwise.trigonometry.md"
     ).read_text(encoding="utf-8")
     assert "ExponentialMovingAverage" in optim.__all__
+    text = (tmp_path / "out/howto/gradient_in_ci.md").read_text(encoding="utf-8")
+    assert '<a href="../examples/laws.yml" download>laws.yml</a>' in text
+    fetched = (tmp_path / "out-extra/examples/laws.yml").read_text(encoding="utf-8")
+    assert fetched == (ROOT / "docs/examples/laws.yml").read_text(encoding="utf-8")

@@ -197,7 +197,7 @@ def _text(
     for fence in [*FENCE.finditer(page.source), None]:
         plain = page.source[end : fence.start() if fence else None]
         if not page.path.startswith("reference/"):
-            plain = LINK.sub(link, _without_code_links(page, plain, pages))
+            plain = LINK.sub(link, _with_file_links(page, plain, pages, images))
         plain = PICTURE.sub(picture, plain)
         if FOLDER in plain:
             plain = plain.replace(FOLDER, _listing(page, pages))
@@ -232,17 +232,24 @@ def _listing(page: Page, pages: dict[str, Page]) -> str:
     return "\n\n".join(out)
 
 
-def _without_code_links(page: Page, text: str, pages: dict[str, Page]) -> str:
-    """Links to files of the repository that are no pages, such as scripts, as words alone."""
+def _with_file_links(page: Page, text: str, pages: dict[str, Page], files: dict[str, bytes]) -> str:
+    """Links to files that are no pages, such as scripts.
+
+    Those in docs/ are put into `files`, to be fetched from the site; others of the repository are
+    words alone.
+    """
 
     def plain(found: re.Match[str]) -> str:
         path = page.resolve(found[2].partition("#")[0])
         if "://" in found[2] or found[2].startswith("#") or path in pages:
             return found[0]
         file = (DOCS / path).resolve()
-        if file.exists() and file.suffix not in {".md", ".ipynb"}:
+        if not file.is_file() or file.suffix in {".md", ".ipynb"}:
+            return found[0]
+        if DOCS.resolve() not in file.parents:
             return found[1]
-        return found[0]
+        files[path] = file.read_bytes()
+        return f'<a href="{os.path.relpath(path, page.folder or ".")}" download>{found[1]}</a>'
 
     return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", plain, text)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runt
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, ops
-from tapegrad.autograd.core.tensor import untracked
 from tapegrad.optim.core.advice import PAIR_OF_LISTS
 
 if TYPE_CHECKING:
+    from tapegrad.devices import Device
     from tapegrad.optim.core.runs import MemoryRun
 
 __all__ = [
@@ -64,9 +64,10 @@ def _made_again(
     check: Check,
     reads_rate: bool,
     rate: Tensor | None,
+    device: Device | None,
 ) -> GroupOptions:
     """The options of a group, from what `__reduce__` keeps of them."""
-    return kind(options, check, reads_rate=reads_rate, rate=rate)
+    return kind(options, check, reads_rate=reads_rate, rate=rate, device=device)
 
 
 class GroupOptions(dict[str, Any]):
@@ -76,6 +77,7 @@ class GroupOptions(dict[str, Any]):
              once, when they create their state
     rate:    the option "lr" as a 0-d Tensor, None for a schedule and where it is taken once; a
              number that is set as "lr" is written there, since steps that were recorded read it
+    device:  where the rate lies: with the parameters, so that a step moves nothing
     changed: True after an option was set or removed, until the optimizer has read the options; not
              after a write into `rate`, which the optimizer holds
     """
@@ -91,18 +93,21 @@ class GroupOptions(dict[str, Any]):
         *,
         reads_rate: bool,
         rate: Tensor | None = None,
+        device: Device | None = None,
     ) -> None:
         super().__init__(options)
         self.check = check
         self.reads_rate = reads_rate
         self.rate = rate
+        self.device = device
         self.changed = True
         if rate is None and "lr" in self:
             self._set_rate(self["lr"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As arguments, which a deep copy copies: two optimizers do not share a rate.
-        return _made_again, (type(self), dict(self), self.check, self.reads_rate, self.rate)
+        kept = self.check, self.reads_rate, self.rate, self.device
+        return _made_again, (type(self), dict(self), *kept)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
@@ -121,7 +126,7 @@ class GroupOptions(dict[str, Any]):
         elif isinstance(value, Tensor):
             self.rate = value
         elif self.rate is None:
-            self.rate = untracked(np.array(float(value)))
+            self.rate = Tensor(np.array(float(value)), device=self.device)
         else:
             ops.assign(self.rate, float(value))
 
@@ -184,7 +189,9 @@ class Group:
         self.settings: dict[str, Any] = {}
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.runs: list[MemoryRun] = []
-        self._options = GroupOptions(options, check, reads_rate=reads_rate)
+        first = next(iter(named.values()), None)
+        device = None if first is None else first.device
+        self._options = GroupOptions(options, check, reads_rate=reads_rate, device=device)
 
     @property
     def options(self) -> GroupOptions:
@@ -194,7 +201,9 @@ class Group:
     @options.setter
     def options(self, options: Mapping[str, Any]) -> None:
         old = self._options
-        new = GroupOptions({}, old.check, reads_rate=old.reads_rate, rate=old.rate)
+        new = GroupOptions(
+            {}, old.check, reads_rate=old.reads_rate, rate=old.rate, device=old.device
+        )
         new.update(options)
         if new.rate is old.rate is not None and _equal_but_rate(old, new):
             dict.update(old, new)  # recorded steps read the rate, and go on

@@ -206,7 +206,7 @@ class UpdateRule:
                 x,
                 g,
                 [state[name] for name in names],
-                [v if isinstance(v, Tensor) else untracked(v) for v in arrays.values()],
+                [_beside(x, v) for v in arrays.values()],
                 rule=self,
                 slot_names=names,
                 array_names=tuple(arrays),
@@ -275,6 +275,14 @@ def _is_array(value: Any) -> bool:
     if type(value) in NUMBERS:
         return False
     return isinstance(value, (Tensor, np.ndarray)) or devices.is_array(value)
+
+
+def _beside(x: Tensor, value: Tensor | Array) -> Tensor:
+    """An option that is an array, where the parameters x are: a rate may come from elsewhere."""
+    option = value if isinstance(value, Tensor) else untracked(value)
+    if type(array_of(option)) is type(array_of(x)) is np.ndarray or option.device == x.device:
+        return option
+    return option.to(x.device)
 
 
 def update_rule(

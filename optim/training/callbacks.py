@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import math
@@ -53,6 +54,8 @@ class EarlyStopping(Callback):
 
     monitor: a name in the results of an epoch, such as "val_loss"
     mode:    "min" if smaller values are better, "max" if larger ones are
+    restore_best: where it ends the run, put back the parameters and buffers, and the averages if
+             there are such, of the best epoch; the optimizer stays as it is
     Raises ValueError for another mode, KeyError at the end of an epoch without the name.
     """
 
@@ -63,10 +66,13 @@ class EarlyStopping(Callback):
         patience: int = 5,
         threshold: float = 0.0,
         mode: str = "min",
+        restore_best: bool = False,
     ) -> None:
         if mode not in {"min", "max"}:
             raise ValueError(f"EarlyStopping: mode must be 'min' or 'max', not {mode!r}")
         self.monitor, self.patience, self.threshold, self.mode = monitor, patience, threshold, mode
+        self.restore_best = restore_best
+        self.best_state: dict[str, Any] | None = None
         self.best, self.bad = math.inf, 0
 
     def on_epoch_end(self, trainer: Trainer, results: dict[str, float]) -> None:
@@ -76,18 +82,31 @@ class EarlyStopping(Callback):
         value = results[self.monitor] * (1 if self.mode == "min" else -1)
         if value < self.best - self.threshold:
             self.best, self.bad = value, 0
+            self.best_state = _state_of(trainer) if self.restore_best else None
         else:
             self.bad += 1
         if self.bad >= self.patience:
             trainer.stop()
+            if self.best_state is not None:
+                for name, state in self.best_state.items():
+                    getattr(trainer, name).load_state_dict(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value and how many epochs ago it was."""
-        return {"best": self.best, "bad": self.bad}
+        """Return the best value, how many epochs ago it was, and its arrays to be put back."""
+        return {"best": self.best, "bad": self.bad, "best_state": self.best_state}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self.best, self.bad = saved["best"], saved["bad"]
+        self.best_state = saved.get("best_state") if self.restore_best else None
+
+
+def _state_of(trainer: Trainer) -> dict[str, Any]:
+    """Copies of the arrays that an epoch's results were computed with."""
+    parts: dict[str, Any] = {"model": trainer.model, "average": trainer.average}
+    return {
+        name: copy.deepcopy(part.state_dict()) for name, part in parts.items() if part is not None
+    }
 
 
 class CSVLog(Callback):
