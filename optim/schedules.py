@@ -8,6 +8,7 @@ no scheduler to forget.  Only `ReduceOnPlateau`, which waits for a measured valu
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,6 +32,15 @@ __all__ = [
 
 # A learning rate as a function of the number of steps made.
 Schedule: TypeAlias = Callable[[float], float]
+
+NO_SCHEDULE = (
+    "linear_warmup leads to a schedule, a function of the step, and this is {found!r:.60}: for a "
+    "rate that stays write optim.constant_rate(rate)"
+)
+JOINED = (
+    "join_schedules: {found}. Schedules alternate with the steps at which the next one begins: "
+    "join_schedules(first, 100, second)"
+)
 
 
 @dataclass(frozen=True)
@@ -144,11 +154,18 @@ class one_cycle(_FromRate):  # noqa: N801
 
 @dataclass(frozen=True)
 class linear_warmup:  # noqa: N801
-    """A line from start · then(0) up to then(0) in `steps` steps, and then(t - steps) after it."""
+    """A line from start · then(0) up to then(0) in `steps` steps, and then(t - steps) after it.
+
+    Raises TypeError for a `then` that is no schedule.
+    """
 
     then: Schedule
     steps: int = 100
     start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not callable(self.then):
+            raise TypeError(NO_SCHEDULE.format(found=self.then))
 
     def __call__(self, t: float) -> float:  # noqa: D102  # the class's own formula
         if t < self.steps:
@@ -161,14 +178,21 @@ class join_schedules:  # noqa: N801
     """Schedules one after another: join_schedules(first, 100, second, 500, third).
 
     Each number is the step at which the next schedule begins, with its own step 0.
-    Raises ValueError for numbers that do not increase.
+    Raises TypeError for what is no schedule, ValueError for numbers that do not increase.
     """
 
     def __init__(self, first: Schedule, *rest: Schedule | int) -> None:
         self.parts: tuple[Any, ...] = (first, *rest[1::2])
         self.starts: tuple[Any, ...] = (0, *rest[::2])
-        if len(self.parts) != len(self.starts) or list(self.starts) != sorted(set(self.starts)):
-            raise ValueError("join_schedules takes schedules with increasing steps between them")
+        for part in self.parts:
+            if not callable(part):
+                raise TypeError(JOINED.format(found=f"{part!r:.60} is no schedule"))
+        if len(self.parts) != len(self.starts) or not all(
+            isinstance(start, numbers.Real) for start in self.starts
+        ):
+            raise TypeError(JOINED.format(found="a step or a schedule is missing"))
+        if list(self.starts) != sorted(set(self.starts)):
+            raise ValueError(JOINED.format(found=f"the steps {list(rest[::2])} do not increase"))
 
     def __call__(self, t: float) -> float:
         """Return the rate of step t."""

@@ -404,6 +404,15 @@ def test_a_bad_option_is_refused_where_it_is_set(way, given, kind, message):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_keyword_of_the_constructor_may_have_been_meant():
+    said = "no option 'clip_norm' .did you mean 'clip_grad_norm'.*lr, .*groups, accumulate"
+    with pytest.raises(TypeError, match=said):
+        optim.Adam(network(), clip_norm=1.0)
+    with pytest.raises(TypeError) as caught:  # a group has none of these
+        optim.Adam(network(), groups=[{"params": "*", "clip_norm": 1.0}])
+    assert "clip_grad_norm" not in str(caught.value)
+
+
 @pytest.mark.parametrize("way", [*WAYS, "lr"])
 def test_a_number_after_a_schedule_is_a_rate_that_recorded_steps_read(way):
     model = network()
@@ -715,6 +724,22 @@ def test_the_average_follows_and_is_put_in_place():
             np.testing.assert_allclose(p.numpy(), (start[n] + now[n]) / 2, rtol=1e-14)
     for n, p in model.named_parameters():
         np.testing.assert_array_equal(p.numpy(), now[n])
+
+
+def test_schedules_say_how_they_are_joined():
+    rise, fall = optim.constant_rate(0.1), optim.cosine_decay(0.1, 50)
+    with pytest.raises(TypeError, match=r"no schedule\..*join_schedules\(first, 100, second\)"):
+        optim.join_schedules([rise, fall], [100])
+    with pytest.raises(TypeError, match=r"0\.1 is no schedule"):
+        optim.join_schedules(rise, 100, 0.1)
+    with pytest.raises(TypeError, match="a step or a schedule is missing"):
+        optim.join_schedules(rise, fall, fall)
+    with pytest.raises(TypeError, match="a step or a schedule is missing"):
+        optim.join_schedules(rise, 100)
+    with pytest.raises(ValueError, match=r"the steps \[100, 50\] do not increase"):
+        optim.join_schedules(rise, 100, fall, 50, rise)
+    with pytest.raises(TypeError, match=r"0.1: for a rate that stays write optim.constant_rate"):
+        optim.linear_warmup(0.1, 100)
 
 
 def test_schedules_one_after_another_and_plateaus(tmp_path):

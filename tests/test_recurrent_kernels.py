@@ -13,6 +13,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.kernels import machine, recurrent, vector_functions
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.vector_code import KernelCode, ready
+from tapegrad.nn.recurrent.steps import gru_step, lstm_step
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
 
@@ -71,16 +72,20 @@ def gru_arguments_of(*sizes, dtype=FLOAT):
     seed=st.integers(0, 9),
 )
 @example(sizes=(9, 40, 3, 33), seed=0)
-def test_a_gru_and_its_gradient_are_those_in_float64(sizes, seed):
-    given = gru_arguments_of(*sizes, seed)
+@pytest.mark.parametrize("name", ["gru_over_time", "gru_reset_after_over_time"])
+def test_a_gru_and_its_gradient_are_those_in_float64(name, sizes, seed):
+    gru = getattr(ops, name)
+    x, weight, bias, h = gru_arguments_of(*sizes, seed)
+    shift = [bias[: h.shape[1]] * 2] if name == "gru_reset_after_over_time" else []
+    given = (x, weight, bias, *shift, h)
     assert recurrent.fits(*given)
-    results, pull = tg.vjp(ops.gru_over_time, given)
-    exact, wide_pull = tg.vjp(ops.gru_over_time, tuple(a.astype("d") for a in given))
+    results, pull = tg.vjp(gru, given)
+    exact, wide_pull = tg.vjp(gru, tuple(a.astype("d") for a in given))
     for one, wanted in zip(results, exact, strict=True):
         assert np.asarray(one).dtype == FLOAT
         close(one, np.asarray(wanted), 2e-5)
-    by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], given)[1]
-    wide_by_y = tg.vjp(lambda *a: ops.gru_over_time(*a)[0], tuple(a.astype("d") for a in given))[1]
+    by_y = tg.vjp(lambda *a: gru(*a)[0], given)[1]
+    wide_by_y = tg.vjp(lambda *a: gru(*a)[0], tuple(a.astype("d") for a in given))[1]
     rng = np.random.default_rng(seed)
     g = [rng.normal(size=np.shape(y)).astype("f") for y in results]
     for found, expected in (
@@ -134,28 +139,146 @@ def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
     assert np.abs(leaf.grad.numpy()).min() > 0
 
 
-@pytest.mark.parametrize("kind", [nn.SeqLSTM, nn.SeqGRU])
-def test_a_layer_gives_what_its_masked_loop_gives(kind):
-    layer = kind(3, 17)
-    x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("f")
+@pytest.mark.parametrize("kind", ["f", "d", "e"])
+@pytest.mark.parametrize("cls", [nn.SeqLSTM, nn.SeqGRU])
+def test_shut_gates_are_a_loop_that_resets_the_state(cls, kind):
+    """A masked layer is one operation; each step of the loop multiplies the state by 0 or 1."""
+    layer = cls(3, 5).type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x, mask = rng.normal(size=(7, 4, 3)).astype(kind), rng.uniform(size=(7, 4)) < 0.4
+    mask[-1, 0] = True  # the last state of this sample is 0
+    states = [rng.normal(size=(4, 5)).astype(kind) for _ in range(2 if cls is nn.SeqLSTM else 1)]
+    v = rng.normal(size=(7, 4, 5)).astype(kind)
+    nothing = np.zeros(1, kind)
 
-    def gradients(mask):
-        leaf = tg.Parameter(x)
+    def step(part, states):
+        weight = layer.weight[3:]
+        if cls is nn.SeqLSTM:
+            return lstm_step(part + states[0] @ weight, states[1])
+        return [gru_step(part, states[0], [weight[:, :10], weight[:, 10:]])]
+
+    def loop(leaf, *states):
+        outputs = []
+        for t in range(7):
+            states = step(leaf[t] @ layer.weight[:3] + layer.bias, states)
+            states = [np.where(mask[t][:, None], nothing, state) for state in states]
+            outputs.append(states[0])
+        return np.stack(outputs), *states
+
+    def run(leaf, *states):
+        y, last = layer([leaf, list(states) if len(states) > 1 else states[0]], mask)
+        return y, *(last if len(states) > 1 else [last])
+
+    def results(function):
+        leaves = [tg.Parameter(a) for a in (x, *states)]
         layer.zeroGradParameters()
-        y = layer(leaf) if mask is None else layer(leaf, mask)
-        np.sum(y * y).backward()
-        return [y, leaf.grad, *layer.parameters()[1]]
+        y, *last = function(*leaves)
+        (np.sum(y * v) + sum(np.sum(state) for state in last)).backward()
+        gradients = [*(p.grad for p in leaves), layer.gradWeight, layer.gradBias]
+        return [a.numpy().copy() for a in (y, *last, *gradients)]
 
-    plain = [np.array(a.numpy()) for a in gradients(None)]
-    masked = [np.array(a.numpy()) for a in gradients(np.zeros((6, 2), bool))]
-    for one, wanted in zip(plain, masked, strict=True):
-        close(one, wanted, 1e-5)
+    found = results(run)
+    for one, other in zip(found, results(loop), strict=True):
+        close(one, other, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
+    y, *last = found[: 1 + len(states)]
+    assert not y[mask].any()
+    assert not any(state[mask[-1]].any() for state in last)
+    assert not found[1 + len(states)][mask].any()  # the gradient of x
+    x[mask] = np.nan  # whatever stands at padding
+    np.testing.assert_array_equal(run(x, *states)[0].numpy(), y)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+def gru_by_steps(layer, ending, x, h, mask):
+    """PyTorch's equations; a padded step gives 0 and leaves the state as it is."""
+    size = layer.hidden_features
+    none = [np.zeros(1, x.dtype)] * 2
+    names = [f"bias_{kind}{ending}" for kind in ("ih", "hh")]
+    biases = [layer.weights[name] for name in names] if names[0] in layer.weights else none
+    matrices = [layer.weights[f"weight_{kind}{ending}"].T for kind in ("ih", "hh")]
+    outputs = []
+    steps = range(len(x))
+    for t in reversed(steps) if ending.endswith("_reverse") else steps:
+        a, b = x[t] @ matrices[0] + biases[0], h @ matrices[1] + biases[1]
+        reset, update = (
+            ops.sigmoid(a[:, k * size : (k + 1) * size] + b[:, k * size : (k + 1) * size])
+            for k in range(2)
+        )
+        new = np.tanh(a[:, 2 * size :] + reset * b[:, 2 * size :])
+        padded = mask[t][:, None]
+        h = np.where(padded, h, (1 - update) * new + update * h)
+        outputs.append(np.where(padded, np.zeros(1, x.dtype), h))
+    return np.stack(outputs[::-1] if ending.endswith("_reverse") else outputs), h
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["f", "d", "e"])
+@pytest.mark.parametrize("padded", [0, 0.4])
+def test_a_gru_of_several_layers_is_its_equations_with_and_without_padding(padded, kind, bias):
+    layer = nn.RNNLayer("gru", 3, 5, num_layers=2, bidirectional=True, bias=bias)
+    layer = layer.type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x, h0 = rng.normal(size=(6, 2, 3)).astype(kind), rng.normal(size=(4, 2, 5)).astype(kind)
+    mask, v = rng.uniform(size=(6, 2)) < padded, rng.normal(size=(6, 2, 10)).astype(kind)
+
+    def at_once(x, h):
+        return layer([x, h], mask) if padded else layer([x, h])
+
+    def by_steps(x, h):
+        last = []
+        for depth in range(2):
+            runs = [
+                gru_by_steps(layer, f"_l{depth}{end}", x, h[2 * depth + k], mask)
+                for k, end in enumerate(("", "_reverse"))
+            ]
+            x = np.concatenate([y for y, _ in runs], axis=-1)
+            last += [h for _, h in runs]
+        return x, np.stack(last)
+
+    def results(function):
+        leaves = [tg.Parameter(a) for a in (x, h0)]
+        layer.zeroGradParameters()
+        y, last = function(*leaves)
+        (np.sum(y * v) + 2 * np.sum(last)).backward()
+        gradients = [p.grad for p in (*leaves, *layer.weights.values())]
+        return [a.numpy().copy() for a in (y, last, *gradients)]
+
+    found = results(at_once)
+    for one, wanted in zip(found, results(by_steps), strict=True):
+        close(one, wanted, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
+    assert not found[0][mask].any()
+    x[mask] = np.nan  # whatever stands at padding
+    np.testing.assert_array_equal(at_once(x, h0)[0].numpy(), found[0])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["f", "d"])
+def test_an_lstm_of_several_layers_gives_what_its_masked_loop_gives(kind, bias):
+    layer = nn.RNNLayer("lstm", 3, 5, num_layers=2, bidirectional=True, bias=bias)
+    layer = layer.type(np.dtype(kind))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 2, 3)).astype(kind)
+    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(2)]
+    v = rng.normal(size=(6, 2, 10)).astype(kind)
+
+    def results(**mask):
+        leaves = [tg.Parameter(a) for a in (x, *states)]
+        layer.zeroGradParameters()
+        y, (h, c) = layer([leaves[0], leaves[1:]], **mask)
+        (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
+        gradients = [p.grad for p in (*leaves, *layer.weights.values())]
+        return [a.numpy().copy() for a in (y, h, c, *gradients)]
+
+    looped = results(mask=np.zeros((6, 2), bool))
+    for one, wanted in zip(results(), looped, strict=True):
+        close(one, wanted, 1e-5 if kind == "f" else 1e-12)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_after"])
 def test_second_derivatives_and_batches_go_by_operations(name):
-    function = {"lstm": ops.lstm_over_time, "gru": ops.gru_over_time}[name]
-    given = {"lstm": arguments_of, "gru": gru_arguments_of}[name](3, 2, 2, 3)
+    function = getattr(ops, f"{name}_over_time")
+    given = (arguments_of if name == "lstm" else gru_arguments_of)(3, 2, 2, 3)
+    if name == "gru_reset_after":
+        given = (*given[:3], given[2][:3] * 2, given[3])
     v = tuple(np.ones_like(a) for a in given)
 
     def loss(*a):

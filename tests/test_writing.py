@@ -26,6 +26,7 @@ from tapegrad import nn
 from tapegrad.autograd import (
     InPlaceError,
     Parameter,
+    ReplayError,
     Tensor,
     elementwise_grad,
     grad,
@@ -602,6 +603,46 @@ def test_numpys_functions_that_write():
 
     weights = rng.standard_normal((3, 3))
     assert_differentiates(f, rng.standard_normal((3, 3)))
+
+
+def test_an_array_takes_the_entries_of_untracked_tensors():
+    x = Tensor(np.arange(9.0).reshape(3, 3))
+    largest = np.argmax(x, axis=1)[:, None]
+    calls = [
+        (np.copyto, (x,), {"where": x > 4}),
+        (np.put, (Tensor(np.array([4, -1])), x[2, :2]), {}),
+        (np.place, (x > 3, x[0]), {}),
+        (np.putmask, (x > 3, x), {}),
+        (np.put_along_axis, (largest, x[:, :1]), {"axis": 1}),
+        (np.put_along_axis, (), {"indices": largest, "values": -1.0, "axis": 1}),
+        (np.fill_diagonal, (x[1],), {}),
+        (np.putmask, ([[True, False, False]] * 3, [x[1, 1], 2.0]), {}),
+    ]
+    for function, operands, settings in calls:
+        ours, theirs = np.full((3, 3), 0.5), np.full((3, 3), 0.5)
+        function(ours, *operands, **settings)
+        plain = {name: value for name, value in settings.items() if name == "axis"}
+        arrays = {name: np.asarray(settings[name]) for name in settings.keys() - plain}
+        function(theirs, *map(np.asarray, operands), **arrays, **plain)
+        assert np.array_equal(ours, theirs)
+        assert not np.array_equal(ours, np.full((3, 3), 0.5))
+
+
+def test_an_array_does_not_take_the_entries_of_tracked_tensors():
+    target, w = np.zeros(3), Parameter(np.ones(3))
+    for write in (
+        lambda: np.copyto(target, w),
+        lambda: np.put_along_axis(target, Tensor(np.array([0])), w[:1], 0),
+        lambda: np.put_along_axis(target, np.array([0]), values=w[:1], axis=0),
+        lambda: np.place(target, w > 0, w),
+    ):
+        with pytest.raises(TypeError, match="an ndarray cannot take a Tensor's entries"):
+            write()
+    assert not target.any()
+    step = replay(lambda x: np.copyto(target, x))
+    with pytest.raises(ReplayError, match="converts a Tensor"):
+        step(np.ones(3))
+    assert not target.any()
 
 
 def test_methods_that_write():

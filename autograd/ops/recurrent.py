@@ -1,4 +1,4 @@
-"""Recurrent layers over time as one primitive each: `lstm_over_time`, `gru_over_time`.
+"""Recurrent layers over time as one primitive each: `lstm_over_time` and two kinds of GRU.
 
 As calls of their own, fifty steps are some hundred small operations, each with a record.  As a
 primitive they are one; the rule is the sweep over time, written out in operations, so that its
@@ -15,6 +15,7 @@ from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import as_array
 from tapegrad.autograd.kernels import gru as gru_kernels
+from tapegrad.autograd.kernels import gru_reset_after as reset_after_kernels
 from tapegrad.autograd.kernels import recurrent as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -26,7 +27,7 @@ from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["gru_over_time", "lstm_over_time"]
+__all__ = ["gru_over_time", "gru_reset_after_over_time", "lstm_over_time"]
 
 
 @primitive(several=True)
@@ -317,3 +318,138 @@ def _gru_batch(x: Any, weight: Any, bias: Any, h: Any) -> list[Any]:
         empty = h.reshape((samples, 1, *h.shape[1:]))[:, :0]
         return [empty, s.concatenate([empty] * 3, axis=-1)]
     return [_along_time(parts) for parts in (ys, gates)]
+
+
+# PyTorch's GRU ------------------------------------------------------------------------------------
+
+
+@primitive(several=True)
+def gru_reset_after_over_time(
+    xp: Namespace, x: Array, weight: Array, bias: Array, shift: Array, h: Array
+) -> list[Array]:
+    """[h, gates, inner] of all steps of PyTorch's GRU, from the state h before the first.
+
+    a = x·weight[:D] + bias and b = h·weight[D:], in three parts each: r, u = σ(a + b) of the first
+    two;  inner = b + shift and n = tanh(a + r·inner) of the third;  h' = n + u·(h - n).
+    gates: r, u, n.
+    x: (T, N, D);  weight (D + H, 3·H);  bias (3·H,);  shift (H,);  h: (N, H), real -> (T, N, H),
+    (T, N, 3·H), (T, N, H).
+    Source: torch.nn.GRU; `reset_after` of Keras.
+    """
+    for array in (x, weight, bias, shift, h):
+        refuse_complex(array, "gru_reset_after_over_time")
+    steps, samples, inputs = x.shape
+    size = h.shape[1]
+    dtype = xp.result_type(x, weight, bias, shift, h)
+    sums = (x.reshape(steps * samples, inputs) @ weight[:inputs]).reshape(steps, samples, 3 * size)
+    ys, inner = (xp.empty((steps, samples, size), dtype=dtype) for _ in range(2))
+    gates = xp.empty((steps, samples, 3 * size), dtype=dtype)
+    opened = sigmoid.primitive.body
+    for t in range(steps):
+        total, product = sums[t] + bias, h @ weight[inputs:]
+        gates[t, :, : 2 * size] = opened(xp, (total + product)[:, : 2 * size])
+        r, u, n = (gates[t, :, k * size : (k + 1) * size] for k in range(3))
+        inner[t] = product[:, 2 * size :] + shift
+        n[...] = xp.tanh(total[:, 2 * size :] + r * inner[t])
+        ys[t] = h = n + u * (h - n)
+    return [ys, gates, inner]
+
+
+@gru_reset_after_over_time.on("numba")
+def _gru_reset_after_fast(
+    xp: Namespace, x: Array, weight: Array, bias: Array, shift: Array, h: Array
+) -> list[Array]:
+    if kernels.fits(x, weight, bias, shift, h):
+        return reset_after_kernels.gru(x, weight, bias, shift, h)
+    body = gru_reset_after_over_time.primitive.body
+    plain: list[Array] = body(xp, x, weight, bias, shift, h)
+    return plain
+
+
+def gru_reset_after_gradient(
+    xp: Namespace,
+    cotangent: Array,
+    ys: Array,
+    gates: Array,
+    inner: Array,
+    x: Array,
+    weight: Array,
+    h: Array,
+    *,
+    with_x: bool,
+) -> list[Array]:
+    """The cotangents of `gru_reset_after_over_time`, from that of h; `with_x` as in
+    `lstm_gradient`.
+    """
+    results = [ys, gates, inner]
+    return reset_after_kernels.gru_gradient(cotangent, results, x, weight, h, with_x)
+
+
+_RESET_AFTER_GRADIENT = Primitive(gru_reset_after_gradient, differentiable=False, several=True)
+
+
+@gru_reset_after_over_time.joint_vjp("x", "weight", "bias", "shift", "h")
+def _gru_reset_after_rule(
+    g: Any, y: Any, x: Array, weight: Array, h: Array, wanted: tuple[bool, ...]
+) -> tuple[Array, ...]:
+    g_y, g_gates, g_inner = g
+    saved = (*y, x, weight, h)
+    is_simple = g_y is not None and g_gates is None and g_inner is None
+    is_simple = is_simple and runs_unrecorded(g_y, saved)
+    if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
+        return tuple(apply(_RESET_AFTER_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
+    return _gru_reset_after_by_steps(g, y, x, weight, h)
+
+
+def _gru_reset_after_by_steps(
+    g: Any, y: Any, x: Array, weight: Array, h: Array
+) -> tuple[Array, ...]:
+    ys, gates, inner = y
+    steps, samples, inputs = x.shape
+    size = h.shape[1]
+    g_ys, g_parts, g_inners = (_parts(a, steps) for a in g)
+    states, opened, inners = [h, *_parts(ys, steps)], _parts(gates, steps), _parts(inner, steps)
+    by_state = weight[inputs:].T
+    dy: Any = h * 0
+    sums: list[Any] = []  # of the input's part, and of the state's
+    state_sums: list[Any] = []
+    for t in reversed(range(steps)):
+        reset, u, n = s.split(opened[t], 3, -1)
+        by_r, by_u, by_n = (0, 0, 0) if g[1] is None else s.split(g_parts[t], 3, -1)
+        dy = dy + g_ys[t]
+        sum_n = (dy * (1 - u) + by_n) * (1 - n) * (1 + n)
+        sum_u = (dy * (states[t] - n) + by_u) * u * (1 - u)
+        sum_r = (sum_n * inners[t] + by_r) * reset * (1 - reset)
+        openings = s.concatenate([sum_r, sum_u], axis=-1)
+        state_sums.insert(0, s.concatenate([openings, sum_n * reset + g_inners[t]], axis=-1))
+        sums.insert(0, s.concatenate([openings, sum_n], axis=-1))
+        dy = dy * u + state_sums[0] @ by_state
+    flat = e.widen_half(_joined(sums, x, weight))  # sums over many samples
+    flat_states = e.widen_half(_joined(state_sums, x, weight))
+    by_x = (flat @ weight[:inputs].T).reshape(x.shape)
+    by_inputs = x.reshape((steps * samples, inputs)).T @ flat
+    by_states = _states_before(h, ys).T @ flat_states
+    by_weight = s.concatenate([by_inputs, by_states], axis=0)
+    return by_x, by_weight, r.sum(flat, axis=0), r.sum(flat_states[:, 2 * size :], axis=0), dy
+
+
+@gru_reset_after_over_time.batch
+def _gru_reset_after_batch(x: Any, weight: Any, bias: Any, shift: Any, h: Any) -> list[Any]:
+    inputs, size = x.shape[-1], h.shape[-1]
+    samples = len(x)
+    ys, gates, inners = [], [], []
+    bias, shift = bias.reshape((samples, 1, 3 * size)), shift.reshape((samples, 1, size))
+    for t in range(x.shape[1]):
+        total, product = x[:, t] @ weight[:, :inputs] + bias, h @ weight[:, inputs:]
+        opened = sigmoid((total + product)[..., : 2 * size])
+        reset, update = s.split(opened, 2, -1)
+        inner = product[..., 2 * size :] + shift
+        n = e.tanh(total[..., 2 * size :] + reset * inner)
+        h = n + update * (h - n)
+        ys.append(h)
+        gates.append(s.concatenate([opened, n], axis=-1))
+        inners.append(inner)
+    if not ys:
+        empty = h.reshape((samples, 1, *h.shape[1:]))[:, :0]
+        return [empty, s.concatenate([empty] * 3, axis=-1), empty]
+    return [_along_time(parts) for parts in (ys, gates, inners)]

@@ -1,12 +1,15 @@
 """NumPy's functions that write into an array: `np.put`, `np.copyto` and their relatives.
 
 Each is written as ``x[index] = v`` on the Tensor, so it is differentiated, or refused, as that
-assignment is (`reverse/write.py`).
+assignment is (`reverse/write.py`).  A target that is an ndarray takes the values of untracked
+Tensors through NumPy's own function; those of tracked ones would lose their gradient there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.nesting import as_one_tensor
 from tapegrad.autograd.core.running import refusal
 from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import (
     as_operand,
@@ -40,6 +44,8 @@ __all__ = [
     "putmask",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 NOT_A_TENSOR = (
     "{name}: an ndarray cannot take a Tensor's entries without losing their gradient; "
     "make the target a Tensor"
@@ -53,7 +59,36 @@ def _require_tensor(x: Tensor, name: str) -> Tensor:
     return x
 
 
+def _into_arrays(function: Callable[..., Any]) -> Callable[[F], F]:
+    """Return a decorator: ndarrays as targets are left to NumPy's function, if nothing is tracked.
+
+    (A step that is being recorded refuses the conversion, as it refuses `np.asarray` of a Tensor.)
+    """
+
+    def decorate(body: F) -> F:
+        @wraps(body)
+        def write(target: Any, *operands: Any, **settings: Any) -> None:
+            named = [*operands, *settings.values()]
+            if isinstance(target, Tensor) or any(
+                isinstance(leaf, Tensor) and leaf.tracked for leaf in leaves(named)
+            ):
+                body(target, *operands, **settings)
+                return
+            given = {name: _array_of_nest(value) for name, value in settings.items()}
+            function(target, *map(_array_of_nest, operands), **given)
+
+        return write  # type: ignore[return-value]  # `wraps` keeps the signature
+
+    return decorate
+
+
+def _array_of_nest(value: Any) -> Any:
+    """`value`, as an array if it holds Tensors."""
+    return np.asarray(value) if any(isinstance(x, Tensor) for x in leaves(value)) else value
+
+
 @composite(numpy=np.copyto, writes=True)
+@_into_arrays(np.copyto)
 def copyto(dst: Tensor, src: Operand, where: Operand = True, casting: str = "same_kind") -> None:
     """dst[...] = src, only where `where` holds.
 
@@ -68,6 +103,7 @@ def copyto(dst: Tensor, src: Operand, where: Operand = True, casting: str = "sam
 
 
 @composite(numpy=np.putmask, writes=True)
+@_into_arrays(np.putmask)
 def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
@@ -77,6 +113,7 @@ def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
 
 
 @composite(numpy=np.place, writes=True)
+@_into_arrays(np.place)
 def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
     """Write the first entries of vals, repeated if needed, where the mask holds."""
     vals = ravel(as_operand(vals))
@@ -86,6 +123,7 @@ def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
 
 
 @composite(numpy=np.put, writes=True)
+@_into_arrays(np.put)
 def put(a: Tensor, ind: Operand, v: Operand, mode: str = "raise") -> None:
     """Write the values v, repeated if needed, at the flat indices `ind`.
 
@@ -105,6 +143,7 @@ def put(a: Tensor, ind: Operand, v: Operand, mode: str = "raise") -> None:
 
 
 @composite(numpy=np.put_along_axis, writes=True)
+@_into_arrays(np.put_along_axis)
 def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
     """Write `values` where `indices` point along `axis`: the reverse of take_along_axis."""
     axis = normalize_axis(axis, _require_tensor(arr, "put_along_axis").ndim)
@@ -118,6 +157,7 @@ def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> N
 
 
 @composite(numpy=np.fill_diagonal, writes=True)
+@_into_arrays(np.fill_diagonal)
 def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
     """Write val on the main diagonal of a, which has two axes, or several of one length.
 

@@ -17,12 +17,11 @@ from tapegrad.nn.core.masks import checked_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.recurrent.over_time import slices_of
+from tapegrad.nn.recurrent.padded_gates import OPEN, SHUT, at_padding
 from tapegrad.nn.recurrent.states import Remembering, check_states, split_states
 from tapegrad.nn.recurrent.steps import zeros_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tapegrad.autograd.core.types import Nest
 
 __all__ = ["RNNLayer"]
@@ -134,14 +133,14 @@ class RNNLayer(Remembering):
         if turned:
             x = x.transpose((1, 0, 2))
         states = self._first_states(given, x, single)
-        paddings = None if mask is None else slices_of(mask.reshape((*mask.shape, 1)))
+        mask = None if mask is None else mask.reshape((*mask.shape, 1))
         last: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer:
                 x = self.dropout(x)
             outputs = []
             for ending in self._endings():
-                y, state = self._run_along(x, f"_l{layer}{ending}", states[len(last)], paddings)
+                y, state = self._run_along(x, f"_l{layer}{ending}", states[len(last)], mask)
                 outputs.append(y)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=-1)
@@ -170,23 +169,25 @@ class RNNLayer(Remembering):
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _run_along(
-        self, x: Tensor, ending: str, state: list[Tensor], paddings: Sequence[Tensor] | None
+        self, x: Tensor, ending: str, state: list[Tensor], mask: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """(outputs (T, N, H), last state) of one layer in one direction."""
+        """(outputs (T, N, H), last state) of one layer in one direction; mask: (T, N, 1)."""
+        # no gates of an LSTM leave both h and c as they are
+        if x.shape[0] and (self.cell == "gru" or (self.cell == "lstm" and mask is None)):
+            return self._run_at_once(x, ending, state, mask)
         weight_ih, weight_hh = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
-        x_part, bias_hh = x @ weight_ih.T, self.weights.get(f"bias_hh{ending}")
-        if bias_hh is not None:
-            x_part = x_part + self.weights[f"bias_ih{ending}"]
-            if self.cell != "gru":
-                x_part, bias_hh = x_part + bias_hh, None
+        x_part = x @ weight_ih.T
+        for kind in ("ih", "hh"):
+            if f"bias_{kind}{ending}" in self.weights:
+                x_part = x_part + self.weights[f"bias_{kind}{ending}"]
         parts, weight = slices_of(x_part), weight_hh.T
+        paddings = None if mask is None else slices_of(mask)
         order = list(range(len(parts)))
         if ending.endswith("_reverse"):
             order.reverse()
         outputs: dict[int, Tensor] = {}
         for t in order:
-            h_part = state[0] @ weight
-            new = self._step(parts[t], h_part if bias_hh is None else h_part + bias_hh, state)
+            new = self._step(parts[t] + state[0] @ weight, state)
             if paddings is None:
                 outputs[t], state = new[0], new
             else:
@@ -197,18 +198,47 @@ class RNNLayer(Remembering):
             return zeros_beside(x, 0, x.shape[1], self.hidden_features), state
         return ops.stack([outputs[t] for t in range(len(parts))]), state
 
-    def _step(self, x_part: Tensor, h_part: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """The next state; x_part and h_part (N, gates·H) are a and b of the class's equations."""
-        h = state[0]
-        if self.cell == "gru":
-            width = 2 * self.hidden_features
-            (x_gates, x_new), (h_gates, h_new) = (
-                ops.split(part, (width,), -1) for part in (x_part, h_part)
-            )
-            reset, update = ops.split(ops.sigmoid(x_gates + h_gates), 2, -1)
-            candidate = ops.tanh(x_new + reset * h_new)
-            return [candidate + update * (h - candidate)]
-        total = x_part + h_part
+    def _run_at_once(
+        self, x: Tensor, ending: str, state: list[Tensor], mask: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`_run_along` as one operation."""
+        size, is_lstm = self.hidden_features, self.cell == "lstm"
+
+        def in_order(parameter: Tensor) -> Tensor:
+            """The gates of `lstm_over_time` are i, f, o, g."""
+            i_f, g, o = ops.split(parameter, (2 * size, 3 * size), 0)
+            whole: Tensor = ops.concatenate([i_f, o, g], axis=0)
+            return whole
+
+        weight = ops.concatenate(
+            [self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh")], axis=1
+        )
+        of_input: Tensor
+        of_state: Tensor
+        if f"bias_ih{ending}" in self.weights:
+            of_input, of_state = (self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh"))
+        else:
+            of_input = of_state = zeros_beside(x, len(weight))
+        is_reverse = ending.endswith("_reverse")
+        along = ops.flip(x, axis=0) if is_reverse else x
+        if is_lstm:
+            operands = (in_order(weight).T, in_order(of_input + of_state))
+            y, cells, _ = ops.lstm_over_time(along, *operands, *state)
+            last = [y[-1], cells[-1]]
+        else:  # the state's bias of the third part stands behind the reset gate
+            gates, inner = ops.split(of_state, (2 * size,), 0)
+            of_gru = (along, weight.T, of_input + ops.concatenate([gates, inner * 0], axis=0))
+            if mask is not None:
+                factors = ops.cast(ops.logical_not(mask), dtype=x.dtype)
+                factors = ops.flip(factors, axis=0) if is_reverse else factors
+                of_gru = at_padding(*of_gru, factors, [SHUT, OPEN, 0])  # h' = 0 + 1·(h - 0)
+            y, _, _ = ops.gru_reset_after_over_time(*of_gru, inner, *state)
+            last = [y[-1]]
+        y = ops.flip(y, axis=0) if is_reverse else y
+        return (y if mask is None else ops.where(mask, 0, y)), last
+
+    def _step(self, total: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """The next state, but of a GRU; total (N, gates·H) is a + b of the class's equations."""
         if self.cell == "tanh":
             return [ops.tanh(total)]
         if self.cell == "relu":

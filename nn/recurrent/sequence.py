@@ -14,12 +14,12 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.masks import boolean_mask, checked_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.recurrent.over_time import slices_of
+from tapegrad.nn.recurrent.padded_gates import SHUT, at_padding
 from tapegrad.nn.recurrent.states import Remembering, check_states, split_states
 from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
     check_step_input,
-    gru_step,
     lstm_step,
     zeros_beside,
 )
@@ -108,10 +108,14 @@ class SeqLSTM(Masked, StepLSTM):
         factors = self.step_factors(x, mask)
         sizes = (self.outputsize, self.hiddensize)
         h, c = self.first_states(given, [zeros_beside(x, x.shape[1], size) for size in sizes])
-        if factors is None and self.weightO is None and x.shape[0]:
-            y, cells, _ = ops.lstm_over_time(x, self.weight, self.bias, h, c)
+        if self.weightO is None and x.shape[0]:
+            operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
+            if factors is not None:
+                operands = at_padding(*operands, factors, [SHUT, SHUT, SHUT, 0])
+            y, cells, _ = ops.lstm_over_time(*operands, h, c)
             if with_states or self.passes_states():
                 h, c = y[-1], cells[-1]
+                c = c if factors is None else c * factors[-1]  # machine code's σ(-10³⁷) is 10⁻³⁸
                 self.keep_states([h, c])
             return [y, [h, c]] if with_states else y
         x_part = x @ self.weight[: self.inputsize] + self.bias
@@ -150,22 +154,18 @@ class SeqGRU(Masked, StepGRU):
         check_step_input(x, self.inputsize, (3,))
         factors = self.step_factors(x, mask)
         h = self.first_states(given, zeros_beside(x, x.shape[1], self.outputsize))
-        if factors is None and x.shape[0]:
-            y, _ = ops.gru_over_time(x, self.weight, self.bias, h)
+        if x.shape[0]:
+            operands: tuple[Tensor, Tensor, Tensor] = (x, self.weight, self.bias)
+            if factors is not None:
+                operands = at_padding(*operands, factors, [SHUT, SHUT, 0])
+            y, _ = ops.gru_over_time(*operands, h)
+            y = y if factors is None else y * factors  # machine code's σ(-10³⁷) is 10⁻³⁸
             if with_states or self.passes_states():
                 h = y[-1]
                 self.keep_states(h)
             return [y, h] if with_states else y
-        x_part = x @ self.weight[: self.inputsize] + self.bias
-        weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
-        outputs = []
-        for t, part in enumerate(slices_of(x_part)):
-            h = gru_step(part, h, weights)
-            if factors is not None:
-                h = h * factors[t]
-            outputs.append(h)
         self.keep_states(h)
-        y = ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
+        y = zeros_beside(x, 0, x.shape[1], self.outputsize)
         return [y, h] if with_states else y
 
 

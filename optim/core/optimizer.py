@@ -46,6 +46,7 @@ from tapegrad.optim.core.translation import (
     signature_of,
     translate,
     translation_of,
+    words_beside,
 )
 
 __all__ = ["Optimizer"]
@@ -133,7 +134,7 @@ class Optimizer:
         self._updates = Tensor(np.array(0.0), device=first.device)
         # What the rule keeps about Parameters that are frozen now, by name and slot.
         self._resting: dict[str, dict[str, Any]] = {}
-        base = self._complete_options(options)
+        base = self._complete_options(options, beside=words_beside(type(self)))
         self._given_options = options
         remaining = dict(self.named)
         self.groups: list[Group] = []
@@ -184,9 +185,11 @@ class Optimizer:
         reads_rate = isinstance(option, str) and option not in starts
         self.groups.append(Group(named, options, self._check_options, reads_rate=reads_rate))
 
-    def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _complete_options(
+        self, options: Mapping[str, Any], beside: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Check the options, each and all together, and return them with the missing defaults."""
-        refuse_options(type(self), options)
+        refuse_options(type(self), options, beside)
         complete = {**self.defaults, **options}
         self.rule.complete_options({**self.fixed, **translate(type(self), complete)})
         return complete

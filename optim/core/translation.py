@@ -21,6 +21,7 @@ __all__ = [
     "signature_of",
     "translate",
     "translation_of",
+    "words_beside",
 ]
 
 NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
@@ -93,13 +94,23 @@ def translate(cls: type[Optimizer], options: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def refuse_options(cls: type[Optimizer], options: Mapping[str, Any]) -> None:
+def words_beside(cls: type[Optimizer]) -> list[str]:
+    """The constructor's keywords that are no options: groups, clip_grad_norm, …"""
+    of_constructor = inspect.signature(cls.__init__).parameters.values()
+    return [p.name for p in of_constructor if p.kind is p.KEYWORD_ONLY]
+
+
+def refuse_options(
+    cls: type[Optimizer], options: Mapping[str, Any], beside: Iterable[str] = ()
+) -> None:
     """Raise TypeError for an option that the class does not have under this name, and ValueError
     for a value out of its limits, by the name that the user wrote.
+
+    beside: what can be written beside the options, and so may have been meant
     """
     for option in options:
         if option not in cls.defaults:
-            raise unknown_option(cls.__name__, option, cls.defaults)
+            raise unknown_option(cls.__name__, option, [*cls.defaults, *beside])
     declared = cls.rule.declared.declared
     for option, value in options.items():
         target = cls.translation[option]

@@ -91,7 +91,7 @@ recurrent | states that are passed are remembered too | nn.recurrent.states:Reme
 recurrent | states are remembered in the other mode | nn.recurrent.states:Remembering._remembers | "train" if self.train else "eval" | "eval" if self.train else "train"
 recurrent | states that are set are not copied | nn.recurrent.states:Remembering.setHiddenState | ops.copy(t).detach() | t.detach()
 recurrent | a refused sequence leaves its states | nn.recurrent.over_time:Sequencer.updateOutput | dict(self.start_states() or {}) | self.start_states() or {}
-recurrent | padding keeps the state of the step before | nn.recurrent.sequence:SeqLSTM.updateOutput | h * factors[t], c * factors[t] | h * factors[t], c
+recurrent | padding keeps the state of the step before | nn.recurrent.padded_gates:at_padding | np.array(gates, dtype) | np.array([gates[0]] + [0] * (len(gates) - 1), dtype)
 attention | replay takes an old mask of the same shape, of attention | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike
 trainer | parts in evaluation mode are trained | optim.training.trainer:Trainer._set_modes | if any(part.train for part in parts): | if False:
 trainer | a validation of nothing is 0 | optim.training.evaluation:Evaluator._evaluate | if not count: | if False:

@@ -66,3 +66,29 @@ def _gru(call: Call) -> list[GraphValue]:
         gates = w.op("Concat", opened, new, axis=1)
         found.append([w.unsqueeze(value, [0]) for value in (h, gates)])
     return [w.op("Concat", *values, axis=0) for values in zip(*found, strict=True)]
+
+
+@writes("gru_reset_after_over_time")
+def _gru_reset_after(call: Call) -> list[GraphValue]:
+    w = call.builder
+    x, weight, bias, shift, h = (call.value(i, call.dtype) for i in range(5))
+    (steps, _, inputs), size = call.shapes[0], call.shapes[4][1]
+    if isinstance(steps, Dim):
+        raise UnsupportedError("a GRU over a number of steps that varies")
+    if not steps:
+        none = w.slice(w.unsqueeze(h, [0]), [0], [0], [0])
+        return [none, w.op("Concat", *[none] * 3, axis=2), none]
+    sums = w.op("MatMul", x, w.slice(weight, [0], [inputs], [0])) + bias
+    by_state = w.slice(weight, [inputs], [inputs + size], [0])
+    found: list[list[GraphValue]] = []
+    for t in range(steps):
+        part = w.squeeze(w.slice(sums, [t], [t + 1], [0]), [0])
+        product = w.op("MatMul", h, by_state)
+        opened = w.op("Sigmoid", w.slice(part + product, [0], [2 * size], [1]))
+        r, u = w.ops("Split", [opened, w.sizes_of([size] * 2)], 2, axis=1)
+        inner = w.slice(product, [2 * size], [3 * size], [1]) + shift
+        new = w.op("Tanh", w.slice(part, [2 * size], [3 * size], [1]) + r * inner)
+        h = new + u * (h - new)
+        gates = w.op("Concat", opened, new, axis=1)
+        found.append([w.unsqueeze(value, [0]) for value in (h, gates, inner)])
+    return [w.op("Concat", *values, axis=0) for values in zip(*found, strict=True)]

@@ -22,7 +22,17 @@ def gru_over_time(d):
     return TrialCall([d.array((steps, samples, inputs)), weight, bias, d.array((samples, size))])
 
 
+def gru_reset_after_over_time(d):
+    """As `lstm_over_time`."""
+    steps, samples, inputs = d.shape("T N D")
+    size = d.size("H")
+    weight, bias = d.array((inputs + size, 3 * size)) * 0.5, d.array((3 * size,)) * 0.5
+    x, shift = d.array((steps, samples, inputs)), d.array((size,)) * 0.5
+    return TrialCall([x, weight, bias, shift, d.array((samples, size))])
+
+
 OPERATIONS = {
     "gru_over_time": gru_over_time,
+    "gru_reset_after_over_time": gru_reset_after_over_time,
     "lstm_over_time": lstm_over_time,
 }
