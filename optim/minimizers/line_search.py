@@ -299,8 +299,8 @@ def lswolfe(
     """Find a step t along d that fulfils the strong Wolfe conditions: -> (f, g, x, t, evaluations).
 
     f(x + td) ≤ f + c₁ t g·d and |g(x + td)·d| ≤ c₂ |g·d|, found by bracketing, then by cubic
-    interpolation inside the bracket.  x, a flat array, is overwritten; d, f, g: the direction, the
-    value and gradient at x; gtd: g·d.  Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
+    interpolation inside the bracket; where f or its slope is not finite the step is halved.  x, a
+    flat array, is overwritten; d, f, g: the direction, the value and gradient at x; gtd: g·d.  Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
     Source: optim.lswolfe of torch/optim, after M. Schmidt's minFunc; Nocedal and Wright,
     algorithms 3.5 and 3.6.
     """
@@ -316,11 +316,18 @@ def lswolfe(
         gradient = as_array(gradient).copy()
         return length, float(value), gradient, inner_product(gradient, d)
 
+    def is_finite(point: tuple[float, float, Array, float]) -> bool:
+        return math.isfinite(point[1]) and math.isfinite(point[3])
+
     origin = (0.0, f, g.copy(), gtd)
     previous, new = origin, evaluate_at(t)
     count, done = 0, False
     bracket = None
     while count < most:
+        if not is_finite(new):
+            new = evaluate_at((previous[0] + new[0]) / 2)
+            count += 1
+            continue
         if new[1] > f + c1 * new[0] * gtd or (count > 1 and new[1] >= previous[1]):
             bracket = [previous, new]
             break
@@ -340,9 +347,12 @@ def lswolfe(
         bracket = [origin, new]
     stuck = False
     while not done and count < most:
-        low = 0 if bracket[0][1] <= bracket[1][1] else 1
+        low = 1 if bracket[1][1] < bracket[0][1] or not is_finite(bracket[0]) else 0
         high = 1 - low
-        t = polyinterp([[b[0], b[1], b[3]] for b in bracket])
+        if is_finite(bracket[high]):
+            t = polyinterp([[b[0], b[1], b[3]] for b in bracket])
+        else:
+            t = (bracket[0][0] + bracket[1][0]) / 2
         left, right = sorted(b[0] for b in bracket)
         if min(right - t, t - left) < 0.1 * (right - left):
             if stuck or t >= right or t <= left:
@@ -355,7 +365,7 @@ def lswolfe(
             stuck = False
         new = evaluate_at(t)
         count += 1
-        if new[1] > f + c1 * t * gtd or new[1] >= bracket[low][1]:
+        if not is_finite(new) or new[1] > f + c1 * t * gtd or new[1] >= bracket[low][1]:
             bracket[high] = new
         else:
             if abs(new[3]) <= -c2 * gtd:
@@ -365,7 +375,7 @@ def lswolfe(
             bracket[low] = new
         if not done and abs((bracket[0][0] - bracket[1][0]) * new[3]) < o["tolX"]:
             break
-    best = min(bracket, key=lambda point: point[1])
+    best = min(bracket, key=lambda point: point[1] if is_finite(point) else math.inf)
     x[...] = start + best[0] * d
     return best[1], best[2], x, best[0], evaluations
 
