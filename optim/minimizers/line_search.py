@@ -300,7 +300,8 @@ def lswolfe(
 
     f(x + td) ≤ f + c₁ t g·d and |g(x + td)·d| ≤ c₂ |g·d|, found by bracketing, then by cubic
     interpolation inside the bracket; where f or its slope is not finite the step is halved.  x, a
-    flat array, is overwritten; d, f, g: the direction, the value and gradient at x; gtd: g·d.  Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
+    flat array, is overwritten; d, f, g: the direction, the value and gradient at x; gtd: g·d.
+    Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
     Source: optim.lswolfe of torch/optim, after M. Schmidt's minFunc; Nocedal and Wright,
     algorithms 3.5 and 3.6.
     """
