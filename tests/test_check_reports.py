@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tapegrad.autograd.check import FUNCTION_LAWS, LawError, check_vjp
+from tapegrad.autograd.check import FUNCTION_LAWS, LawError, check_vjp, must_be_equal
 from tapegrad.autograd.check.frameworks.making import subject_name
 from tapegrad.autograd.check.localise import diagnose
 from tapegrad.autograd.check.report import Probe, Report, certainty
@@ -118,3 +118,8 @@ def test_the_name_of_a_lambda_is_its_source():
     assert subject_name(lambda x: np.sin(x) + 1) == "lambda x: np.sin(x) + 1"
     assert subject_name(np.sin) == "sin"
     assert subject_name(object()) == "object"
+
+
+def test_a_difference_is_told_in_plain_numbers():
+    with pytest.raises(LawError, match=r"most at \[1\]: -0\.5 instead of 2\.25$"):
+        must_be_equal(np.array([1.0, -0.5]), np.array([1.0, 2.25]), "output")

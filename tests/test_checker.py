@@ -304,6 +304,12 @@ BROKEN = {
 }
 
 
+class WritesToWhatItIsGiven(nn.Module):
+    def updateOutput(self, x):
+        x[...] = x / (1 + np.abs(x))
+        return x * 2
+
+
 def single(make, batched=False):
     shape = (4, 3) if batched else (3,)
     return lambda d: Layer(make(), d.array(shape), batch="always" if batched else None)
@@ -318,6 +324,13 @@ def test_the_laws_catch_a_module_that_breaks_a_promise(name):
             lambda d: ModuleTrial("broken", single(BROKEN[name], batched), d),
             examples=25,
         )
+
+
+def test_a_write_into_the_input_of_a_plain_call_is_caught():
+    law = MODULE_LAWS["inputs_grad_outputs_and_parameters_are_left_alone"]
+    trial = ModuleTrial("broken", single(WritesToWhatItIsGiven), Draws(0))
+    with pytest.raises(LawError, match="input of a plain call"):
+        law.check(trial)
 
 
 def test_the_report_on_a_module_names_argument_and_entry():

@@ -23,13 +23,17 @@ def overlapping(x):
     return np.sum(x[:5] * 2) + np.sum(x[3:] ** 3) + np.sum(x[::2] * x[::2]) + np.sum(x[1] ** 2)
 
 
+def entries(x):
+    return np.sin(x[0, 0]) * x[1, 1] + x[0, 1] * np.sum(x[0])
+
+
 def read_twice(x):
     y = x * 3
     z = y[:4] * y[4:8]
     return np.sum(z) + np.sum(y)
 
 
-@pytest.mark.parametrize("loss", [halves, gates, overlapping, read_twice])
+@pytest.mark.parametrize("loss", [halves, gates, overlapping, entries, read_twice])
 def test_the_bits_are_those_of_ordinary_calls(loss):
     x = single(8, 8)
     x[0, 0], x[5, 5] = 0.0, -0.0

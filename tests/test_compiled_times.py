@@ -1,7 +1,9 @@
-"""`timing()`, `explain()` and `timeline()` of a compiled step."""
+"""`timing()`, `explain()` and `timeline()` of a compiled step; the work of compiling it."""
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import re
 import xml.etree.ElementTree as ET
 
@@ -80,3 +82,30 @@ def test_an_exception_ends_timing():
         raise KeyError
     step(W, X)
     assert "µs" not in step.explain()
+
+
+def calls_to_compile(steps):
+    """The calls of Python functions that it takes to compile a loop of so many steps."""
+
+    def end(force):
+        place, speed = 0.0, 1.0
+        for k in range(steps):
+            place = place + 0.05 * speed
+            speed = speed + 0.05 * (force[k] - np.sin(place))
+        return place**2 + speed**2
+
+    step = tg.compile(tg.value_and_grad(end))
+    force = np.full(steps, 0.1)
+    step(force)
+    profile = cProfile.Profile()
+    profile.runcall(step, force)
+    found, ordinary = step(force), tg.value_and_grad(end)(force)
+    for a, b in zip(found, ordinary, strict=True):
+        np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12)
+    return pstats.Stats(profile).total_calls
+
+
+@pytest.mark.extra
+def test_a_loop_twice_as_long_takes_twice_the_work_to_compile():
+    calls_to_compile(30)  # what is done once
+    assert calls_to_compile(120) < 2.3 * calls_to_compile(60)

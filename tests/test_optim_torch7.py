@@ -171,3 +171,22 @@ def test_logger_writes_a_table_and_a_picture(tmp_path):
     assert (tmp_path / "run.log.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="2 names"):
         logger.add([1.0])
+
+
+@pytest.mark.parametrize("step", [0.1, 1.0, 4.0, 1e6])
+def test_a_line_search_comes_back_from_where_the_function_has_no_value(step):
+    """f and its slope are numbers between -1 and 1 alone, NaN elsewhere."""
+
+    def feval(x):
+        with np.errstate(all="ignore"):
+            f = -np.log(1 - x[0]) - np.log(1 + x[0]) + 50 * (x[0] - 0.9) ** 2
+            return f, 1 / (1 - x) - 1 / (1 + x) + 100 * (x - 0.9) + 0 * f
+
+    x = np.array([0.0])
+    f, g = feval(x)
+    found, slope, x, t, evaluations = optim.lswolfe(feval, x, step, -g / 90, f, g, -g @ g / 90)
+    assert found < f
+    assert feval(x)[0] == found
+    assert abs(slope[0]) <= 0.9 * 90
+    assert 0 < t < 1
+    assert evaluations <= 21

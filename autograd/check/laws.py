@@ -331,5 +331,5 @@ def _describe_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndar
     index = tuple(int(i) for i in indices[worst])
     return (
         f"{len(indices)} of {found.size} entries differ, most at {list(index)}: "
-        f"{found[index]!r} instead of {expected[index]!r}"
+        f"{found[index]} instead of {expected[index]}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,6 @@ __all__ = ["EntryGroup", "group_entries"]
 MOST_CALLS = 120
 CANDIDATES = 8  # kernels that an entry tries to join, the newest first
 MOST_OPEN = 32  # kernels that can still grow
-FARTHEST = 2000  # groups that are visited in search of a way between two of them
 
 
 @dataclass
@@ -93,6 +92,9 @@ class _Builder:
         self._last_opaque: int | None = None
         self._stretched: dict[int, int] = {}  # slot of a stretched view -> slot of its base
         self._open: list[int] = []  # kernels that can still grow, the newest last
+        # Of the open kernels alone: which must run before a group, and which groups after one.
+        self._before: dict[int, set[int]] = {}
+        self._after: dict[int, set[int]] = {}
 
     def add(self, index: int, entry: ProgramEntry) -> None:
         """Put one entry into a group, a new one or one that is there."""
@@ -115,8 +117,12 @@ class _Builder:
                 needed |= {self._of_entry[self._made_by[s]] for s in makers}
             self._groups[index] = EntryGroup([entry], index, space, reason, needed)
             self._of_entry[index] = index
+            self._put_after(self._open_before(needed), {index})
             if space is not None:
-                self._open = [*self._open[1 - MOST_OPEN :], index]
+                self._open.append(index)
+                self._after[index] = set()
+                if len(self._open) > MOST_OPEN:
+                    del self._after[self._open.pop(0)]
         if entry.primitive.name == "broadcast_to":
             for base in slots_in(entry.operands):
                 root = self._stretched.get(base, base)
@@ -181,18 +187,19 @@ class _Builder:
         before.discard(index)
         return {self._of_entry[i] for i in before}
 
-    def _reaches(self, goal: int, starts: Iterable[int]) -> bool:
-        """Whether group `goal` must run before one of `starts`."""
-        seen: set[int] = set()
-        waiting = [s for s in starts if s >= 0]
-        while waiting:
-            group = waiting.pop()
-            if group == goal or len(seen) > FARTHEST:
-                return True
-            if group not in seen:
-                seen.add(group)
-                waiting.extend(self._groups[group].before)
-        return False
+    def _open_before(self, groups: set[int]) -> set[int]:
+        """The open kernels that must run before something that needs `groups`."""
+        found = {g for g in groups if g in self._after}
+        for group in groups:
+            found |= self._before[group]
+        return found & self._after.keys()
+
+    def _put_after(self, kernels: set[int], groups: set[int]) -> None:
+        """Note that open kernels must run before groups."""
+        for group in groups:
+            self._before.setdefault(group, set()).update(kernels)
+        for kernel in kernels:
+            self._after[kernel] |= groups
 
     # Joining --------------------------------------------------------------------------------------
 
@@ -204,7 +211,8 @@ class _Builder:
             assert group.space is not None
             if len(group.space.calls) + len(traced.calls) > MOST_CALLS:
                 continue
-            if self._reaches(number, needed - {number}):
+            earlier = self._open_before(needed - {number})
+            if number in earlier:  # it would need itself
                 continue
             space = group.space.copy()
             try:
@@ -215,6 +223,7 @@ class _Builder:
             group.entries.append(entry)
             group.before |= needed - {number}
             self._of_entry[index] = number
+            self._put_after(earlier, {number, *self._after[number]})
             return True
         return False
 

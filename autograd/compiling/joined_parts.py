@@ -33,7 +33,8 @@ def sum_of_parts(
     if out is not None:
         y.fill(0)
     for part, index in zip(parts, indices, strict=True):
-        piece = y[index]
+        # a view of one entry too, which would be a number otherwise
+        piece = y[index if Ellipsis in index else (*index, Ellipsis)]
         xp.add(piece, part, out=piece)
     return y
 

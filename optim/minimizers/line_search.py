@@ -320,8 +320,9 @@ def lswolfe(
     """Find a step t along d that fulfils the strong Wolfe conditions: -> (f, g, x, t, evaluations).
 
     f(x + td) ≤ f + c₁ t g·d and |g(x + td)·d| ≤ c₂ |g·d|, found by bracketing, then by cubic
-    interpolation inside the bracket.  x, a flat array, is overwritten; d, f, g: the direction, the
-    value and gradient at x; gtd: g·d.  Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
+    interpolation inside the bracket; where f or its slope is not finite the step is halved.  x, a
+    flat array, is overwritten; d, f, g: the direction, the value and gradient at x; gtd: g·d.
+    Options: c1 (1e-4), c2 (0.9), tolX (1e-9), maxIter (20).
     Source: optim.lswolfe of torch/optim, after M. Schmidt's minFunc; Nocedal and Wright,
     algorithms 3.5 and 3.6.
     """
@@ -339,7 +340,7 @@ def lswolfe(
     search = _WolfeSearch(
         evaluate_at, _Point(0.0, f, g.copy(), gtd), o["c1"], o["c2"], o["tolX"], o["maxIter"]
     )
-    best = min(search.run(t), key=lambda point: point.value)
+    best = min(search.run(t), key=lambda point: point.value if point.is_finite else math.inf)
     x[...] = start + best.length * d
     return best.value, best.gradient, x, best.length, evaluations
 
@@ -351,6 +352,11 @@ class _Point(NamedTuple):
     value: float
     gradient: Array
     slope: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether value and slope are numbers."""
+        return math.isfinite(self.value) and math.isfinite(self.slope)
 
     @property
     def for_interpolation(self) -> list[float]:
@@ -391,6 +397,10 @@ class _WolfeSearch:
         """Go farther until a minimum lies between two points, or a point is good enough."""
         previous, new = self.origin, self.evaluate_at(t)
         while self.steps < self.most:
+            if not new.is_finite:
+                new = self.evaluate_at((previous.length + new.length) / 2)
+                self.steps += 1
+                continue
             if self._too_high(new) or (self.steps > 1 and new.value >= previous.value):
                 return [previous, new]
             if self._is_flat(new):
@@ -408,12 +418,13 @@ class _WolfeSearch:
         """Make the bracket smaller until its lower end is good enough, or nothing changes."""
         stuck = False
         while self.steps < self.most:
-            low = 0 if bracket[0].value <= bracket[1].value else 1
+            better = bracket[1].value < bracket[0].value
+            low = 1 if better or not bracket[0].is_finite else 0
             high = 1 - low
             t, stuck = self._inside(bracket, stuck)
             new = self.evaluate_at(t)
             self.steps += 1
-            if self._too_high(new) or new.value >= bracket[low].value:
+            if not new.is_finite or self._too_high(new) or new.value >= bracket[low].value:
                 bracket[high] = new
             else:
                 done = self._is_flat(new)
@@ -432,7 +443,10 @@ class _WolfeSearch:
 
         The second time in a row it is moved a tenth of the bracket away from that end.
         """
-        t = polyinterp([point.for_interpolation for point in bracket])
+        if all(point.is_finite for point in bracket):
+            t = polyinterp([point.for_interpolation for point in bracket])
+        else:
+            t = (bracket[0].length + bracket[1].length) / 2
         left, right = sorted(point.length for point in bracket)
         edge = 0.1 * (right - left)
         if min(right - t, t - left) < edge:

@@ -38,6 +38,12 @@ def inputs_grad_outputs_and_parameters_are_left_alone(trial: ModuleTrial) -> Non
     must_be_unchanged(before[1], parameters, "parameter")
     must_be_unchanged(cotangents, v, "gradOutput")
     must_be_unchanged(outputs, output, "output")
+    # forward computes on a Tensor of its own; a plain call is given the caller's
+    x = trial.on_input()
+    arrays = [t.numpy() for t in leaves(x)]
+    held = snapshot(arrays)
+    trial.call(trial.copy(), x)
+    must_be_unchanged(held, arrays, "input of a plain call")
 
 
 @LAWS()
