@@ -133,7 +133,7 @@ def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Arra
     if call is None:
         if len(calls) >= KEPT:
             calls.clear()
-        call = calls[key] = _RowsCall(*x.shape, share)
+        call = calls[key] = _RowsCall(len(x), x.shape[1], share)
     y, table = np.empty(x.shape, FLOAT), call.table
     table[0], table[1], table[2] = address(x), address(labels), address(y)
     call.run(table)
