@@ -250,4 +250,5 @@ assert check_gradients(np.tanh, np.array([0.5])).ok
 WITHOUT_USE = {
     "cuda": "a machine with a GPU runs it: pytest -m cuda",
     "ci": "its tools are pinned, and pytest -m extra uses all of it",
+    "docs": "builds pages from the checkout; `.ci/run` does it, with the newest versions",
 }
