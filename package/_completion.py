@@ -49,7 +49,7 @@ def described(parser: argparse.ArgumentParser) -> tuple[Command, list[Command]]:
 
 def _commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, Any]]:
     for action in parser._actions:  # noqa: SLF001  # argparse has no public way to them
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # as above
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, below in action.choices.items():
                 yield name, helps.get(name, ""), below
@@ -57,14 +57,14 @@ def _commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, An
 
 def _command(name: str, help: str, parser: argparse.ArgumentParser) -> Command:
     options, choices, takes_files = [], [], False
-    for action in parser._actions:  # noqa: SLF001
+    for action in parser._actions:  # noqa: SLF001  # as above
         listed = [str(choice) for choice in action.choices or ()]
         is_file = getattr(action, "complete", "") == "file"
         if action.option_strings:
             takes_value = action.nargs != 0
             text = _plain(action.help or "")
             options.append(Flag(list(action.option_strings), text, takes_value, listed, is_file))
-        elif not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        elif not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # as above
             choices += listed
             takes_files = takes_files or is_file
     return Command(name, _plain(help), options, choices, takes_files)

@@ -45,8 +45,9 @@ def matmul(x1: Any, x2: Any, *, out: Any = None) -> Any:
     Products that are small, or of vectors, or not of float32 or float64, are NumPy's own; so are
     all on processors without AVX-512.
     """
-    if not _fits(x1, x2):
-        return np.matmul(x1, x2, out=out)
+    # The product of sizes is no smaller than the number of multiplications: most calls end here.
+    if x1.size * x2.size < LEAST[0] or not _fits(x1, x2):
+        return np.matmul(x1, x2) if out is None else np.matmul(x1, x2, out=out)
     if x2.ndim == 2 < x1.ndim and x1.flags.c_contiguous:  # one product of all rows
         rows, shape = x1.reshape(-1, x1.shape[-1]), (*x1.shape[:-1], x2.shape[-1])
         if out is None:
