@@ -14,6 +14,7 @@ from tapegrad.autograd.core.parameter import Parameter, default_dtype, set_defau
 from tapegrad.autograd.core.tensor import Tensor, from_dlpack
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
+from tapegrad.autograd.kernels.kept_memory import keep_memory
 from tapegrad.autograd.kernels.threads import get_num_threads, set_num_threads
 from tapegrad.autograd.ops.scipy_ufuncs import set_ufunc_importer as _set_ufunc_importer
 from tapegrad.autograd.ops.ufunc import ufunc
@@ -56,6 +57,7 @@ __all__ = [
     "enable_grad",
     "from_dlpack",
     "get_num_threads",
+    "keep_memory",
     "grad",
     "is_recording",
     "no_grad",

@@ -33,6 +33,7 @@ from tapegrad.autograd import (
     is_recording,
     jacobian,
     jvp,
+    keep_memory,
     no_grad,
     ops,
     per_sample_grad,
@@ -46,6 +47,7 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.core.progress import set_progress
+from tapegrad.autograd.kernels.kept_memory import keep_memory_as_asked
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
 from tapegrad.autograd.surface import array_api
 from tapegrad.autograd.surface.einops_backend import register_einops
@@ -104,6 +106,7 @@ __all__ = [
     # devices
     "device",
     "get_num_threads",
+    "keep_memory",
     "manual_seed",
     "set_num_threads",
     # what is shown
@@ -112,7 +115,8 @@ __all__ = [
 
 
 set_threads_as_asked()
-del set_threads_as_asked
+keep_memory_as_asked()
+del set_threads_as_asked, keep_memory_as_asked
 # ``import tapegrad.array_api as xp`` finds the one module that `__array_namespace__` returns.
 sys.modules |= {
     f"{__name__}.array_api": array_api,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ from tapegrad.autograd.check import Draws
 from tapegrad.autograd.compiling import eager
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.ops import fused_bodies
-from tapegrad.autograd.ops.fused_bodies import fused_primitives
+from tapegrad.autograd.ops.fused_bodies import fused_elementwise, fused_primitives
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the `fast` extra")
 
 NAMES = sorted(fused_primitives())
+ELEMENTWISE = sorted(fused_elementwise())
 SHAPES = [(16,), (40,), (3, 16), (5, 33), (2, 3, 7), (9, 2), (1, 70)]
 UNFIT = [(), (1,), (15,), (1, 1), (4, 1), (0,), (3, 0)]  # too few entries, or columns
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 6.0, 20.0, 88.0, -88.0, 1e4, -1e4, 1e-30, -1e-30]
@@ -59,13 +62,14 @@ def settings_of(name):
 
 @pytest.fixture
 def kernels(monkeypatch):
-    """How many calls ran as kernels."""
+    """How many calls ran as kernels, without those of tanh and the like in a body or a rule."""
     ran = []
     original = eager.run_kernel
 
-    def counted(*args):
-        y = original(*args)
-        ran.append(y is not None)
+    def counted(primitive, *args):
+        y = original(primitive, *args)
+        if primitive.name not in ELEMENTWISE:
+            ran.append(y is not None)
         return y
 
     monkeypatch.setattr("tapegrad.autograd.ops.fused_bodies.kernel_runner", lambda: counted)
@@ -246,3 +250,101 @@ def test_gelu_has_its_digits_in_the_tail_too():
     with fused_bodies.fused_at_any_size():
         error = np.abs(np.asarray(ops.gelu(x)) - exact) / unit
     assert np.max(error / (2 + wide * wide)) <= 3
+
+
+@pytest.fixture
+def elementwise_runs(monkeypatch):
+    """The names of the elementwise functions that ran as kernels."""
+    ran = []
+    original = eager.run_kernel
+
+    def noted(primitive, *args):
+        y = original(primitive, *args)
+        if y is not None:
+            ran.append(primitive.name)
+        return y
+
+    monkeypatch.setattr("tapegrad.autograd.ops.fused_bodies.kernel_runner", lambda: noted)
+    return ran
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_an_elementwise_function_gives_what_numpy_gives(name, elementwise_runs):
+    function = primitives()[name]
+    body = function.primitive.body
+    for shape in SHAPES:
+        arrays = [0.3 * a for a in arguments_of(name, shape)]  # within the domain of log1p
+        if name == "log1p":
+            arrays = [np.abs(a) for a in arrays]
+        expected = body(np, *[a.astype("d") for a in arrays]).astype("f")
+        close(function(*arrays), expected, 3, least=1e-30)
+        out = np.empty_like(expected)
+        found = function.primitive.body_for(np)(np, *arrays, out=out) if shape == (16,) else out
+        assert found is out
+    assert elementwise_runs == [name] * (len(SHAPES) + 1)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_far_values_and_warnings_of_an_elementwise_function_are_numpys(name):
+    function = primitives()[name]
+    body = function.primitive.body
+    values = np.array([*SPECIAL, np.inf, -np.inf, np.nan, 2.0], "f")
+    others = arguments_of(name, values.shape)[1:]
+    with np.errstate(all="ignore"):
+        close(function(values, *others), body(np, values, *others))
+    if name == "over_cosh_squared":
+        others = [values]  # the numbers that decide
+    for value in values:
+        x = np.full(40, value)
+        arrays = [x, *[np.full(40, value) for _ in others]]
+        is_silent = name in ("tanh", "over_cosh_squared")
+        with _no_warnings() if is_silent or not _warns(body, arrays) else pytest.warns():
+            found = function(*arrays)
+        with np.errstate(all="ignore"):
+            close(found, body(np, *arrays))
+
+
+def _warns(body, arrays):
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        body(np, *arrays)
+    return bool(noted)
+
+
+@contextmanager
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_a_result_that_is_not_finite_may_be_written_over_its_operand():
+    x = np.linspace(0, 200, 64).astype("f")
+    with np.errstate(all="ignore"):
+        expected = np.cosh(x)
+        found = ops.cosh.primitive.direct(x, out=x)
+    assert found is x
+    assert np.isinf(x[-1])
+    np.testing.assert_allclose(x, expected, rtol=1e-6)
+
+
+def test_tanhs_rule_has_the_digits_of_the_body_far_out(elementwise_runs):
+    x = np.linspace(-40, 40, 1000).astype("f")
+    found = tg.elementwise_grad(np.tanh)(x)
+    exact = 1 / np.cosh(x.astype("d")) ** 2
+    assert np.max(np.abs(found - exact) / exact) < 8 * ULP
+    assert elementwise_runs == ["tanh", "over_cosh_squared"]
+
+
+def test_a_recorded_step_runs_large_functions_as_eager_calls_do(elementwise_runs):
+    x = np.random.default_rng(0).normal(size=(30, 40)).astype("f")
+
+    def step(x):
+        return np.tanh(x)
+
+    expected = step(tg.Tensor(x)).numpy()
+    for run in (tg.replay(step), tg.compile(step, fuse=False)):
+        elementwise_runs.clear()
+        for _ in range(4):
+            np.testing.assert_array_equal(np.asarray(run(x)), expected)
+        assert elementwise_runs == ["tanh"] * 4

@@ -357,7 +357,7 @@ class _Binder:
         primitive = entry.primitive
         run: Callable[..., Any]
         if primitive.inline is not None:
-            run = primitive.inline
+            run = primitive.direct
             operands = _as_arrays(primitive.inline, entry.operands, self.layouts)
         else:
             run = partial(primitive.body_for(np), np, **entry.settings)

@@ -36,6 +36,8 @@ from tapegrad.autograd.compiling.times import NO_TIMES, draw_timeline
 from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.kept_memory import LEAST as LEAST_KEPT
+from tapegrad.autograd.kernels.kept_memory import keeping_memory
 from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.step import Replay
 
@@ -176,6 +178,9 @@ class Compiled(Replay[P]):
         def run(arrays: list[Any]) -> Any:
             return (bound.timed if self._is_timed else bound.run)(arrays)
 
+        if any(layout.nbytes >= LEAST_KEPT for layout in layouts):
+            # not all is planned: calls of libraries make arrays as well
+            run = keeping_memory(run)
         return _Guarded(run, plain, program.apart)
 
     def _make_room(self) -> None:

@@ -228,6 +228,7 @@ class Primitive:
         self.elementwise = elementwise
         self.domain = dict(domain or {})
         self.inline = inline
+        self.large: Callable[..., Any] | None = None  # what runs for `inline` on large arrays
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.steps: Callable[..., Any] | None = None
         self.prepare: Callable[..., Callable[[], Any] | None] | None = None
@@ -332,6 +333,11 @@ class Primitive:
             elif "cuda" in self.bodies and xp.__name__ == "cupy":
                 return self.bodies["cuda"]
         return self.body
+
+    @property
+    def direct(self) -> Callable[..., Any] | None:
+        """What a call on NumPy's arrays comes down to, where that is a function of them alone."""
+        return self.large if self.large is not None and _numba_installed() else self.inline
 
     def plan(self, mask: tuple[Any, ...]) -> CallPlan:
         """The plan of calls whose tracked operands are those with a true entry in `mask`."""

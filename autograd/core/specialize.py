@@ -182,7 +182,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
         _serial=next_serial,
         **{f"_{what}_of": function for what, function in aspects.items()},
         _NO_GRAD=NO_GRAD,
-        _body=primitive.inline or primitive.body_for(np),
+        _body=primitive.direct or primitive.body_for(np),
     )
     lines = []
     for name in operands:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LEAST",
     "fuse",
+    "fuse_elementwise",
     "fuse_rule",
     "fused_at_any_size",
+    "fused_elementwise",
     "fused_primitives",
     "is_large",
     "runs_unrecorded",
@@ -59,6 +61,7 @@ def fused_at_any_size() -> Iterator[None]:
 
 
 _names: list[str] = []
+_elementwise: list[str] = []
 
 
 def fused_primitives() -> list[str]:
@@ -71,6 +74,25 @@ def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
     for function in functions:
         _names.append(function.primitive.name)
         _fuse(function.primitive)
+
+
+def fuse_elementwise(*functions: PrimitiveFunction[..., Any], warns: bool = False) -> None:
+    """Let elementwise functions run as one loop on large arrays.
+
+    warns: NumPy's code computes a result again, with its warnings, that is not finite everywhere
+    """
+    for function in functions:
+        _elementwise.append(function.primitive.name)
+        _fuse(function.primitive, _is_finite if warns else None)
+
+
+def fused_elementwise() -> list[str]:
+    """The names of the elementwise functions that run as one loop on large arrays."""
+    return list(_elementwise)
+
+
+def _is_finite(y: Array) -> bool:
+    return bool(np.isfinite(y).all())
 
 
 def fuse_rule(
@@ -133,16 +155,22 @@ def _named(
     return gradient
 
 
-def _fuse(primitive: Primitive) -> None:
+def _fuse(primitive: Primitive, is_good: Callable[[Array], bool] | None = None) -> None:
+    """Let a body run as one loop on large arrays, and keep its result if that is good."""
     body, takes_out = primitive.body, primitive.takes_out
     if primitive.steps is None:
         primitive.stepwise(body)
 
     def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
         if np.size(operands[0]) >= LEAST[0]:
-            y = kernel_runner()(primitive, operands, settings, out)
-            if y is not None:
-                return y
+            # A result that is not good may not be written over what it is computed from.
+            place = out if is_good is None else None
+            y = kernel_runner()(primitive, operands, settings, place)
+            if y is not None and (is_good is None or is_good(y)):
+                if out is None or y is out:
+                    return y
+                out[...] = y
+                return out
         if out is None or takes_out:
             extra = {"out": out} if takes_out else {}
             result: Array = body(xp, *operands, **extra, **settings)
@@ -151,3 +179,14 @@ def _fuse(primitive: Primitive) -> None:
         return out
 
     primitive.on("numba")(fused)
+    inline = primitive.inline
+    if inline is not None:
+
+        def large(*operands: Any, out: Array | None = None) -> Array:
+            x = operands[0]
+            if type(x) is np.ndarray and x.size >= LEAST[0]:
+                return fused(np, *operands, out=out)
+            result: Array = inline(*operands, out=out)
+            return result
+
+        primitive.large = large

@@ -37,7 +37,7 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
     if primitive.inline is not None and xp is np:
-        run: Callable[..., Any] = primitive.inline
+        run: Callable[..., Any] = primitive.direct
     else:
 
         def run(*operands: Any) -> Any:

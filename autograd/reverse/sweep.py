@@ -31,6 +31,7 @@ from tapegrad.autograd.core.mode import (
 )
 from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, was_written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.kernels.kept_memory import keeping_memory
 from tapegrad.autograd.ops import elementwise, reduction
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.ops.pending import RowsOf
@@ -70,6 +71,7 @@ NEEDS_GRADIENT = (
 )
 
 
+@keeping_memory
 def sweep(
     seeds: Iterable[tuple[Node, Any]],
     *,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
+from tapegrad.autograd.kernels.kept_memory import keeping_memory
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.variables import BoundCall
 
@@ -53,6 +54,7 @@ def value_and_grad(
     arguments = Arguments(fn, argnums)
 
     @wraps(fn)
+    @keeping_memory
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         if strict:
@@ -98,6 +100,7 @@ def grad(
     arguments = Arguments(fn, argnums)
 
     @wraps(fn)
+    @keeping_memory
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         if strict:

@@ -17,6 +17,7 @@ from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.progress import with_bar
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.autograd.kernels.kept_memory import keeping_memory
 from tapegrad.devices.collectives import RankGroup, SingleProcess
 from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches, length_of
 from tapegrad.optim.training.losses import MeanLoss, batch_loss, labels_ignored_by
@@ -120,6 +121,7 @@ class Evaluator:
             data, batch_size, 0, shuffle=False, place="Trainer.evaluate", entries=entries
         )
 
+    @keeping_memory
     def _evaluate(self, batches: HasEpochs, *, shown: bool = False) -> dict[str, float]:
         metrics = make_metrics(self.metrics, labels_ignored_by(self.criterion))
         mean, count = MeanLoss(), 0
@@ -144,6 +146,7 @@ class Evaluator:
         """The ranks that share the batches of an evaluation out among them."""
         return SingleProcess()
 
+    @keeping_memory
     def predict(self, data: Data, *, batch_size: int = 32) -> Any:
         """Compute the outputs for `data`, in order and in evaluation mode, as NumPy arrays.
 

@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.autograd.kernels.kept_memory import keeping_memory
 from tapegrad.devices import collectives
 from tapegrad.devices.collectives import SingleProcess
 from tapegrad.optim.core.interrupt import defer_interrupt
@@ -283,6 +284,7 @@ class Trainer(Inspection):
         first = self.group.rank == 0
         return [c for c in self.callbacks if first or getattr(c, "every_rank", True)]
 
+    @keeping_memory
     def _run_epoch(
         self,
         batches: HasEpochs,

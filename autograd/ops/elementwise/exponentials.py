@@ -10,6 +10,7 @@ import numpy as np
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.ops.elementwise.comparisons import logical_and
 from tapegrad.autograd.ops.elementwise.selection import where
+from tapegrad.autograd.ops.fused_bodies import fuse_elementwise
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def logaddexp(x1: Array, x2: Array) -> Array:
 
 
 logaddexp.vjp(x1=lambda g, x1, y: g * exp(x1 - y), x2=lambda g, x2, y: g * exp(x2 - y))
+fuse_elementwise(expm1, log1p, logaddexp, warns=True)
 
 
 @ufunc(np.exp2)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import fused_bodies
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.autograd.ops.elementwise.arithmetic import sqrt
+from tapegrad.autograd.ops.fused_bodies import fuse_elementwise
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ def cosh(x: Array) -> Array:
 
 sinh.vjp(x=lambda g, x: g * cosh(x))
 cosh.vjp(x=lambda g, x: g * sinh(x))
+fuse_elementwise(sinh, cosh, warns=True)
 
 
 @ufunc(np.tanh)
@@ -182,13 +185,16 @@ over_cosh_squared.batch(elementwise_rule)
 
 
 def _tanh_rule(g: Array, x: Array) -> Array:
-    if type(x) is np.ndarray and x.dtype.kind == "f":  # what the primitive does, for speed
+    if (
+        type(x) is np.ndarray and x.dtype.kind == "f" and x.size < fused_bodies.LEAST[0]
+    ):  # what the primitive does, for speed
         size = _quiet_context().run(_cosh, x)
         return _divide(_divide(g, size), size)
     return over_cosh_squared(g, x)
 
 
 tanh.vjp(x=_tanh_rule)
+fuse_elementwise(tanh, over_cosh_squared)
 
 
 @ufunc(np.arcsinh)
