@@ -17,6 +17,7 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def set_threads(threads: int) -> None:
     tg.set_num_threads(threads)
+    tg.keep_memory()  # the forward part of an eager loop, too
 
 
 def steps(wrap: Wrap) -> dict[str, Callable[[Data], Step]]:
