@@ -174,7 +174,7 @@ MOVING = {"momentum": 0.9, "dampening": 0.0, "weightDecay": 0.01, "learningRateD
 TOGETHER = [
     *[
         pytest.param(optim.adam, way, EVERYTHING, id=f"adam-{way}-everything")
-        for way in ("numpy", "numba")
+        for way in ("numpy", "machine")
     ],
     pytest.param(optim.sgd, "machine", MOVING, id="sgd-machine-moving"),
     pytest.param(optim.sgd, "machine", {**MOVING, "nesterov": True}, id="sgd-machine-nesterov"),

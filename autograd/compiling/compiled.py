@@ -268,8 +268,9 @@ def compile(step: Callable[..., Any], *, fuse: bool = True) -> Compiled[...]:
     The intermediate values of a compiled step lie in memory that all its calls share.  Runs of
     elementwise operations, and sums within them, become one loop each (with the `fast` extra).
     Fused arithmetic gives NumPy's bits; exp, log and their relatives of float32 are within
-    one unit in the last place, tanh within 2.5, and sums are added in float64.  Floating point warnings
-    (`np.errstate`) come only from what is not fused.  `explain()` says what became of the step.
+    one unit in the last place, tanh within 2.5, and sums are added in float64.  Floating point
+    warnings (`np.errstate`) come only from what is not fused.  `explain()` says what became of the
+    step.
 
     >>> import tapegrad as tg
     >>> step = compile(tg.value_and_grad(lambda w: np.sum(np.tanh(w) ** 2)))

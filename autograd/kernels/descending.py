@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum, on flat memory by machine code: the bits of NumPy's operations.
+"""Gradient descent and Adam on flat memory by machine code: the bits of NumPy's operations.
 
 NumPy walks over a block once for each operation; a step of ours reads and writes it once.
 """
@@ -18,7 +18,7 @@ from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, rea
 if TYPE_CHECKING:
     from tapegrad.autograd.core.zeros import UncleanPart
 
-__all__ = ["descend", "descend_parts", "prepared_descent"]
+__all__ = ["adapt", "descend", "descend_parts", "prepared_descent"]
 
 Array = np.ndarray[Any, Any]
 PIECE = 1 << 17  # entries for one thread at a time
@@ -49,12 +49,65 @@ def _step(dtype: np.dtype[Any], decays: bool, moves: bool, nesterov: bool) -> Ca
         step = _rounded("fmul", rate.repeated(width), slope)
         k.store(_rounded("fsub", old, step), x, i)
 
+    _for_all(k, count, entry)
+    return ready(k)
+
+
+def _for_all(k: KernelCode, count: Whole, entry: Callable[[Whole, int], None]) -> None:
+    """Run entry(i, width) so that each of `count` entries takes part once."""
     wide = 4 * k.lanes
     even, whole = count // wide * wide, count // k.lanes * k.lanes
     k.loop(even, lambda i: entry(i, wide), step=wide)
     k.loop(whole, lambda i: entry(i, k.lanes), start=even, step=k.lanes)
     k.loop(count, lambda i: entry(i, 1), start=whole)
+
+
+@lru_cache(maxsize=8)
+def _adaptive_step(dtype: np.dtype[Any], decays: bool, shrinks: bool) -> Callable[..., None]:
+    """Adam's step; numbers: β₁, 1 - β₁, β₂, 1 - β₂, step, ε, weight decay, what is kept of x"""
+    k = KernelCode("x g m v count numbers", dtype)
+    x, g, m, v, count, numbers = k["x g m v count numbers"]
+    given = [k.load(numbers, number, 1) for number in range(8)]
+
+    def entry(i: Whole, width: int) -> None:
+        b1, a1, b2, a2, step, small, decay, kept = (one.repeated(width) for one in given)
+        old, slope = k.load(x, i, width), k.load(g, i, width)
+        if decays:
+            slope = _rounded("fadd", slope, _rounded("fmul", old, decay))
+        if shrinks:
+            old = _rounded("fmul", old, kept)
+        mean = _rounded("fmul", k.load(m, i, width), b1)
+        mean = _rounded("fadd", mean, _rounded("fmul", slope, a1))
+        square = _rounded("fmul", k.load(v, i, width), b2)
+        square = _rounded("fadd", square, _rounded("fmul", _rounded("fmul", slope, slope), a2))
+        k.store(mean, m, i)
+        k.store(square, v, i)
+        way = _rounded("fdiv", mean, _rounded("fadd", square.sqrt(), small))
+        k.store(_rounded("fsub", old, _rounded("fmul", way, step)), x, i)
+
+    _for_all(k, count, entry)
     return ready(k)
+
+
+def adapt(
+    x: Array, g: Array, m: Array, v: Array, numbers: Array, decays: bool, shrinks: bool
+) -> None:
+    """g += decay·x;  x = kept·x;  m = β₁m + (1 - β₁)g;  v = β₂v + (1 - β₂)g²;  x -= step·m/(√v + ε)
+
+    x, g, m, v: flat arrays of one dtype, float32 or float64, without gaps; g is not written
+    numbers: β₁, 1 - β₁, β₂, 1 - β₂, step, ε, decay, kept, of that dtype
+    decays, shrinks: whether the first and the second of these operations take place
+    """
+    run = _adaptive_step(x.dtype, decays, shrinks)
+    places = [address(array) for array in (x, g, m, v)]
+    at_numbers, count, size = address(numbers), x.size, x.itemsize
+
+    def piece(number: int) -> None:
+        moved = number * PIECE * size
+        left = min(PIECE, count - number * PIECE)
+        run(*[place + moved for place in places], left, at_numbers)
+
+    run_pieces(piece, -(-count // PIECE))
 
 
 def descend(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tapegrad.autograd.kernels.descending import adapt
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
 from tapegrad.optim.core.rule import Update, cast_like, decayed_rate, update_rule
@@ -105,28 +105,16 @@ def _adam_in_place(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any
         np.subtract(xs, w, xs)
 
 
-@functools.cache
-def _adam_loop() -> Any:
-    from numba import njit
-
-    # Without fastmath nothing is contracted or reordered: the bits are those of the array code.
-    @njit(error_model="numpy", nogil=True, cache=True)
-    def loop(x, g, m, v, b1, a1, b2, a2, step, small, decay, keep):
-        for i in range(x.size):
-            gi = g[i] + x[i] * decay
-            mi = b1 * m[i] + gi * a1
-            vi = b2 * v[i] + (gi * gi) * a2
-            m[i] = mi
-            v[i] = vi
-            x[i] = x[i] * keep - step * (mi / (np.sqrt(vi) + small))
-
-    return loop
-
-
-@adam.on("numba")
-def _adam_compiled(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any]) -> None:
-    numbers = [value[()] for value in _adam_coefficients(x.dtype, state["t"], o)]
-    _adam_loop()(x, g, state["m"], state["v"], *numbers)
+@adam.on("machine")
+def _adam_by_machine(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any]) -> bool | None:
+    m, v = state["m"], state["v"]
+    if not all(type(a) is np.ndarray and a.dtype == x.dtype for a in (x, g, m, v)):
+        return False
+    numbers = _adam_coefficients(x.dtype, state["t"], o)
+    if any(number.ndim for number in numbers):
+        return False
+    adapt(x, g, m, v, np.stack(numbers), bool(o["weightDecay"]), bool(o["decoupledDecay"]))
+    return None
 
 
 class Adam(Optimizer):
