@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapegrad import compile, ops, value_and_grad
+from tapegrad import Tensor, compile, ops, value_and_grad
 from tapegrad.autograd.compiling import blocks, compiled
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.kernels import machine
@@ -118,7 +118,9 @@ def compare(seed, fuse, derive):
         kept = [Buffer(a) for a in draw_arrays(draws, states, [np.float32, np.float32])]
 
         def body(*arguments, kept=kept):
-            return run_program(program, arguments, kept)
+            # NumPy's functions of arrays are NumPy's own; those of Tensors are what is compiled.
+            tensors = [a if isinstance(a, Tensor) else Tensor(a) for a in arguments]
+            return run_program(program, tensors, kept)
 
         def derived(*arguments, kept=kept):
             def loss(*arguments):

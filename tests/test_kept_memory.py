@@ -1,6 +1,7 @@
 """Memory of freed arrays is kept for the next ones, within a limit, and never handed out twice."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -262,3 +263,32 @@ def test_no_number_in_the_environment_is_refused():
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "TAPEGRAD_KEEP_MEMORY must be a number of at least 0, found 'much'" in run.stderr
+
+
+WITHOUT_FAST = """
+import resource, sys
+sys.modules.update(dict.fromkeys(("numba", "llvmlite")))
+import numpy as np
+import tapegrad as tg
+tg.keep_memory(float(sys.argv[1]))
+def faults():
+    for _ in range(50):
+        a = np.ones(2**18)
+        a.sum()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+print(faults() - before)
+"""
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_without_the_extra_glibc_keeps_memory():
+    counts = []
+    for megabytes in ("64", "0"):
+        run = subprocess.run(
+            [sys.executable, "-c", WITHOUT_FAST, megabytes],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        counts.append(int(run.stdout))
+    assert counts[0] < 512 < counts[1]  # pages of one array, and of all

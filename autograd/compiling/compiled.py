@@ -263,7 +263,7 @@ def compile(step: Callable[..., Any], *, fuse: bool = True) -> Compiled[...]:
     """Make a step that is recorded on its first calls, and compiled for the calls after them.
 
     step: a function as `replay` takes it, with the same guards and errors
-    fuse: False keeps each operation by itself, and gives the bits of ordinary calls
+    fuse: False keeps each operation by itself, and gives the bits of ordinary calls on Tensors
 
     The intermediate values of a compiled step lie in memory that all its calls share.  Runs of
     elementwise operations, and sums within them, become one loop each (with the `fast` extra).

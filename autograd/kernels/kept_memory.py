@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -33,6 +34,8 @@ MEGABYTES = 256  # of freed memory, unless another number is asked for
 LEAST = 2**18  # bytes of an array that the store is asked for
 BLOCKS = 128  # in the store, at most
 NAME = b"mem_handler"  # of the capsules that NumPy takes
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # settings of glibc's mallopt
+PAGES, MOST_FROM_HEAP = 2**17, 2**25  # what glibc begins with, and the most that it takes
 SET_HANDLER, GET_HANDLER = 304, 305  # in the table of NumPy's functions, which never changes
 
 
@@ -211,8 +214,10 @@ def keep_memory(megabytes: float = MEGABYTES) -> None:
     code.  Without this call the same is done within what is tapegrad's own: a reverse sweep, a
     transform such as `grad`, a compiled step, a Trainer's run.  `TAPEGRAD_KEEP_MEMORY=256` in the
     environment calls it when tapegrad is imported.  Memory that is kept counts as the process's;
-    the oldest is given back first.  Without the extra `fast`, on Windows, and in a Python without
-    its lock nothing is kept.
+    the oldest is given back first.
+
+    Without the extra `fast` only this call keeps memory: it tells glibc to give back less, of all
+    that the process frees.  On Windows and macOS it then does nothing.
 
     Raises TypeError for what is no real number, ValueError for a number below 0.
 
@@ -226,6 +231,7 @@ def keep_memory(megabytes: float = MEGABYTES) -> None:
         raise ValueError(f"keep_memory: megabytes must be at least 0, found {megabytes}")
     access = _access()
     if access is None:
+        _ask_the_c_library(int(megabytes * 1e6))
         return
     access.store.limit = int(megabytes * 1e6)
     _give_back(access)
@@ -265,6 +271,17 @@ def keeping_memory(function: Callable[P, T]) -> Callable[P, T]:
             access.exchange(before)
 
     return run
+
+
+def _ask_the_c_library(size: int) -> None:
+    """Let glibc keep so many bytes that were freed, and take blocks of up to 32 MB from them."""
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if not hasattr(library, "mallopt") or platform.libc_ver()[0] != "glibc":
+        return
+    library.mallopt(TRIM_THRESHOLD, min(max(size, PAGES), 2**31 - 1))
+    library.mallopt(MMAP_THRESHOLD, min(max(size, PAGES), MOST_FROM_HEAP))
+    if not size:
+        library.malloc_trim(0)
 
 
 def _give_back(access: _Access) -> None:

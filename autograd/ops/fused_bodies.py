@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,7 @@ __all__ = [
     "runs_unrecorded",
 ]
 
+SINGLE = np.dtype(np.float32)
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
 
 
@@ -77,22 +79,18 @@ def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
 
 
 def fuse_elementwise(*functions: PrimitiveFunction[..., Any], warns: bool = False) -> None:
-    """Let elementwise functions run as one loop on large arrays.
+    """Let elementwise functions run as one loop on large float32 arrays, however they lie.
 
     warns: NumPy's code computes a result again, with its warnings, that is not finite everywhere
     """
     for function in functions:
         _elementwise.append(function.primitive.name)
-        _fuse(function.primitive, _is_finite if warns else None)
+        _fuse_elementwise(function.primitive, warns)
 
 
 def fused_elementwise() -> list[str]:
     """The names of the elementwise functions that run as one loop on large arrays."""
     return list(_elementwise)
-
-
-def _is_finite(y: Array) -> bool:
-    return bool(np.isfinite(y).all())
 
 
 def fuse_rule(
@@ -155,22 +153,17 @@ def _named(
     return gradient
 
 
-def _fuse(primitive: Primitive, is_good: Callable[[Array], bool] | None = None) -> None:
-    """Let a body run as one loop on large arrays, and keep its result if that is good."""
+def _fuse(primitive: Primitive) -> None:
+    """Let a body run as one loop on large arrays."""
     body, takes_out = primitive.body, primitive.takes_out
     if primitive.steps is None:
         primitive.stepwise(body)
 
     def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
         if np.size(operands[0]) >= LEAST[0]:
-            # A result that is not good may not be written over what it is computed from.
-            place = out if is_good is None else None
-            y = kernel_runner()(primitive, operands, settings, place)
-            if y is not None and (is_good is None or is_good(y)):
-                if out is None or y is out:
-                    return y
-                out[...] = y
-                return out
+            y = kernel_runner()(primitive, operands, settings, out)
+            if y is not None:
+                return y
         if out is None or takes_out:
             extra = {"out": out} if takes_out else {}
             result: Array = body(xp, *operands, **extra, **settings)
@@ -179,14 +172,53 @@ def _fuse(primitive: Primitive, is_good: Callable[[Array], bool] | None = None) 
         return out
 
     primitive.on("numba")(fused)
-    inline = primitive.inline
-    if inline is not None:
 
-        def large(*operands: Any, out: Array | None = None) -> Array:
-            x = operands[0]
-            if type(x) is np.ndarray and x.size >= LEAST[0]:
-                return fused(np, *operands, out=out)
-            result: Array = inline(*operands, out=out)
-            return result
 
-        primitive.large = large
+def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
+    """Let an elementwise body run as one loop: its bits depend on numbers and no layout."""
+    if primitive.steps is None:
+        primitive.stepwise(primitive.body)
+    plain: Callable[..., Any] = primitive.inline or partial(primitive.body, np)
+
+    def run(*operands: Any, out: Array | None = None) -> Any:
+        if any(type(o) is np.ndarray and o.size >= LEAST[0] for o in operands):
+            y = _run_elementwise(primitive, operands)
+            # Where NumPy is to warn, nothing may be written over what it computes from.
+            if y is not None and (not warns or np.isfinite(y).all()):
+                if out is None:
+                    return y
+                out[...] = y
+                return out
+        if out is None:
+            return plain(*operands)
+        if primitive.takes_out:
+            return plain(*operands, out=out)
+        out[...] = plain(*operands)
+        return out
+
+    def fused(xp: Namespace, *operands: Any, out: Array | None = None) -> Any:
+        return run(*operands, out=out)
+
+    primitive.on("numba")(fused)
+    if primitive.inline is not None:
+        primitive.large = run
+
+
+def _run_elementwise(primitive: Primitive, operands: tuple[Any, ...]) -> Array | None:
+    """The result of a kernel on operands of float32 and numbers; None for others."""
+    arrays = [o for o in operands if type(o) is np.ndarray]
+    others = [o for o in operands if type(o) is not np.ndarray]
+    if any(a.dtype != SINGLE for a in arrays) or any(type(o) not in (int, float) for o in others):
+        return None
+    if len(operands) == 1:
+        [x] = arrays
+        if not x.flags.c_contiguous:  # as it lies, where it has no gaps
+            order = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
+            y = kernel_runner()(primitive, (np.ascontiguousarray(x.transpose(order)),), {}, None)
+            return None if y is None else y.transpose(np.argsort(order))
+        return kernel_runner()(primitive, (x,), {}, None)
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    whole = tuple(
+        np.ascontiguousarray(np.broadcast_to(np.asarray(o, SINGLE), shape)) for o in operands
+    )
+    return kernel_runner()(primitive, whole, {}, None)

@@ -149,6 +149,8 @@ def tanh(x: Array) -> Array:
     """Hyperbolic tangent, elementwise."""
 
 
+FEW = 4096  # entries below which operations cost their call more than their work
+
 # NumPy's state of floating point errors belongs to a context, so a call in a copy of this one is as
 # fast as any, and says nothing of overflow.
 _quiet = contextvars.Context()
@@ -165,8 +167,10 @@ def over_cosh_squared(xp: Namespace, x1: Array, x2: Array) -> Array:
     if x2.dtype.kind == "c":
         y = xp.tanh(x2)
         return x1 - x1 * (y * y)
-    size = _quiet_context().run(_cosh, x2) if xp is np else xp.cosh(x2)
-    return x1 / size / size
+    if xp is np and x2.size < FEW:  # three operations, where each costs its call
+        size = _quiet_context().run(_cosh, x2)
+        return x1 / size / size
+    return _over_cosh_squared_steps(xp, x1, x2)  # NumPy's exp takes a tenth of its cosh's time
 
 
 @over_cosh_squared.primitive.stepwise
@@ -186,7 +190,7 @@ over_cosh_squared.batch(elementwise_rule)
 
 def _tanh_rule(g: Array, x: Array) -> Array:
     if type(x) is np.ndarray and x.dtype.kind == "f":
-        if x.size < fused_bodies.LEAST[0]:  # what the primitive does, for speed
+        if x.size < min(FEW, fused_bodies.LEAST[0]):  # what the primitive does, for speed
             size = _quiet_context().run(_cosh, x)
             return _divide(_divide(g, size), size)
         if type(g) is np.ndarray:  # the loop reads no stretched number, as that of a mean
