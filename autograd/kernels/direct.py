@@ -23,6 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.direct_planes import (
+    Gathered,
+    fits_planes,
+    frame_axes,
+    panels_of,
+    places_of,
+    taps_of,
+)
 from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
@@ -49,6 +57,7 @@ __all__ = ["direct_conv2d", "direct_fits", "direct_input_gradient", "direct_weig
 
 SUM_PIECES = 8  # parts of a batch whose weight gradients are added in the end, at most
 SUM_BYTES = 2**22  # that these take
+FILLED = 1.05  # the most entries of registers for each result, up to which places stand in them
 
 Array = np.ndarray[Any, Any]
 
@@ -105,6 +114,11 @@ def direct_conv2d(
     """`conv2d` into `out` (N, O, oH, oW), contiguous as x is; all of one dtype."""
     n, channels = x.shape[:2]
     planes = out.shape[1]
+    if _has_short_rows(rows, columns, x.dtype) and fits_planes(
+        x.dtype, planes // groups, rows.count * columns.count
+    ):
+        _conv2d_by_planes(x, w, rows, columns, groups, out)
+        return
     plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
     weights = packed(w.reshape(groups, planes // groups, -1))
     down, right = _x_axes(rows, columns)
@@ -126,6 +140,54 @@ def direct_conv2d(
         plan.run(frames, weights, out[part] if by_row else canvas, lines)
         if not by_row:
             _take_rows(canvas, right.length, out[part])
+
+    run_pieces(piece, len(pieces))
+
+
+def _has_short_rows(rows: AxisWindows, columns: AxisWindows, dtype: np.dtype[Any]) -> bool:
+    """Whether neighbouring places leave much of the registers empty, or a stride parts them."""
+    lanes = lanes_of(dtype)
+    covered = min(
+        rows.count * -(-columns.count // lanes) * lanes, rows.count * columns.reach
+    )  # in lines of their own, or as one line
+    return max(rows.stride, columns.stride) > 1 or covered > FILLED * rows.count * columns.count
+
+
+@lru_cache(maxsize=64)
+def _plan_by_planes(
+    channels: int,
+    planes: int,
+    groups: int,
+    rows: AxisWindows,
+    columns: AxisWindows,
+    dtype: np.dtype[Any],
+) -> Gathered:
+    each = channels // groups
+    return Gathered.of(
+        (groups, planes // groups), places_of(rows, columns), taps_of(each, rows, columns),
+        each * rows.reach * columns.reach, rows.count * columns.count, dtype,
+    )  # fmt: skip
+
+
+def _conv2d_by_planes(
+    x: Array, w: Array, rows: AxisWindows, columns: AxisWindows, groups: int, out: Array
+) -> None:
+    """`direct_conv2d` with output planes in registers."""
+    (n, channels), planes = x.shape[:2], out.shape[1]
+    plan = _plan_by_planes(channels, planes, groups, rows, columns, x.dtype)
+    panels = panels_of(w.reshape(planes, -1), groups, np.empty(w.size, w.dtype))
+    down, right = frame_axes(rows, columns)
+    shape = frame_shape(channels, down, right)
+    as_it_is = shape == (channels, 1, 1, *x.shape[2:])
+    pieces = in_pieces(n, (math.prod(shape) + out[0].size) * x.itemsize)
+
+    def piece(number: int) -> None:
+        part = pieces[number]
+        frames = x[part]
+        if not as_it_is:
+            [frames] = scratch_arrays(x.dtype, (part.stop - part.start, *shape))
+            Frames(frames, down, right).fill(x[part])
+        plan.run(frames, panels, out[part], out.strides[1], out.strides[0])
 
     run_pieces(piece, len(pieces))
 
