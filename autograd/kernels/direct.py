@@ -36,6 +36,7 @@ from tapegrad.autograd.kernels.direct_plans import (
     Frames,
     JobPlan,
     Lines,
+    copy_rows,
     cover,
     cover_at_once,
     frame_axis,
@@ -197,7 +198,8 @@ def _take_rows(canvas: Array, width: int, out: Array) -> None:
     images, planes, height, wanted = out.shape
     step = canvas.itemsize
     strides = (*canvas.strides[:2], width * step, step)
-    out[...] = np.lib.stride_tricks.as_strided(canvas, (images, planes, height, wanted), strides)
+    shape = (images, planes, height, wanted)
+    copy_rows(out, np.lib.stride_tricks.as_strided(canvas, shape, strides))
 
 
 class _Residue(NamedTuple):
@@ -416,7 +418,7 @@ def direct_weight_gradient(
                 shares[..., places - pad :] = 0
             grid = shares[..., : places - pad].reshape(count, planes, rows.count, right.length)
             grid[..., columns.count :] = 0
-            grid[..., : columns.count] = g[part]
+            copy_rows(grid[..., : columns.count], g[part])
             run(
                 address(plan.jobs), len(plan.jobs), count, places, address(shares),
                 planes * places * size, places * size, address(frames), frames.strides[0],

@@ -35,8 +35,11 @@ Array = np.ndarray[Any, Any]
 
 
 def rows_of(dtype: np.dtype[Any]) -> int:
-    """How many places a tile has: stores turn squares of so many rows and planes."""
-    return tiles_of(dtype).rows
+    """How many places a tile has; their sums, of two registers each, stay in registers.
+
+    Of AVX2's sixteen, LLVM fills no more than ten with sums and keeps all in registers.
+    """
+    return 5 if lanes_of(dtype) == 8 and dtype.itemsize == 4 else tiles_of(dtype).rows
 
 
 def fits_planes(dtype: np.dtype[Any], planes: int, places: int) -> bool:
@@ -52,7 +55,7 @@ def fits_planes(dtype: np.dtype[Any], planes: int, places: int) -> bool:
 def _gathered(dtype: np.dtype[Any], vectors: int, *, summed: bool) -> Callable[..., None]:
     """y[o, r] = Σₖ frame[place[r] + offset[k]] · panel[k, o] of each image, or plus their sum.
 
-    For each job of (bytes to its frame, panel and results); places and offsets are bytes.
+    For each job of (bytes to its frame, panel and results); places and offsets are in numbers.
     """
     k = KernelCode(
         "jobs count images frames frame_step places rows offsets depth panels panel_step y y_step "
@@ -65,14 +68,14 @@ def _gathered(dtype: np.dtype[Any], vectors: int, *, summed: bool) -> Callable[.
     height, lanes, size = rows_of(dtype), k.lanes, dtype.itemsize
 
     def sums(frame: Whole, panel: Whole, first: Whole, before: list[Floats]) -> list[Floats]:
-        starts = [frame + k.load_whole(places, first + r) for r in range(height)]
+        starts = [k.at(frame, k.load_whole(places, first + r)) for r in range(height)]
 
         def add(t: Whole, *sums: Floats) -> list[Floats]:
             offset, line = k.load_whole(offsets, t), panel + t * (vectors * lanes * size)
             right = [k.load(line, v * lanes) for v in range(vectors)]
             found = []
             for r, start in enumerate(starts):
-                left = k.load_all(start + offset)
+                left = k.load_all(start, offset)
                 found += [
                     sums[r * vectors + v].plus_product(left, right[v]) for v in range(vectors)
                 ]
@@ -81,13 +84,21 @@ def _gathered(dtype: np.dtype[Any], vectors: int, *, summed: bool) -> Callable[.
         return k.loop(depth, add, before)
 
     def put(sums: list[Floats], into: Whole) -> None:
+        side = lanes if lanes % height else height  # of squares, whose last lines may be double
         for v in range(vectors):
-            for first in range(0, lanes, height):
-                lines = [sums[r * vectors + v] for r in range(height)]
-                square = [line.shuffled(line, range(first, first + height)) for line in lines]
+            for first in range(0, lanes, side):
+                lines = [sums[min(r, height - 1) * vectors + v] for r in range(side)]
+                square = [line.shuffled(line, range(first, first + side)) for line in lines]
                 for o, found in enumerate(k.transposed(square)):
-                    at = into + y_plane * (v * lanes + first + o)
-                    k.store(k.load(at, 0, height) + found if summed else found, at)
+                    keep(found, into + y_plane * (v * lanes + first + o))
+
+    def keep(found: Floats, at: Whole) -> None:
+        done = 0
+        while done < height:
+            width = 1 << (height - done).bit_length() - 1
+            part = found.shuffled(found, range(done, done + width))
+            k.store(k.load(at, done, width) + part if summed else part, at, done)
+            done += width
 
     zeros = [k.all(0.0, lanes)] * (height * vectors)
 
@@ -171,7 +182,7 @@ def panels_of(planes: Array, groups: int, out: Array) -> Array:
 class Gathered(NamedTuple):
     """What `_gathered` does for each image; it depends on shapes and settings alone.
 
-    places, offsets: bytes from the start of a group's frame, of r and of k
+    places, offsets: numbers from the start of a group's frame, of r and of k
     jobs: for each number of registers, (bytes to a job's frame, panel and results) in an image
     """
 
@@ -184,7 +195,7 @@ class Gathered(NamedTuple):
         cls, shape: tuple[int, int], places: Array, offsets: Array, group_size: int, pitch: int,
         dtype: np.dtype[Any],
     ) -> Gathered:  # fmt: skip
-        """For `shape` (groups, planes of each): places and offsets in numbers, as are the sizes.
+        """For `shape` (groups, planes of each), all in numbers.
 
         group_size: of a group's frame;  pitch: from one plane of results to the next
         """
@@ -201,7 +212,7 @@ class Gathered(NamedTuple):
                 parts = [np.broadcast_to(group * group_size, planes.shape), planes * depth]
                 found = np.stack([*parts, planes * pitch], axis=-1) * size
                 jobs.append((vectors, np.ascontiguousarray(found.reshape(-1, 3), np.int64)))
-        flat = (np.ascontiguousarray(a, np.int64).reshape(-1) * size for a in (places, offsets))
+        flat = (np.ascontiguousarray(a, np.int64).reshape(-1) for a in (places, offsets))
         return cls(*flat, jobs)
 
     def run(

@@ -17,6 +17,7 @@ __all__ = [
     "Frames",
     "Lines",
     "JobPlan",
+    "copy_rows",
     "cover",
     "cover_at_once",
     "frame_axis",
@@ -135,6 +136,43 @@ def sums_kernel(dtype: np.dtype[Any], height: int, taps: int) -> Callable[..., N
     return ready(k)
 
 
+@lru_cache(maxsize=8)
+def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
+    """Copy rows of every `step`-th number; all but the numbers of images, planes, … are bytes."""
+    k = KernelCode(
+        "images planes rows columns from from_image from_plane from_row into into_image into_plane "
+        "into_row",
+        dtype,
+    )
+    images, planes, rows, columns = k["images planes rows columns"]
+    origin, from_image, from_plane, from_row = k["from from_image from_plane from_row"]
+    into, into_image, into_plane, into_row = k["into into_image into_plane into_row"]
+
+    def row(n: Whole, c: Whole, i: Whole) -> None:
+        line = origin + from_image * n + from_plane * c + from_row * i
+        to = into + into_image * n + into_plane * c + into_row * i
+        k.starts(columns, lambda p: k.store(k.load_strided(line, p * step, step, k.lanes), to, p))
+
+    def plane(n: Whole, c: Whole) -> None:
+        k.loop(rows, lambda i: row(n, c, i))
+
+    k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
+    return ready(k)
+
+
+def copy_rows(into: Array, images: Array) -> None:
+    """into[...] = images, both (n, C, H, W); NumPy takes long for many short rows."""
+    size = into.itemsize
+    steps = images.strides[3] // size
+    if into.shape[3] < lanes_of(into.dtype) or steps not in {1, 2} or into.strides[3] != size:
+        into[...] = images
+        return
+    places = (a.__array_interface__["data"][0] for a in (images, into))
+    _copying(into.dtype, steps)(
+        *into.shape, next(places), *images.strides[:3], next(places), *into.strides[:3]
+    )
+
+
 # Frames -------------------------------------------------------------------------------------------
 
 
@@ -177,7 +215,7 @@ class Frames(NamedTuple):
         self.array.fill(0)
         for a, (row, h) in enumerate(self.down.copies):
             for b, (column, w) in enumerate(self.right.copies):
-                self.array[:, :, a, b, row, column] = images[:, :, h, w]
+                copy_rows(self.array[:, :, a, b, row, column], images[:, :, h, w])
 
 
 def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, ...]:
