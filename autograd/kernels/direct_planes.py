@@ -1,4 +1,4 @@
-"""Direct convolution with output planes in the lanes of registers, for any stride and width of rows.
+"""Direct convolution with output planes in the lanes of registers, whatever the width of rows is.
 
 `direct.py` computes neighbouring places at once.  Rows that do not fill registers, and the planes
 into which a stride takes an image apart, cost it an eighth of its time and more.  Here a register
@@ -12,7 +12,6 @@ is a padded image, and a product is Σₖ frame[place[r] + offset[k]] · panel[k
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
-from tapegrad.autograd.kernels.direct_plans import FrameAxis, frame_axis, frame_shape
+from tapegrad.autograd.kernels.direct_plans import FrameAxis, frame_axis
 from tapegrad.autograd.kernels.product_code import tiles_of
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lanes_of, ready
 
 if TYPE_CHECKING:
     from tapegrad.autograd.kernels.windows import AxisWindows
 
-__all__ = ["Gathered", "fits_planes", "frame_axes", "panels_of", "places_of", "taps_of"]
+__all__ = ["Gathered", "fits_planes", "frame_axes", "panels_of", "places_of", "rows_of", "taps_of"]
 
 VECTORS = 2  # registers of planes in a tile; an odd one is a tile of its own
 
@@ -169,6 +168,8 @@ def panels_of(planes: Array, groups: int, out: Array) -> Array:
     each, step = total // groups, planes.strides[0]
     full, odd = divmod(each // lanes, VECTORS)
     at, into = address(planes), address(out)
+    if not odd:
+        groups, full = 1, groups * full
     for _ in range(groups):
         if full:
             _turning(planes.dtype, VECTORS)(full, at, step, depth, into)
@@ -249,6 +250,9 @@ def places_of(rows: AxisWindows, columns: AxisWindows) -> Array:
 
 def taps_of(channels: int, rows: AxisWindows, columns: AxisWindows) -> Array:
     """Where each tap of each channel reads, from the start of its window on."""
-    down, right = np.arange(rows.kernel) * rows.dilation, np.arange(columns.kernel) * columns.dilation
+    down, right = (
+        np.arange(rows.kernel) * rows.dilation,
+        np.arange(columns.kernel) * columns.dilation,
+    )
     plane = np.arange(channels)[:, None, None] * (rows.reach * columns.reach)
     return plane + down[:, None] * columns.reach + right

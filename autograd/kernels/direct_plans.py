@@ -24,6 +24,7 @@ __all__ = [
     "frame_shape",
     "heights_of",
     "in_pieces",
+    "interleave_rows",
     "make_plan",
     "packed",
     "registers",
@@ -158,6 +159,49 @@ def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
 
     k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
     return ready(k)
+
+
+@lru_cache(maxsize=4)
+def _interleaving(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Rows of two arrays without gaps, number by number; `into_…` are bytes."""
+    k = KernelCode(
+        "images planes rows columns evens odds into into_image into_plane into_row", dtype
+    )
+    images, planes, rows, columns, evens, odds = k["images planes rows columns evens odds"]
+    into, into_image, into_plane, into_row = k["into into_image into_plane into_row"]
+    lanes = k.lanes
+    orders = [
+        [number // 2 + first + number % 2 * lanes for number in range(lanes)]
+        for first in (0, lanes // 2)
+    ]
+
+    def row(n: Whole, c: Whole, i: Whole) -> None:
+        start = ((n * planes + c) * rows + i) * columns
+        to = into + into_image * n + into_plane * c + into_row * i
+
+        def pair(p: Whole) -> None:
+            even, odd = k.load(evens, start + p), k.load(odds, start + p)
+            for number, order in enumerate(orders):
+                k.store(even.shuffled(odd, order), k.at(to, p * 2), number * lanes)
+
+        k.starts(columns, pair)
+
+    def plane(n: Whole, c: Whole) -> None:
+        k.loop(rows, lambda i: row(n, c, i))
+
+    k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
+    return ready(k)
+
+
+def interleave_rows(into: Array, evens: Array, odds: Array) -> None:
+    """into[..., ::2], into[..., 1::2] = evens, odds, which have one shape and no gaps."""
+    if evens.shape[3] < lanes_of(into.dtype) or into.strides[3] != into.itemsize:
+        into[..., ::2], into[..., 1::2] = evens, odds
+        return
+    _interleaving(into.dtype)(
+        *evens.shape, address(evens), address(odds), into.__array_interface__["data"][0],
+        *into.strides[:3],
+    )  # fmt: skip
 
 
 def copy_rows(into: Array, images: Array) -> None:
