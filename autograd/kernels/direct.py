@@ -16,22 +16,19 @@ A list of jobs (parts of a frame, of weights, of results) goes to a kernel in on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
-from tapegrad.autograd.kernels.direct_planes import (
-    Gathered,
-    fits_planes,
-    frame_axes,
-    panels_of,
-    places_of,
-    rows_of,
-    taps_of,
+from tapegrad.autograd.kernels.direct_by_planes import (
+    conv2d_by_planes,
+    input_gradient_by_planes,
+    stand_planes,
+    weight_gradient_by_planes,
 )
+from tapegrad.autograd.kernels.direct_planes import fits_planes
 from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
@@ -44,12 +41,12 @@ from tapegrad.autograd.kernels.direct_plans import (
     frame_shape,
     heights_of,
     in_pieces,
-    interleave_rows,
     make_plan,
     packed,
     registers,
     sums_kernel,
 )
+from tapegrad.autograd.kernels.residues import cotangent_axis, residues
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
@@ -60,7 +57,6 @@ __all__ = ["direct_conv2d", "direct_fits", "direct_input_gradient", "direct_weig
 
 SUM_PIECES = 8  # parts of a batch whose weight gradients are added in the end, at most
 SUM_BYTES = 2**22  # that these take
-FILLED = 1.05  # the most entries of registers for each result, up to which places stand in them
 
 Array = np.ndarray[Any, Any]
 
@@ -118,8 +114,8 @@ def direct_conv2d(
     n, channels = x.shape[:2]
     planes = out.shape[1]
     size, parted = (rows.count, columns.count), max(rows.stride, columns.stride) > 1
-    if _stand_planes(planes // groups, size, columns.reach, parted, x.dtype):
-        _conv2d_by_planes(x, w, rows, columns, groups, out)
+    if stand_planes(planes // groups, size, columns.reach, parted, x.dtype):
+        conv2d_by_planes(x, w, rows, columns, groups, out)
         return
     plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
     weights = packed(w.reshape(groups, planes // groups, -1))
@@ -127,7 +123,9 @@ def direct_conv2d(
     shape = frame_shape(channels, down, right)
     as_it_is = shape == (channels, 1, 1, *x.shape[2:]) and rows.padding == columns.padding == 0
     canvas_shape = (0,) if by_row else (planes, lines.places)
-    pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * x.itemsize)
+    pieces = in_pieces(
+        n, (math.prod(shape) + math.prod(canvas_shape)) * x.itemsize, out[0].size * w[0].size
+    )
 
     def piece(number: int) -> None:
         part = pieces[number]
@@ -146,58 +144,6 @@ def direct_conv2d(
     run_pieces(piece, len(pieces))
 
 
-def _stand_planes(
-    planes: int, size: tuple[int, int], width: int, parted: bool, dtype: np.dtype[Any]
-) -> bool:
-    """Whether planes stand in registers: where a stride parts places, or these leave them empty.
-
-    size: of the results that are computed together, in a frame `width` wide
-    """
-    lanes = lanes_of(dtype)
-    covered = min(size[0] * -(-size[1] // lanes) * lanes, size[0] * width)
-    wasteful = parted or covered > FILLED * size[0] * size[1]
-    return wasteful and fits_planes(dtype, planes, size[0] * size[1])
-
-
-@lru_cache(maxsize=64)
-def _plan_by_planes(
-    channels: int,
-    planes: int,
-    groups: int,
-    rows: AxisWindows,
-    columns: AxisWindows,
-    dtype: np.dtype[Any],
-) -> Gathered:
-    each = channels // groups
-    return Gathered.of(
-        (groups, planes // groups), places_of(rows, columns), taps_of(each, rows, columns),
-        each * rows.reach * columns.reach, rows.count * columns.count, dtype,
-    )  # fmt: skip
-
-
-def _conv2d_by_planes(
-    x: Array, w: Array, rows: AxisWindows, columns: AxisWindows, groups: int, out: Array
-) -> None:
-    """`direct_conv2d` with output planes in registers."""
-    (n, channels), planes = x.shape[:2], out.shape[1]
-    plan = _plan_by_planes(channels, planes, groups, rows, columns, x.dtype)
-    panels = panels_of(w.reshape(planes, -1), groups, np.empty(w.size, w.dtype))
-    down, right = frame_axes(rows, columns)
-    shape = frame_shape(channels, down, right)
-    as_it_is = shape == (channels, 1, 1, *x.shape[2:])
-    pieces = in_pieces(n, (math.prod(shape) + out[0].size) * x.itemsize)
-
-    def piece(number: int) -> None:
-        part = pieces[number]
-        frames = x[part]
-        if not as_it_is:
-            [frames] = scratch_arrays(x.dtype, (part.stop - part.start, *shape))
-            Frames(frames, down, right).fill(x[part])
-        plan.run(frames, panels, out[part], out.strides[1], out.strides[0])
-
-    run_pieces(piece, len(pieces))
-
-
 def _take_rows(canvas: Array, width: int, out: Array) -> None:
     """Copy the results out of lines of places, whose rows are `width` apart."""
     images, planes, height, wanted = out.shape
@@ -205,41 +151,6 @@ def _take_rows(canvas: Array, width: int, out: Array) -> None:
     strides = (*canvas.strides[:2], width * step, step)
     shape = (images, planes, height, wanted)
     copy_rows(out, np.lib.stride_tricks.as_strided(canvas, shape, strides))
-
-
-class _Residue(NamedTuple):
-    """The entries of an axis of x with one remainder by the stride, and the taps that reach them.
-
-    size:   how many entries
-    taps:   numbers of the taps
-    shifts: for each tap, how far before an entry's number the number of its window is
-    """
-
-    size: int
-    taps: tuple[int, ...]
-    shifts: tuple[int, ...]
-
-
-def _residues(axis: AxisWindows) -> list[_Residue]:
-    found = []
-    for remainder in range(min(axis.stride, axis.size)):
-        taps = [
-            k
-            for k in range(axis.kernel)
-            if (k * axis.dilation - axis.padding - remainder) % axis.stride == 0
-        ]
-        shifts = [(k * axis.dilation - axis.padding - remainder) // axis.stride for k in taps]
-        count = -(-(axis.size - remainder) // axis.stride)
-        found.append(_Residue(count, tuple(taps), tuple(shifts)))
-    return found
-
-
-def _g_axis(axis: AxisWindows, residues: Sequence[_Residue]) -> tuple[FrameAxis, int]:
-    """The axis of the cotangent's frames, and the zeros in front of it."""
-    shifts = [(shift, r.size) for r in residues for shift in r.shifts]
-    before = max([0, *(shift for shift, _ in shifts)])
-    length = max([1, *(count + before - shift for shift, count in shifts)])
-    return frame_axis(axis.count, 1, before, length), before
 
 
 class _Target(NamedTuple):
@@ -274,8 +185,8 @@ def _backward_plan(
     columns: AxisWindows,
     dtype: np.dtype[Any],
 ) -> _Backward:
-    vertical, horizontal = _residues(rows), _residues(columns)
-    (down, top), (right, left) = _g_axis(rows, vertical), _g_axis(columns, horizontal)
+    vertical, horizontal = residues(rows), residues(columns)
+    (down, top), (right, left) = cotangent_axis(rows, vertical), cotangent_axis(columns, horizontal)
     plane = down.length * right.length
     heights = heights_of(channels // groups)
     size = (vertical[0].size, horizontal[0].size)  # the largest
@@ -317,8 +228,8 @@ def direct_input_gradient(
     channels = out.shape[1]
     size, parted = (rows.size // rows.stride, columns.size // columns.stride), rows.stride > 1
     parted = parted or columns.stride > 1
-    if _stand_planes(channels // groups, size, columns.reach, parted, g.dtype):
-        _input_gradient_by_planes(g, w, rows, columns, groups, out)
+    if stand_planes(channels // groups, size, columns.reach, parted, g.dtype):
+        input_gradient_by_planes(g, w, rows, columns, groups, out)
         return
     back = _backward_plan(channels, planes, groups, rows, columns, g.dtype)
     turned = w.reshape(groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
@@ -329,7 +240,9 @@ def direct_input_gradient(
     ]
     shape = frame_shape(planes, back.down, back.right)
     canvas_shape = (0,) if back.by_row else (channels, back.places)
-    pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize)
+    pieces = in_pieces(
+        n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize, g[0].size * w[0].size
+    )
 
     def piece(number: int) -> None:
         part = pieces[number]
@@ -345,92 +258,6 @@ def direct_input_gradient(
                 _take_rows(canvas, back.right.length, out[part][target.where])
 
     run_pieces(piece, len(pieces))
-
-
-@lru_cache(maxsize=64)
-def _backward_by_planes(
-    channels: int,
-    planes: int,
-    groups: int,
-    rows: AxisWindows,
-    columns: AxisWindows,
-    dtype: np.dtype[Any],
-) -> tuple[FrameAxis, FrameAxis, list[tuple[_Target, Gathered | None]]]:
-    vertical, horizontal = _residues(rows), _residues(columns)
-    (down, top), (right, left) = _g_axis(rows, vertical), _g_axis(columns, horizontal)
-    plane = down.length * right.length
-    first = np.arange(planes // groups)[:, None, None] * plane
-    found: list[tuple[_Target, Gathered | None]] = []
-    for a, row in enumerate(vertical):
-        for b, column in enumerate(horizontal):
-            where = (slice(None), slice(None), slice(a, None, rows.stride))
-            target = _Target(
-                (*where, slice(b, None, columns.stride)), (row.taps, column.taps), None, None
-            )
-            plan = None
-            if row.taps and column.taps:
-                starts = (top - np.array(row.shifts)) * right.length
-                plan = Gathered.of(
-                    (groups, channels // groups),
-                    np.arange(row.size)[:, None] * right.length + np.arange(column.size),
-                    first + starts[:, None] + (left - np.array(column.shifts)),
-                    planes // groups * plane,
-                    row.size * column.size,
-                    dtype,
-                )
-            found.append((target, plan))
-    return down, right, found
-
-
-def _input_gradient_by_planes(
-    g: Array, w: Array, rows: AxisWindows, columns: AxisWindows, groups: int, out: Array
-) -> None:
-    """`direct_input_gradient` with planes of the input in registers."""
-    (n, planes), channels = g.shape[:2], out.shape[1]
-    down, right, targets = _backward_by_planes(channels, planes, groups, rows, columns, g.dtype)
-    turned = w.reshape(groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
-    turned = turned.transpose(0, 2, 1, 3, 4)  # (groups, C / groups, O / groups, kH, kW)
-    panels = []
-    for target, _ in targets:
-        own = turned[..., list(target.taps[0]), :][..., list(target.taps[1])]
-        own = np.ascontiguousarray(own).reshape(channels, -1)
-        panels.append(panels_of(own, groups, np.empty(own.size, own.dtype)) if own.size else own)
-    shape = frame_shape(planes, down, right)
-    at_once = len(targets) == 1
-    sizes = [out[:1][target.where].shape[1:] for target, _ in targets]
-    pieces = in_pieces(n, (math.prod(shape) + (0 if at_once else out[0].size)) * g.itemsize)
-
-    def piece(number: int) -> None:
-        part = pieces[number]
-        count = part.stop - part.start
-        frames, *canvases = scratch_arrays(
-            g.dtype, (count, *shape), *([] if at_once else [(count, *size) for size in sizes])
-        )
-        if at_once:
-            canvases = [out[part]]
-        Frames(frames, down, right).fill(g[part])
-        for (_, plan), numbers, canvas in zip(targets, panels, canvases, strict=True):
-            if plan is None:
-                canvas[...] = 0
-            else:
-                plan.run(frames, numbers, canvas, canvas.strides[1], canvas.strides[0])
-        if not at_once:
-            _interleave(canvases, out[part], (rows.stride, columns.stride))
-
-    run_pieces(piece, len(pieces))
-
-
-def _interleave(canvases: list[Array], out: Array, strides: tuple[int, int]) -> None:
-    """Write the entries of each remainder by the strides to where they belong."""
-    wide = min(strides[1], out.shape[3])
-    for number in range(0, len(canvases), wide):
-        lines = out[:, :, number // wide :: strides[0]]
-        row = canvases[number : number + wide]
-        if wide == 2 and row[0].shape == row[1].shape:
-            interleave_rows(lines, *row)
-            continue
-        for b, canvas in enumerate(row):
-            lines[..., b :: strides[1]] = canvas
 
 
 class _SumPlan(NamedTuple):
@@ -483,7 +310,7 @@ def direct_weight_gradient(
     n, channels = x.shape[:2]
     planes, size = g.shape[1], x.itemsize
     if fits_planes(x.dtype, planes // groups, out[0].size):
-        _weight_gradient_by_planes(x, g, rows, columns, groups, out)
+        weight_gradient_by_planes(x, g, rows, columns, groups, out)
         return True
     lanes = lanes_of(x.dtype)
     down, right = _x_axes(rows, columns)
@@ -494,7 +321,7 @@ def direct_weight_gradient(
     lines = -(-each // plan.height) * plan.height
     pitch = -(-taps // plan.width) * plan.width
     room = plan.height - 1  # planes behind the last, which a job of too few reads
-    pieces = in_pieces(n, (math.prod(x_shape) + planes * places) * size)
+    pieces = in_pieces(n, (math.prod(x_shape) + planes * places) * size, g[0].size * out[0].size)
     shares_of = max(
         1, min(len(pieces), SUM_PIECES, SUM_BYTES // max(1, groups * lines * pitch * size))
     )
@@ -527,51 +354,3 @@ def direct_weight_gradient(
     run_pieces(piece, shares_of)
     out[...] = sums.sum(axis=0)[:, :each, :taps].reshape(out.shape)
     return bool(np.isfinite(out).all())
-
-
-@lru_cache(maxsize=64)
-def _sums_by_planes(
-    channels: int,
-    planes: int,
-    groups: int,
-    rows: AxisWindows,
-    columns: AxisWindows,
-    dtype: np.dtype[Any],
-) -> tuple[Gathered, int]:
-    each = channels // groups
-    taps = taps_of(each, rows, columns).reshape(-1)
-    pitch = -(-taps.size // rows_of(dtype)) * rows_of(dtype)
-    taps = np.append(taps, [taps[-1]] * (pitch - taps.size))  # of which none is kept
-    shape, group_size = (groups, planes // groups), each * rows.reach * columns.reach
-    return Gathered.of(shape, taps, places_of(rows, columns), group_size, pitch, dtype), pitch
-
-
-def _weight_gradient_by_planes(
-    x: Array, g: Array, rows: AxisWindows, columns: AxisWindows, groups: int, out: Array
-) -> None:
-    """`direct_weight_gradient` with output planes in registers."""
-    (n, channels), planes, taps = x.shape[:2], g.shape[1], out[0].size
-    plan, pitch = _sums_by_planes(channels, planes, groups, rows, columns, x.dtype)
-    down, right = frame_axes(rows, columns)
-    shape = frame_shape(channels, down, right)
-    as_it_is = shape == (channels, 1, 1, *x.shape[2:])
-    pieces = in_pieces(n, (math.prod(shape) + g[0].size) * x.itemsize)
-    shares = max(1, min(len(pieces), SUM_PIECES, SUM_BYTES // max(1, planes * pitch * x.itemsize)))
-    sums = np.zeros((shares, planes, pitch), x.dtype)
-
-    def piece(number: int) -> None:
-        for part in pieces[number * len(pieces) // shares : (number + 1) * len(pieces) // shares]:
-            count = part.stop - part.start
-            frames, panels = scratch_arrays(
-                x.dtype, (0,) if as_it_is else (count, *shape), (count, g[0].size)
-            )
-            if as_it_is:
-                frames = x[part]
-            else:
-                Frames(frames, down, right).fill(x[part])
-            panels_of(g[part].reshape(count * planes, -1), count * groups, panels)
-            y = sums[number]
-            plan.run(frames, panels, y, y.strides[0], panel_step=panels.strides[0])
-
-    run_pieces(piece, shares)
-    out[...] = sums.sum(axis=0)[:, :taps].reshape(out.shape)

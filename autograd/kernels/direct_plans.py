@@ -31,8 +31,9 @@ __all__ = [
     "sums_kernel",
 ]
 
-PIECE_BYTES = 2**18  # of frames and results of one piece of work
-LEAST_PIECES = 4  # of a batch that does not fit into one
+PIECE_BYTES = 2**20  # of frames and results of one piece of work: each costs some calls
+PIECE_WORK = 2**23  # multiplications of one piece, which take longer than to wake a thread
+LEAST_PIECES = 4  # of a batch that is more than one of both
 HEIGHTS = (6, 4, 3, 2, 1)  # output planes that are computed together
 
 Array = np.ndarray[Any, Any]
@@ -267,10 +268,13 @@ def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, 
     return (channels, down.planes, right.planes, down.length, right.length)
 
 
-def in_pieces(n: int, image_bytes: int) -> list[slice]:
-    """Slices of a batch; they do not depend on the number of threads."""
+def in_pieces(n: int, image_bytes: int, work: int) -> list[slice]:
+    """Slices of a batch; they do not depend on the number of threads.
+
+    work: how many multiplications an image takes
+    """
     step = max(1, PIECE_BYTES // max(1, image_bytes))
-    if n * image_bytes > PIECE_BYTES:
+    if n * image_bytes > PIECE_BYTES or n * work > PIECE_WORK:
         step = min(step, -(-n // LEAST_PIECES))
     return [slice(first, min(first + step, n)) for first in range(0, n, step)]
 
