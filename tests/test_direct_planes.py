@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import tapegrad as tg
@@ -82,6 +82,10 @@ def agrees(n, groups, c, o, size, kernel, settings, dtype, seed):
     dtype=st.sampled_from([FLOAT, DOUBLE]),
     seed=st.integers(0, 2**32 - 1),
 )
+@example(  # a register without another beside it, in each operation
+    n=2, groups=2, c=3, o=3, size=(9, 10), kernel=(3, 2), stride=(1, 2), padding=(1, 0),
+    dilation=(1, 1), dtype=FLOAT, seed=0,
+)  # fmt: skip
 def test_planes_in_registers_agree_with_the_plain_code(
     n, groups, c, o, size, kernel, stride, padding, dilation, dtype, seed
 ):
