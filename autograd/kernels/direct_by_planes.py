@@ -97,7 +97,7 @@ def conv2d_by_planes(
     run_pieces(piece, len(pieces))
 
 
-class _Target(NamedTuple):
+class _Remainder(NamedTuple):
     """The entries of x with one pair of remainders, their taps, and their plan if they have any."""
 
     where: Any
@@ -113,15 +113,14 @@ def _backward_by_planes(
     rows: AxisWindows,
     columns: AxisWindows,
     dtype: np.dtype[Any],
-) -> tuple[FrameAxis, FrameAxis, list[_Target]]:
+) -> tuple[FrameAxis, FrameAxis, list[_Remainder]]:
     vertical, horizontal = residues(rows), residues(columns)
     (down, top), (right, left) = cotangent_axis(rows, vertical), cotangent_axis(columns, horizontal)
     plane = down.length * right.length
     first = np.arange(planes // groups)[:, None, None] * plane
-    found: list[_Target] = []
+    found: list[_Remainder] = []
     for a, row in enumerate(vertical):
         for b, column in enumerate(horizontal):
-            where = (slice(None), slice(None), slice(a, None, rows.stride))
             plan = None
             if row.taps and column.taps:
                 starts = (top - np.array(row.shifts)) * right.length
@@ -133,8 +132,9 @@ def _backward_by_planes(
                     row.size * column.size,
                     dtype,
                 )
-            where = (*where, slice(b, None, columns.stride))
-            found.append(_Target(where, (row.taps, column.taps), plan))
+            both = (slice(a, None, rows.stride), slice(b, None, columns.stride))
+            where = (slice(None), slice(None), *both)
+            found.append(_Remainder(where, (row.taps, column.taps), plan))
     return down, right, found
 
 

@@ -213,8 +213,8 @@ class Gathered(NamedTuple):
                 parts = [np.broadcast_to(group * group_size, planes.shape), planes * depth]
                 found = np.stack([*parts, planes * pitch], axis=-1) * size
                 jobs.append((vectors, np.ascontiguousarray(found.reshape(-1, 3), np.int64)))
-        flat = (np.ascontiguousarray(a, np.int64).reshape(-1) for a in (places, offsets))
-        return cls(*flat, jobs)
+        first, second = (np.ascontiguousarray(a, np.int64).reshape(-1) for a in (places, offsets))
+        return cls(first, second, jobs)
 
     def run(
         self, frames: Array, panels: Array, y: Array, y_plane: int, y_step: int = 0,

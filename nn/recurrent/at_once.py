@@ -9,10 +9,10 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.recurrent.padded_gates import OPEN, SHUT, at_padding
 
-__all__ = ["Weights", "run_gru", "run_lstm"]
+__all__ = ["GateWeights", "run_gru", "run_lstm"]
 
 
-class Weights(NamedTuple):
+class GateWeights(NamedTuple):
     """PyTorch's: W_ih (gates·H, D) and W_hh (gates·H, H), and the biases of both (gates·H,)."""
 
     of_input: Tensor
@@ -27,7 +27,7 @@ class Weights(NamedTuple):
 
 
 def run_lstm(
-    x: Tensor, weights: Weights, states: list[Tensor], mask: Tensor | None, is_reverse: bool
+    x: Tensor, weights: GateWeights, states: list[Tensor], mask: Tensor | None, is_reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """(outputs (T, N, H), [h, c] of the last step) of x (T, N, D), T > 0.
 
@@ -47,7 +47,8 @@ def run_lstm(
         in_order(weights.input_bias + weights.state_bias),
         *states,
     )
-    along, paddings = (_turned(a, is_reverse) for a in (x, mask))
+    along = _turned(x, is_reverse)
+    paddings = None if mask is None else _turned(mask, is_reverse)
     if paddings is None:
         y, cells, _ = ops.lstm_over_time(along, *operands)
         return _turned(y, is_reverse), [y[-1], cells[-1]]
@@ -72,11 +73,12 @@ def _picked(a: Tensor, steps: Tensor) -> Tensor:
 
 
 def run_gru(
-    x: Tensor, weights: Weights, h: Tensor, mask: Tensor | None, is_reverse: bool
+    x: Tensor, weights: GateWeights, h: Tensor, mask: Tensor | None, is_reverse: bool
 ) -> tuple[Tensor, Tensor]:
     """(outputs (T, N, H), h of the last step), as `run_lstm` has them."""
     size = weights.of_state.shape[1]
-    along, paddings = (_turned(a, is_reverse) for a in (x, mask))
+    along = _turned(x, is_reverse)
+    paddings = None if mask is None else _turned(mask, is_reverse)
     # the state's bias of the third part stands behind the reset gate
     gates, inner = ops.split(weights.state_bias, (2 * size,), 0)
     bias = weights.input_bias + ops.concatenate([gates, inner * 0], axis=0)
@@ -89,5 +91,5 @@ def run_gru(
     return (y if mask is None else ops.where(mask, 0, y)), last
 
 
-def _turned(a: Tensor | None, is_reverse: bool) -> Tensor | None:
-    return ops.flip(a, axis=0) if is_reverse and a is not None else a
+def _turned(a: Tensor, is_reverse: bool) -> Tensor:
+    return ops.flip(a, axis=0) if is_reverse else a

@@ -16,7 +16,7 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.masks import checked_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.dropout import Dropout
-from tapegrad.nn.recurrent.at_once import Weights, run_gru, run_lstm
+from tapegrad.nn.recurrent.at_once import GateWeights, run_gru, run_lstm
 from tapegrad.nn.recurrent.over_time import slices_of
 from tapegrad.nn.recurrent.states import Remembering, check_states, split_states
 from tapegrad.nn.recurrent.steps import zeros_beside
@@ -202,13 +202,13 @@ class RNNLayer(Remembering):
             return zeros_beside(x, 0, x.shape[1], self.hidden_features), state
         return ops.stack([outputs[t] for t in range(len(parts))]), state
 
-    def _weights_of(self, x: Tensor, ending: str) -> Weights:
+    def _weights_of(self, x: Tensor, ending: str) -> GateWeights:
         of_input, of_state = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         if f"bias_ih{ending}" in self.weights:
             biases = [self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh")]
         else:
             biases = [zeros_beside(x, len(of_input))] * 2
-        return Weights(of_input, of_state, *biases)
+        return GateWeights(of_input, of_state, *biases)
 
     def _step(self, total: Tensor) -> list[Tensor]:
         """The next state of a plain cell; total (N, H) is a + b of the class's equations."""

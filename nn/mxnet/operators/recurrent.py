@@ -10,7 +10,7 @@ from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.symbol.inference import unify
-from tapegrad.nn.recurrent.at_once import Weights, run_gru, run_lstm
+from tapegrad.nn.recurrent.at_once import GateWeights, run_gru, run_lstm
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -163,7 +163,7 @@ def _layer(
     if steps and _is_at_once(a):
         inside = None if lengths is None else ops.less(np.arange(steps).reshape(-1, 1), lengths)
         mask = None if inside is None else ops.expand_dims(ops.logical_not(inside), 2)
-        weights = Weights(*w)
+        weights = GateWeights(*w)
         if a.mode == "gru":
             return *run_gru(x, weights, h, mask, backward), None
         y, (h, c) = run_lstm(x, weights, [h, c], mask, backward)
