@@ -140,13 +140,16 @@ def sums_kernel(dtype: np.dtype[Any], height: int, taps: int) -> Callable[..., N
 
 @lru_cache(maxsize=8)
 def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
-    """Copy rows of every `step`-th number; all but the numbers of images, planes, … are bytes."""
+    """Copy rows of every `step`-th number, after `size` zeros from `first` on in each plane.
+
+    All but the numbers of images, planes, … are bytes.
+    """
     k = KernelCode(
         "images planes rows columns from from_image from_plane from_row into into_image into_plane "
-        "into_row",
+        "into_row first size",
         dtype,
     )
-    images, planes, rows, columns = k["images planes rows columns"]
+    images, planes, rows, columns, first, size = k["images planes rows columns first size"]
     origin, from_image, from_plane, from_row = k["from from_image from_plane from_row"]
     into, into_image, into_plane, into_row = k["into into_image into_plane into_row"]
 
@@ -156,6 +159,8 @@ def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
         k.starts(columns, lambda p: k.store(k.load_strided(line, p * step, step, k.lanes), to, p))
 
     def plane(n: Whole, c: Whole) -> None:
+        start = first + into_image * n + into_plane * c
+        k.starts(size, lambda p: k.store(k.all(0.0, k.lanes), start, p))
         k.loop(rows, lambda i: row(n, c, i))
 
     k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
@@ -200,22 +205,33 @@ def interleave_rows(into: Array, evens: Array, odds: Array) -> None:
         into[..., ::2], into[..., 1::2] = evens, odds
         return
     _interleaving(into.dtype)(
-        *evens.shape, address(evens), address(odds), into.__array_interface__["data"][0],
-        *into.strides[:3],
+        *evens.shape, address(evens), address(odds), _start(into), *into.strides[:3],
     )  # fmt: skip
 
 
-def copy_rows(into: Array, images: Array) -> None:
-    """into[...] = images, both (n, C, H, W); NumPy takes long for many short rows."""
+def copy_rows(into: Array, images: Array, around: Array | None = None) -> None:
+    """into[...] = images, both (n, C, H, W); NumPy takes long for many short rows.
+
+    around: what `into` is a part of, with planes without gaps, which get zeros first
+    """
     size = into.itemsize
-    steps = images.strides[3] // size
-    if into.shape[3] < lanes_of(into.dtype) or steps not in {1, 2} or into.strides[3] != size:
+    step = images.strides[3] // size
+    if into.shape[3] < lanes_of(into.dtype) or step not in {1, 2} or into.strides[3] != size:
+        if around is not None:
+            around[...] = 0
         into[...] = images
         return
-    places = (a.__array_interface__["data"][0] for a in (images, into))
-    _copying(into.dtype, steps)(
-        *into.shape, next(places), *images.strides[:3], next(places), *into.strides[:3]
-    )
+    first, count = (0, 0) if around is None else (_start(around), around[0, 0].size)
+    _copying(into.dtype, step)(
+        *into.shape, _start(images), *images.strides[:3], _start(into), *into.strides[:3], first,
+        count,
+    )  # fmt: skip
+
+
+def _start(a: Array) -> int:
+    """Where an array begins that may have gaps."""
+    place: int = a.__array_interface__["data"][0]
+    return place
 
 
 # Frames -------------------------------------------------------------------------------------------
@@ -257,10 +273,10 @@ class Frames(NamedTuple):
 
     def fill(self, images: Array) -> None:
         """Copy images (n, C, H, W) into their frames; zeros around them."""
-        self.array.fill(0)
         for a, (row, h) in enumerate(self.down.copies):
             for b, (column, w) in enumerate(self.right.copies):
-                copy_rows(self.array[:, :, a, b, row, column], images[:, :, h, w])
+                plane = self.array[:, :, a, b]
+                copy_rows(plane[:, :, row, column], images[:, :, h, w], plane)
 
 
 def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, ...]:
