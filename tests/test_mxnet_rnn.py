@@ -98,6 +98,36 @@ def test_the_names_of_parts_and_a_vector_of_another_length():
         mx.rnn.FusedRNNCell(H, mode="elman")
 
 
+@pytest.mark.parametrize("mode", ["lstm", "gru", "rnn_tanh"])
+def test_lengths_give_what_each_sequence_gives_alone(mode):
+    settings = {
+        "mode": mode, "state_size": H, "num_layers": 2, "bidirectional": True,
+        "state_outputs": True,
+    }  # fmt: skip
+    draws, states = np.random.RandomState(0), 2 if mode == "lstm" else 1
+    gates = {"lstm": 4, "gru": 3, "rnn_tanh": 1}[mode]
+    size = 2 * gates * H * (C + H + 2) + 2 * gates * H * (2 * H + H + 2)
+    data, vector = draws.randn(6, 3, C), mx.nd.array(draws.randn(size) / 2)
+    first = [draws.randn(4, 3, H) for _ in range(states)]
+
+    def run(at, *lengths):
+        given = [mx.nd.array(a) for a in (data[at], *(state[:, at[1]] for state in first))]
+        more = [mx.nd.array(part) for part in lengths]
+        found = mx.nd.RNN(
+            given[0], vector, *given[1:], *more, **settings, use_sequence_length=bool(more)
+        )
+        return [part.asnumpy() for part in found]
+
+    lengths = [4, 6, 1]
+    together = run((slice(None), slice(None)), np.array(lengths))
+    for n, length in enumerate(lengths):
+        y, *last = run((slice(length), slice(n, n + 1)))
+        np.testing.assert_allclose(together[0][:length, n : n + 1], y, atol=1e-6)
+        assert not together[0][length:, n].any()
+        for one, wanted in zip(together[1:], last, strict=True):
+            np.testing.assert_allclose(one[:, n : n + 1], wanted, atol=1e-6)
+
+
 def test_the_fused_initializer_writes_every_part():
     cell = mx.rnn.FusedRNNCell(H, 2, "lstm", prefix="")
     vector = mx.nd.full(cell._parts.size(C), -7.0)

@@ -10,6 +10,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import ops
 from tapegrad.autograd.kernels import machine, products
+from tapegrad.autograd.kernels.over_time import Loop
 from tapegrad.autograd.kernels.product_code import DEPTH, tiles_of
 from tapegrad.autograd.kernels.products import RightFactor, matmul
 from tapegrad.autograd.kernels.threads import get_num_threads
@@ -175,17 +176,35 @@ def test_threads_give_the_same_bits():
         tg.set_num_threads(before)
 
 
+@pytest.mark.parametrize("dtype", [F, D])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("by_blas", [False, True])
-def test_a_factor_of_many_products(turned, by_blas, monkeypatch):
-    monkeypatch.setattr(products, "beats_blas", lambda: not by_blas)
-    b = matrix(DEPTH + 40, 2 * COLUMNS + 5, F, turned=turned, gap=2)
-    factor = RightFactor(b)
+def test_a_factor_of_many_products(turned, by_blas, dtype):
+    b = matrix(DEPTH + 40, 2 * COLUMNS + 5, dtype, turned=turned, gap=2)
+    factor = RightFactor(b, by_blas)
     for m in (1, 3, ROWS, 50):
-        a, room = matrix(m, len(b), F, gap=m), np.full((m, b.shape[1] + 2), 7, F)
-        factor.times(a, room[:, :-2])
-        must_be_product(room[:, :-2], a, b)
-        assert (room[:, -2:] == 7).all()
+        a = [matrix(m, len(b), dtype, gap=m) for _ in range(5)]
+        left, room = np.stack(a[1:]), np.full((4, m, b.shape[1] + 2), 7, dtype)
+        out = room[:, :, :-2]
+        for order in (slice(None), slice(None, None, -1)):
+            loop = Loop(4)
+            loop.product(left[order], factor, out[order])
+            loop.run()
+            for one, of in zip(out, a[1:], strict=True):
+                must_be_product(one, of, b)
+        loop = Loop(4)
+        loop.product(left, factor, out, first=a[0])
+        loop.product(left, factor, out[0])  # one memory for all steps
+        loop.run()
+        must_be_product(out[0], a[-1], b)
+        for one, of in zip(out[1:], a[1:], strict=False):
+            must_be_product(one, of, b)
+        loop = Loop(4)
+        loop.product(left, factor, out, several=3)
+        loop.run()
+        for one, of in zip(out, a[1:], strict=True):
+            must_be_product(one, of, b)
+        assert (room[:, :, -2:] == 7).all()
 
 
 def test_blas_is_left_the_work_where_it_has_more_threads(monkeypatch):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import tapegrad as tg
 from tapegrad import nn
 from tapegrad.autograd import ops
-from tapegrad.autograd.kernels import machine, recurrent, vector_functions
+from tapegrad.autograd.kernels import machine, over_time, recurrent, vector_functions
 from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.threads import get_num_threads
 from tapegrad.autograd.kernels.vector_code import KernelCode, ready
 from tapegrad.nn.recurrent.steps import gru_step, lstm_step
 
@@ -35,6 +36,29 @@ def close(found, expected, limit):
     assert np.max(np.abs(found - expected), initial=0) <= limit * np.max(
         np.abs(expected), initial=1
     )
+
+
+@pytest.mark.parametrize("name", ["sigmoid_of", "tanh_of"])
+def test_functions_of_float64_are_right_to_some_units_in_the_last_place(name):
+    k = KernelCode("x y n", np.dtype(float))
+    x, y, n = k["x y n"]
+    function = getattr(vector_functions, name)
+    k.loop(n, lambda i: k.store(function(k.load(x, i)), y, i), step=k.lanes)
+    small = np.geomspace(1e-300, 1, 4000)
+    edges = [0.0, -0.0, 708.0, -708.0, 1e300, -1e300, np.inf, -np.inf]
+    numbers = np.concatenate([np.linspace(-40, 40, 40001), small, -small, edges])
+    numbers = np.resize(numbers, -(-len(numbers) // k.lanes) * k.lanes)
+    found = np.empty_like(numbers)
+    ready(k)(address(numbers), address(found), len(numbers))
+    wide = numbers.astype(np.longdouble)
+    exact = np.tanh(wide) if name == "tanh_of" else np.exp(-np.logaddexp(0, -wide))
+    normal = np.abs(exact) > 1e-307
+    units = np.abs(found - exact)[normal] / np.spacing(np.abs(exact[normal]).astype("d"))
+    assert np.max(units) <= 4
+    assert np.max(np.abs(found - exact)[~normal], initial=0) < 1e-307
+    numbers[:2] = np.nan, -np.nan
+    ready(k)(address(numbers), address(found), len(numbers))
+    assert np.isnan(found[:2]).all()
 
 
 @pytest.mark.parametrize("name", ["sigmoid_of", "tanh_of"])
@@ -120,6 +144,61 @@ def test_an_lstm_and_its_gradient_are_those_in_float64(sizes, which, seed):
     for one, wanted in zip(pull(g), wide_pull([a.astype("d") for a in g]), strict=True):
         assert one.dtype == FLOAT
         close(one, np.asarray(wanted), 1e-4)
+
+
+NAMES = ["lstm", "gru", "gru_reset_after"]
+SIZES = [(3, 5, 4, 7), (7, 20, 9, 40)]  # with products by BLAS, and of our own
+
+
+def all_arguments_of(name, *sizes, dtype):
+    given = (arguments_of if name == "lstm" else gru_arguments_of)(*sizes, dtype=dtype)
+    if name == "gru_reset_after":
+        return (*given[:3], given[2][: given[3].shape[1]] * 2, given[3])
+    return given
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_float64_gives_what_the_plain_body_and_the_rule_in_operations_give(name, sizes):
+    function, wide = getattr(ops, f"{name}_over_time"), np.dtype(float)
+    given = all_arguments_of(name, *sizes, dtype=wide)
+    assert recurrent.fits(*given)
+    results, pull = tg.vjp(lambda *a: function(*a)[0], given)
+    body = function.primitive.body(np, *given)
+    np.testing.assert_array_equal(results, function(*given)[0])
+    close(results, body[0], 1e-13)
+    g = np.random.default_rng(1).normal(size=results.shape)
+    # with a cotangent for the gates the rule goes by operations
+    by_steps = tg.vjp(function, given)[1]([g, *(np.zeros_like(a) for a in body[1:])])
+    for one, wanted in zip(pull(g), by_steps, strict=True):
+        close(one, wanted, 1e-12)
+
+
+@pytest.fixture
+def threads():
+    before = tg.get_num_threads()
+    yield tg.set_num_threads
+    tg.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_number_of_threads_gives_the_same_bits(name, dtype, threads, monkeypatch):
+    monkeypatch.setattr(over_time, "SHARED", 1)
+    monkeypatch.setattr(over_time, "get_num_threads", lambda: pieces.append(1) or get_num_threads())
+    function, pieces = getattr(ops, f"{name}_over_time"), []
+    given = all_arguments_of(name, *SIZES[1], dtype=np.dtype(dtype))
+
+    def everything(count):
+        threads(count)
+        y, pull = tg.vjp(lambda *a: function(*a)[0], given)
+        return [y, *function(*given), *pull(y)]
+
+    alone = everything(1)
+    for count in (2, 3):
+        for one, wanted in zip(everything(count), alone, strict=True):
+            np.testing.assert_array_equal(one, wanted)
+    assert pieces
 
 
 def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
@@ -250,27 +329,69 @@ def test_a_gru_of_several_layers_is_its_equations_with_and_without_padding(padde
     np.testing.assert_array_equal(at_once(x, h0)[0].numpy(), found[0])
 
 
+def lstm_by_steps(layer, ending, x, h, c, mask):
+    """PyTorch's equations; a padded step gives 0 and leaves both states as they are."""
+    none = [np.zeros(1, x.dtype)] * 2
+    names = [f"bias_{kind}{ending}" for kind in ("ih", "hh")]
+    biases = [layer.weights[name] for name in names] if names[0] in layer.weights else none
+    matrices = [layer.weights[f"weight_{kind}{ending}"].T for kind in ("ih", "hh")]
+    outputs = []
+    steps = range(len(x))
+    for t in reversed(steps) if ending.endswith("_reverse") else steps:
+        total = x[t] @ matrices[0] + biases[0] + h @ matrices[1] + biases[1]
+        i, f, g, o = ops.split(total, 4, -1)
+        cell = ops.sigmoid(f) * c + ops.sigmoid(i) * np.tanh(g)
+        padded = mask[t][:, None]
+        h = np.where(padded, h, ops.sigmoid(o) * np.tanh(cell))
+        c = np.where(padded, c, cell)
+        outputs.append(np.where(padded, np.zeros(1, x.dtype), h))
+    return np.stack(outputs[::-1] if ending.endswith("_reverse") else outputs), h, c
+
+
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", ["f", "d"])
-def test_an_lstm_of_several_layers_gives_what_its_masked_loop_gives(kind, bias):
+@pytest.mark.parametrize("kind", ["f", "d", "e"])
+@pytest.mark.parametrize("padded", [0, 0.4])
+def test_an_lstm_of_several_layers_is_its_equations_with_and_without_padding(padded, kind, bias):
     layer = nn.RNNLayer("lstm", 3, 5, num_layers=2, bidirectional=True, bias=bias)
     layer = layer.type(np.dtype(kind))
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(6, 2, 3)).astype(kind)
-    states = [rng.normal(size=(4, 2, 5)).astype(kind) for _ in range(2)]
-    v = rng.normal(size=(6, 2, 10)).astype(kind)
+    x = rng.normal(size=(6, 3, 3)).astype(kind)
+    states = [rng.normal(size=(4, 3, 5)).astype(kind) for _ in range(2)]
+    mask, v = rng.uniform(size=(6, 3)) < padded, rng.normal(size=(6, 3, 10)).astype(kind)
+    mask[:, 1] = padded > 0  # a sample that is padding alone keeps the states that were given
 
-    def results(**mask):
+    def at_once(x, *states):
+        y, last = layer([x, list(states)], mask) if padded else layer([x, list(states)])
+        return y, *last
+
+    def by_steps(x, *states):
+        last = []
+        for depth in range(2):
+            runs = [
+                lstm_by_steps(
+                    layer, f"_l{depth}{end}", x, *(s[2 * depth + k] for s in states), mask
+                )
+                for k, end in enumerate(("", "_reverse"))
+            ]
+            x = np.concatenate([y for y, *_ in runs], axis=-1)
+            last += [rest for _, *rest in runs]
+        return x, *(np.stack(parts) for parts in zip(*last, strict=True))
+
+    def results(function):
         leaves = [tg.Parameter(a) for a in (x, *states)]
         layer.zeroGradParameters()
-        y, (h, c) = layer([leaves[0], leaves[1:]], **mask)
+        y, h, c = function(*leaves)
         (np.sum(y * v) + np.sum(h) + 2 * np.sum(c)).backward()
         gradients = [p.grad for p in (*leaves, *layer.weights.values())]
         return [a.numpy().copy() for a in (y, h, c, *gradients)]
 
-    looped = results(mask=np.zeros((6, 2), bool))
-    for one, wanted in zip(results(), looped, strict=True):
-        close(one, wanted, 1e-5 if kind == "f" else 1e-12)
+    found = results(at_once)
+    for one, wanted in zip(found, results(by_steps), strict=True):
+        close(one, wanted, {"f": 1e-5, "d": 1e-12, "e": 2e-2}[kind])
+    assert not found[0][mask].any()
+    assert not found[3][mask].any()  # the gradient of x
+    x[mask] = np.nan  # whatever stands at padding
+    np.testing.assert_array_equal(at_once(x, *states)[0].numpy(), found[0])
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_after"])

@@ -16,18 +16,25 @@ A list of jobs (parts of a frame, of weights, of results) goes to a kernel in on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.direct_by_planes import (
+    conv2d_by_planes,
+    input_gradient_by_planes,
+    stand_planes,
+    weight_gradient_by_planes,
+)
+from tapegrad.autograd.kernels.direct_planes import fits_planes
 from tapegrad.autograd.kernels.direct_plans import (
     FrameAxis,
     Frames,
     JobPlan,
     Lines,
+    copy_rows,
     cover,
     cover_at_once,
     frame_axis,
@@ -39,6 +46,7 @@ from tapegrad.autograd.kernels.direct_plans import (
     registers,
     sums_kernel,
 )
+from tapegrad.autograd.kernels.residues import cotangent_axis, residues
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
@@ -105,13 +113,19 @@ def direct_conv2d(
     """`conv2d` into `out` (N, O, oH, oW), contiguous as x is; all of one dtype."""
     n, channels = x.shape[:2]
     planes = out.shape[1]
+    size, parted = (rows.count, columns.count), max(rows.stride, columns.stride) > 1
+    if stand_planes(planes // groups, size, columns.reach, parted, x.dtype):
+        conv2d_by_planes(x, w, rows, columns, groups, out)
+        return
     plan, by_row, lines = _forward_plan(channels, planes, groups, rows, columns, x.dtype)
     weights = packed(w.reshape(groups, planes // groups, -1))
     down, right = _x_axes(rows, columns)
     shape = frame_shape(channels, down, right)
     as_it_is = shape == (channels, 1, 1, *x.shape[2:]) and rows.padding == columns.padding == 0
     canvas_shape = (0,) if by_row else (planes, lines.places)
-    pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * x.itemsize)
+    pieces = in_pieces(
+        n, (math.prod(shape) + math.prod(canvas_shape)) * x.itemsize, out[0].size * w[0].size
+    )
 
     def piece(number: int) -> None:
         part = pieces[number]
@@ -135,42 +149,8 @@ def _take_rows(canvas: Array, width: int, out: Array) -> None:
     images, planes, height, wanted = out.shape
     step = canvas.itemsize
     strides = (*canvas.strides[:2], width * step, step)
-    out[...] = np.lib.stride_tricks.as_strided(canvas, (images, planes, height, wanted), strides)
-
-
-class _Residue(NamedTuple):
-    """The entries of an axis of x with one remainder by the stride, and the taps that reach them.
-
-    size:   how many entries
-    taps:   numbers of the taps
-    shifts: for each tap, how far before an entry's number the number of its window is
-    """
-
-    size: int
-    taps: tuple[int, ...]
-    shifts: tuple[int, ...]
-
-
-def _residues(axis: AxisWindows) -> list[_Residue]:
-    found = []
-    for remainder in range(min(axis.stride, axis.size)):
-        taps = [
-            k
-            for k in range(axis.kernel)
-            if (k * axis.dilation - axis.padding - remainder) % axis.stride == 0
-        ]
-        shifts = [(k * axis.dilation - axis.padding - remainder) // axis.stride for k in taps]
-        count = -(-(axis.size - remainder) // axis.stride)
-        found.append(_Residue(count, tuple(taps), tuple(shifts)))
-    return found
-
-
-def _g_axis(axis: AxisWindows, residues: Sequence[_Residue]) -> tuple[FrameAxis, int]:
-    """The axis of the cotangent's frames, and the zeros in front of it."""
-    shifts = [(shift, r.size) for r in residues for shift in r.shifts]
-    before = max([0, *(shift for shift, _ in shifts)])
-    length = max([1, *(count + before - shift for shift, count in shifts)])
-    return frame_axis(axis.count, 1, before, length), before
+    shape = (images, planes, height, wanted)
+    copy_rows(out, np.lib.stride_tricks.as_strided(canvas, shape, strides))
 
 
 class _Target(NamedTuple):
@@ -205,8 +185,8 @@ def _backward_plan(
     columns: AxisWindows,
     dtype: np.dtype[Any],
 ) -> _Backward:
-    vertical, horizontal = _residues(rows), _residues(columns)
-    (down, top), (right, left) = _g_axis(rows, vertical), _g_axis(columns, horizontal)
+    vertical, horizontal = residues(rows), residues(columns)
+    (down, top), (right, left) = cotangent_axis(rows, vertical), cotangent_axis(columns, horizontal)
     plane = down.length * right.length
     heights = heights_of(channels // groups)
     size = (vertical[0].size, horizontal[0].size)  # the largest
@@ -246,6 +226,11 @@ def direct_input_gradient(
     """`conv2d_input_gradient` into `out` (N, C, H, W), contiguous as g is; all of one dtype."""
     n, planes = g.shape[:2]
     channels = out.shape[1]
+    size, parted = (rows.size // rows.stride, columns.size // columns.stride), rows.stride > 1
+    parted = parted or columns.stride > 1
+    if stand_planes(channels // groups, size, columns.reach, parted, g.dtype):
+        input_gradient_by_planes(g, w, rows, columns, groups, out)
+        return
     back = _backward_plan(channels, planes, groups, rows, columns, g.dtype)
     turned = w.reshape(groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
     turned = turned.transpose(0, 2, 1, 3, 4)  # (groups, C / groups, O / groups, kH, kW)
@@ -255,7 +240,9 @@ def direct_input_gradient(
     ]
     shape = frame_shape(planes, back.down, back.right)
     canvas_shape = (0,) if back.by_row else (channels, back.places)
-    pieces = in_pieces(n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize)
+    pieces = in_pieces(
+        n, (math.prod(shape) + math.prod(canvas_shape)) * g.itemsize, g[0].size * w[0].size
+    )
 
     def piece(number: int) -> None:
         part = pieces[number]
@@ -322,6 +309,9 @@ def direct_weight_gradient(
     """
     n, channels = x.shape[:2]
     planes, size = g.shape[1], x.itemsize
+    if fits_planes(x.dtype, planes // groups, out[0].size):
+        weight_gradient_by_planes(x, g, rows, columns, groups, out)
+        return True
     lanes = lanes_of(x.dtype)
     down, right = _x_axes(rows, columns)
     x_shape = frame_shape(channels, down, right)
@@ -331,7 +321,7 @@ def direct_weight_gradient(
     lines = -(-each // plan.height) * plan.height
     pitch = -(-taps // plan.width) * plan.width
     room = plan.height - 1  # planes behind the last, which a job of too few reads
-    pieces = in_pieces(n, (math.prod(x_shape) + planes * places) * size)
+    pieces = in_pieces(n, (math.prod(x_shape) + planes * places) * size, g[0].size * out[0].size)
     shares_of = max(
         1, min(len(pieces), SUM_PIECES, SUM_BYTES // max(1, groups * lines * pitch * size))
     )
@@ -354,7 +344,7 @@ def direct_weight_gradient(
                 shares[..., places - pad :] = 0
             grid = shares[..., : places - pad].reshape(count, planes, rows.count, right.length)
             grid[..., columns.count :] = 0
-            grid[..., : columns.count] = g[part]
+            copy_rows(grid[..., : columns.count], g[part])
             run(
                 address(plan.jobs), len(plan.jobs), count, places, address(shares),
                 planes * places * size, places * size, address(frames), frames.strides[0],

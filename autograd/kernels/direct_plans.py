@@ -17,20 +17,23 @@ __all__ = [
     "Frames",
     "Lines",
     "JobPlan",
+    "copy_rows",
     "cover",
     "cover_at_once",
     "frame_axis",
     "frame_shape",
     "heights_of",
     "in_pieces",
+    "interleave_rows",
     "make_plan",
     "packed",
     "registers",
     "sums_kernel",
 ]
 
-PIECE_BYTES = 2**18  # of frames and results of one piece of work
-LEAST_PIECES = 4  # of a batch that does not fit into one
+PIECE_BYTES = 2**20  # of frames and results of one piece of work: each costs some calls
+PIECE_WORK = 2**23  # multiplications of one piece, which take longer than to wake a thread
+LEAST_PIECES = 4  # of a batch that is more than one of both
 HEIGHTS = (6, 4, 3, 2, 1)  # output planes that are computed together
 
 Array = np.ndarray[Any, Any]
@@ -135,6 +138,102 @@ def sums_kernel(dtype: np.dtype[Any], height: int, taps: int) -> Callable[..., N
     return ready(k)
 
 
+@lru_cache(maxsize=8)
+def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
+    """Copy rows of every `step`-th number, after `size` zeros from `first` on in each plane.
+
+    All but the numbers of images, planes, … are bytes.
+    """
+    k = KernelCode(
+        "images planes rows columns from from_image from_plane from_row into into_image into_plane "
+        "into_row first size",
+        dtype,
+    )
+    images, planes, rows, columns, first, size = k["images planes rows columns first size"]
+    origin, from_image, from_plane, from_row = k["from from_image from_plane from_row"]
+    into, into_image, into_plane, into_row = k["into into_image into_plane into_row"]
+
+    def row(n: Whole, c: Whole, i: Whole) -> None:
+        line = origin + from_image * n + from_plane * c + from_row * i
+        to = into + into_image * n + into_plane * c + into_row * i
+        k.starts(columns, lambda p: k.store(k.load_strided(line, p * step, step, k.lanes), to, p))
+
+    def plane(n: Whole, c: Whole) -> None:
+        start = first + into_image * n + into_plane * c
+        k.starts(size, lambda p: k.store(k.all(0.0, k.lanes), start, p))
+        k.loop(rows, lambda i: row(n, c, i))
+
+    k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
+    return ready(k)
+
+
+@lru_cache(maxsize=4)
+def _interleaving(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Rows of two arrays without gaps, number by number; `into_…` are bytes."""
+    k = KernelCode(
+        "images planes rows columns evens odds into into_image into_plane into_row", dtype
+    )
+    images, planes, rows, columns, evens, odds = k["images planes rows columns evens odds"]
+    into, into_image, into_plane, into_row = k["into into_image into_plane into_row"]
+    lanes = k.lanes
+    orders = [
+        [number // 2 + first + number % 2 * lanes for number in range(lanes)]
+        for first in (0, lanes // 2)
+    ]
+
+    def row(n: Whole, c: Whole, i: Whole) -> None:
+        start = ((n * planes + c) * rows + i) * columns
+        to = into + into_image * n + into_plane * c + into_row * i
+
+        def pair(p: Whole) -> None:
+            even, odd = k.load(evens, start + p), k.load(odds, start + p)
+            for number, order in enumerate(orders):
+                k.store(even.shuffled(odd, order), k.at(to, p * 2), number * lanes)
+
+        k.starts(columns, pair)
+
+    def plane(n: Whole, c: Whole) -> None:
+        k.loop(rows, lambda i: row(n, c, i))
+
+    k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
+    return ready(k)
+
+
+def interleave_rows(into: Array, evens: Array, odds: Array) -> None:
+    """into[..., ::2], into[..., 1::2] = evens, odds, which have one shape and no gaps."""
+    if evens.shape[3] < lanes_of(into.dtype) or into.strides[3] != into.itemsize:
+        into[..., ::2], into[..., 1::2] = evens, odds
+        return
+    _interleaving(into.dtype)(
+        *evens.shape, address(evens), address(odds), _start(into), *into.strides[:3],
+    )  # fmt: skip
+
+
+def copy_rows(into: Array, images: Array, around: Array | None = None) -> None:
+    """into[...] = images, both (n, C, H, W); NumPy takes long for many short rows.
+
+    around: what `into` is a part of, with planes without gaps, which get zeros first
+    """
+    size = into.itemsize
+    step = images.strides[3] // size
+    if into.shape[3] < lanes_of(into.dtype) or step not in {1, 2} or into.strides[3] != size:
+        if around is not None:
+            around[...] = 0
+        into[...] = images
+        return
+    first, count = (0, 0) if around is None else (_start(around), around[0, 0].size)
+    _copying(into.dtype, step)(
+        *into.shape, _start(images), *images.strides[:3], _start(into), *into.strides[:3], first,
+        count,
+    )  # fmt: skip
+
+
+def _start(a: Array) -> int:
+    """Where an array begins that may have gaps."""
+    place: int = a.__array_interface__["data"][0]
+    return place
+
+
 # Frames -------------------------------------------------------------------------------------------
 
 
@@ -174,10 +273,10 @@ class Frames(NamedTuple):
 
     def fill(self, images: Array) -> None:
         """Copy images (n, C, H, W) into their frames; zeros around them."""
-        self.array.fill(0)
         for a, (row, h) in enumerate(self.down.copies):
             for b, (column, w) in enumerate(self.right.copies):
-                self.array[:, :, a, b, row, column] = images[:, :, h, w]
+                plane = self.array[:, :, a, b]
+                copy_rows(plane[:, :, row, column], images[:, :, h, w], plane)
 
 
 def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, ...]:
@@ -185,10 +284,13 @@ def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, 
     return (channels, down.planes, right.planes, down.length, right.length)
 
 
-def in_pieces(n: int, image_bytes: int) -> list[slice]:
-    """Slices of a batch; they do not depend on the number of threads."""
+def in_pieces(n: int, image_bytes: int, work: int) -> list[slice]:
+    """Slices of a batch; they do not depend on the number of threads.
+
+    work: how many multiplications an image takes
+    """
     step = max(1, PIECE_BYTES // max(1, image_bytes))
-    if n * image_bytes > PIECE_BYTES:
+    if n * image_bytes > PIECE_BYTES or n * work > PIECE_WORK:
         step = min(step, -(-n // LEAST_PIECES))
     return [slice(first, min(first + step, n)) for first in range(0, n, step)]
 

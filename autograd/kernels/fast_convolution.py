@@ -6,7 +6,7 @@ could not tell why, is left to the plain code of `convolution.py`.
 | way | where | error against exact arithmetic |
 |---|---|---|
 | Winograd F(4×4, 3×3) | 3×3, stride 1, float32, enough work | 10⁻⁵ · (abs x ⋆ abs w) |
-| matrix product | 1×1, stride 1, without padding | as the plain code |
+| matrix product | 1×1, stride 1, without padding, but for the weight gradient | as the plain code |
 | direct | the rest | as the plain code |
 """
 
@@ -164,14 +164,15 @@ def conv2d_weight_gradient(
     rows, columns = convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
     expected = (x.shape[0], shape[0], rows.count, columns.count)
     expect_shape(where, "the cotangent", g, "(N, O, oH, oW)", expected)
-    way = way_of(np.result_type(x, g), x.shape, tuple(shape), rows, columns, groups)
+    dtype = np.result_type(x, g)
+    way = way_of(dtype, x.shape, tuple(shape), rows, columns, groups)
 
     def otherwise() -> Array:
         return plain.conv2d_weight_gradient(
             np, x, g, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
         )
 
-    if way in ("plain", "product"):
+    if way == "plain" or (way == "product" and not direct_fits(dtype, rows, columns)):
         return delivered(otherwise(), out)
     a, b, y = _prepared(x, g, out, tuple(shape))
     if way == "winograd":

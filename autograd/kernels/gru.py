@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address, readable
-from tapegrad.autograd.kernels.products import RightFactor, matmul
-from tapegrad.autograd.kernels.recurrent import FLOAT, ROWS, all_entries
+from tapegrad.autograd.kernels.over_time import (
+    Loop,
+    join,
+    places,
+    run_samples,
+    transposed_product,
+)
+from tapegrad.autograd.kernels.products import RightFactor, leaves_to_blas
+from tapegrad.autograd.kernels.recurrent import ROWS, all_entries
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
@@ -24,18 +31,18 @@ __all__ = ["gru", "gru_gradient"]
 Array = np.ndarray[Any, Any]
 
 
-@lru_cache(maxsize=1)
-def _opened() -> Callable[..., None]:
-    """r, u = σ of x + product + bias, into gates;  left = r·old."""
-    k = KernelCode("x product bias old gates left rows size", FLOAT)
-    x, product, bias, old = k["x product bias old"]
+@lru_cache(maxsize=2)
+def _opened(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """r, u = σ of gates + product + bias, into gates;  left = r·old."""
+    k = KernelCode("product bias old gates left rows size", dtype)
+    product, bias, old = k["product bias old"]
     gates, left, rows, size = k["gates left rows size"]
 
     def entry(n: Whole, j: Whole, width: int) -> None:
         for number in range(2):
             column = size * number + j
             at = n * size * 3 + column
-            total = k.load(x, at, width) + k.load(product, n * size * 2 + column, width)
+            total = k.load(gates, at, width) + k.load(product, n * size * 2 + column, width)
             gate = sigmoid_of(total + k.load(bias, column, width))
             k.store(gate, gates, at)
             if number == 0:
@@ -45,17 +52,17 @@ def _opened() -> Callable[..., None]:
     return ready(k)
 
 
-@lru_cache(maxsize=1)
-def _moved() -> Callable[..., None]:
-    """n = tanh of x + product + bias, into gates;  y = n + u·(old - n)."""
-    k = KernelCode("x product bias old gates y rows size", FLOAT)
-    x, product, bias, old = k["x product bias old"]
+@lru_cache(maxsize=2)
+def _moved(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """n = tanh of gates + product + bias, into gates;  y = n + u·(old - n)."""
+    k = KernelCode("product bias old gates y rows size", dtype)
+    product, bias, old = k["product bias old"]
     gates, y, rows, size = k["gates y rows size"]
 
     def entry(n: Whole, j: Whole, width: int) -> None:
         column, at = size * 2 + j, n * size + j
         place = n * size * 3 + column
-        total = k.load(x, place, width) + k.load(product, at, width)
+        total = k.load(gates, place, width) + k.load(product, at, width)
         new = tanh_of(total + k.load(bias, column, width))
         k.store(new, gates, place)
         update = k.load(gates, place - size, width)
@@ -65,10 +72,10 @@ def _moved() -> Callable[..., None]:
     return ready(k)
 
 
-@lru_cache(maxsize=1)
-def _moved_back() -> Callable[..., None]:
+@lru_cache(maxsize=2)
+def _moved_back(dtype: np.dtype[Any]) -> Callable[..., None]:
     """From g + direct + product: the cotangents of the sums of u and n, and `direct` through u."""
-    k = KernelCode("g direct product gates old sums rows size", FLOAT)
+    k = KernelCode("g direct product gates old sums rows size", dtype)
     g, direct, product, gates = k["g direct product gates"]
     old, sums, rows, size = k["old sums rows size"]
 
@@ -86,10 +93,10 @@ def _moved_back() -> Callable[..., None]:
     return ready(k)
 
 
-@lru_cache(maxsize=1)
-def _opened_back() -> Callable[..., None]:
+@lru_cache(maxsize=2)
+def _opened_back(dtype: np.dtype[Any]) -> Callable[..., None]:
     """From the cotangent of r·old: that of the sum of r;  direct += r·that;  left = r·old."""
-    k = KernelCode("by_left gates old direct sums left rows size", FLOAT)
+    k = KernelCode("by_left gates old direct sums left rows size", dtype)
     by_left, gates, old, direct = k["by_left gates old direct"]
     sums, left, rows, size = k["sums left rows size"]
 
@@ -107,34 +114,32 @@ def _opened_back() -> Callable[..., None]:
 
 def gru(x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
     """`ops.gru_over_time` by machine code."""
-    steps, samples, inputs = x.shape
-    size = h.shape[1]
-    x, weight, bias, h = (readable(a, FLOAT) for a in (x, weight, bias, h))
-    gates = np.empty((steps, samples, 3 * size), FLOAT)
-    ys = np.empty((steps, samples, size), FLOAT)
-    several = max(1, ROWS // samples)  # steps whose products with the input are one
-    sums, product, left, second = scratch_arrays(
-        FLOAT, (several, *gates.shape[1:]), (samples, 2 * size), h.shape, h.shape
-    )
+    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    x, weight, bias, h = (readable(a, dtype) for a in (x, weight, bias, h))
+    gates = np.empty((steps, samples, 3 * size), dtype)
+    ys = np.empty((steps, samples, size), dtype)
+    product, left, second = scratch_arrays(dtype, (samples, 2 * size), h.shape, h.shape)
+    is_plain = leaves_to_blas(samples * weight.size)
     by_input, opening, renewing = (
-        RightFactor(weight[:inputs]), RightFactor(weight[inputs:, : 2 * size]),
-        RightFactor(weight[inputs:, 2 * size :]),
-    )  # fmt: skip
-    opened, moved = _opened(), _moved()
-    wide, narrow = gates[0].nbytes, ys[0].nbytes
-    at_x, at_product, at_left, at_second = (address(a) for a in (sums, product, left, second))
-    at_gates, at_y, at_bias, before = (address(a) for a in (gates, ys, bias, h))
-    for first in range(0, steps, several):
-        part = x[first : first + several].reshape(-1, inputs)
-        by_input.times(part, sums.reshape(-1, 3 * size)[: len(part)])
-        for t in range(first, min(first + several, steps)):
-            place = at_x + (t - first) * wide
-            opening.times(ys[t - 1] if t else h, product)
-            opened(place, at_product, at_bias, before, at_gates + t * wide, at_left, samples, size)
-            renewing.times(left, second)
-            into = at_y + t * narrow
-            moved(place, at_second, at_bias, before, at_gates + t * wide, into, samples, size)
-            before = into
+        RightFactor(part, is_plain)
+        for part in (weight[:inputs], weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])
+    )
+    opened, moved, at_bias = _opened(dtype), _moved(dtype), address(bias)
+
+    def piece(part: slice) -> None:
+        count = part.stop - part.start
+        loop, of_gates, into = Loop(steps), places(gates[:, part]), places(ys[:, part])
+        before, at_left = np.append(address(h[part]), into[:-1]), address(left[part])
+        loop.product(x[:, part], by_input, gates[:, part], several=max(1, ROWS // count))
+        loop.product(ys[:, part], opening, product[part], first=h[part])
+        loop.call(
+            opened, address(product[part]), at_bias, before, of_gates, at_left, count, size
+        )  # fmt: skip
+        loop.product(np.broadcast_to(left[part], ys[:, part].shape), renewing, second[part])
+        loop.call(moved, address(second[part]), at_bias, before, of_gates, into, count, size)
+        loop.run()
+
+    run_samples(piece, samples, steps * samples * weight.size, dtype)
     return [ys, gates]
 
 
@@ -146,29 +151,44 @@ def gru_gradient(
     results: its own;  g: the cotangent of the first;  with_x: whether that of x is wanted, which is
     empty otherwise
     """
-    steps, samples, inputs = x.shape
-    size = h.shape[1]
-    ys, gates, x, weight, h, g = (readable(a, FLOAT) for a in (*results, x, weight, h, g))
-    by_left, sums, lefts, states = scratch_arrays(FLOAT, h.shape, gates.shape, ys.shape, ys.shape)
-    opening = RightFactor(weight[inputs:, : 2 * size].T)
-    renewing = RightFactor(weight[inputs:, 2 * size :].T)
-    direct, product = np.zeros(h.shape, FLOAT), np.zeros(h.shape, FLOAT)
-    moved, opened = _moved_back(), _opened_back()
-    wide, narrow = gates[0].nbytes, ys[0].nbytes
-    at_g, at_direct, at_product, at_gates = (address(a) for a in (g, direct, product, gates))
-    at_sums, at_y, at_h, at_by_left, at_left = (address(a) for a in (sums, ys, h, by_left, lefts))
-    for t in reversed(range(steps)):
-        old = at_h if t == 0 else at_y + (t - 1) * narrow
-        place, into = at_gates + t * wide, at_sums + t * wide
-        moved(at_g + t * narrow, at_direct, at_product, place, old, into, samples, size)
-        renewing.times(sums[t, :, 2 * size :], by_left)
-        opened(at_by_left, place, old, at_direct, into, at_left + t * narrow, samples, size)
-        opening.times(sums[t, :, : 2 * size], product)
-    flat = sums.reshape(steps * samples, 3 * size)
-    by_x = matmul(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
-    by_weight = np.empty(weight.shape, FLOAT)
-    matmul(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
-    states[0], states[1:] = h, ys[:-1]
-    by_weight[inputs:, : 2 * size] = matmul(states.reshape(-1, size).T, flat[:, : 2 * size])
-    by_weight[inputs:, 2 * size :] = matmul(lefts.reshape(-1, size).T, flat[:, 2 * size :])
-    return [by_x, by_weight, np.dot(np.ones(len(flat), FLOAT), flat), direct + product]
+    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    ys, gates, x, weight, h, g = (readable(a, dtype) for a in (*results, x, weight, h, g))
+    by_left, sums, lefts, joined = scratch_arrays(
+        dtype, h.shape, gates.shape, ys.shape, (steps, samples, inputs + size + 1)
+    )
+    is_plain = leaves_to_blas(samples * weight.size)
+    opening, renewing = (
+        RightFactor(part.T, is_plain)
+        for part in (weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])
+    )
+    by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
+    direct, product = np.zeros(h.shape, dtype), np.zeros(h.shape, dtype)
+    by_x = np.empty(x.shape if with_x else 0, dtype)
+    moved, opened = _moved_back(dtype), _opened_back(dtype)
+
+    def piece(part: slice) -> None:
+        count = part.stop - part.start
+        join(joined[:, part], x[:, part], h[part], ys[:, part])
+        loop, back = Loop(steps), sums[::-1, part]
+        of_gates, into, at_direct = places(gates[::-1, part]), places(back), address(direct[part])
+        before = np.append(places(ys[::-1, part])[1:], address(h[part]))
+        loop.call(
+            moved, places(g[::-1, part]), at_direct, address(product[part]), of_gates, before,
+            into, count, size,
+        )  # fmt: skip
+        loop.product(back[:, :, 2 * size :], renewing, by_left[part])
+        loop.call(
+            opened, address(by_left[part]), of_gates, before, at_direct, into,
+            places(lefts[::-1, part]), count, size,
+        )  # fmt: skip
+        loop.product(back[:, :, : 2 * size], opening, product[part])
+        if by_input is not None:
+            loop.product(back, by_input, by_x[::-1, part])
+        loop.run()
+
+    run_samples(piece, samples, steps * samples * weight.size, dtype)
+    found = np.empty((len(weight) + 1, 3 * size), dtype)
+    transposed_product(joined, sums[..., : 2 * size], opening, found[:, : 2 * size])
+    joined[..., inputs:-1] = lefts
+    transposed_product(joined, sums[..., 2 * size :], opening, found[:, 2 * size :])
+    return [by_x, found[:-1], found[-1], direct + product]

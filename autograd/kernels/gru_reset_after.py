@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address, readable
-from tapegrad.autograd.kernels.products import RightFactor, matmul
-from tapegrad.autograd.kernels.recurrent import FLOAT, ROWS, all_entries
+from tapegrad.autograd.kernels.over_time import (
+    Loop,
+    join,
+    places,
+    run_samples,
+    transposed_product,
+)
+from tapegrad.autograd.kernels.products import RightFactor, leaves_to_blas
+from tapegrad.autograd.kernels.recurrent import ROWS, all_entries
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
@@ -24,13 +31,13 @@ __all__ = ["gru", "gru_gradient"]
 Array = np.ndarray[Any, Any]
 
 
-@lru_cache(maxsize=1)
-def _step() -> Callable[..., None]:
-    """r, u = σ of x + product + bias;  n = tanh of x + bias + r·inner, inner = product + shift;
+@lru_cache(maxsize=2)
+def _step(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """r, u = σ of gates + product + bias;  n = tanh of gates + bias + r·(inner = product + shift);
     y = n + u·(old - n).
     """
-    k = KernelCode("x product bias shift old gates inner y rows size", FLOAT)
-    x, product, bias, shift, old = k["x product bias shift old"]
+    k = KernelCode("product bias shift old gates inner y rows size", dtype)
+    product, bias, shift, old = k["product bias shift old"]
     gates, inner, y, rows, size = k["gates inner y rows size"]
 
     def entry(n: Whole, j: Whole, width: int) -> None:
@@ -38,14 +45,14 @@ def _step() -> Callable[..., None]:
         opened = []
         for number in range(2):
             column, place = size * number + j, first + size * number
-            total = k.load(x, place, width) + k.load(product, place, width)
+            total = k.load(gates, place, width) + k.load(product, place, width)
             opened.append(sigmoid_of(total + k.load(bias, column, width)))
             k.store(opened[-1], gates, place)
         reset, update = opened
         place, column = first + size * 2, size * 2 + j
         left = k.load(product, place, width) + k.load(shift, j, width)
         k.store(left, inner, at)
-        total = k.load(x, place, width) + k.load(bias, column, width)
+        total = k.load(gates, place, width) + k.load(bias, column, width)
         new = tanh_of(total.plus_product(reset, left))
         k.store(new, gates, place)
         k.store(new.plus_product(update, k.load(old, at, width) - new), y, at)
@@ -54,12 +61,12 @@ def _step() -> Callable[..., None]:
     return ready(k)
 
 
-@lru_cache(maxsize=1)
-def _step_back() -> Callable[..., None]:
+@lru_cache(maxsize=2)
+def _step_back(dtype: np.dtype[Any]) -> Callable[..., None]:
     """From g + direct + product: the cotangents of the sums with the input and of those with the
     state, which differ in the third part, and `direct` through u.
     """
-    k = KernelCode("g direct product gates inner old sums by_state rows size", FLOAT)
+    k = KernelCode("g direct product gates inner old sums by_state rows size", dtype)
     g, direct, product, gates = k["g direct product gates"]
     inner, old, sums, by_state, rows, size = k["inner old sums by_state rows size"]
 
@@ -84,29 +91,28 @@ def _step_back() -> Callable[..., None]:
 
 def gru(x: Array, weight: Array, bias: Array, shift: Array, h: Array) -> list[Array]:
     """`ops.gru_reset_after_over_time` by machine code."""
-    steps, samples, inputs = x.shape
-    size = h.shape[1]
-    x, weight, bias, shift, h = (readable(a, FLOAT) for a in (x, weight, bias, shift, h))
-    gates = np.empty((steps, samples, 3 * size), FLOAT)
-    ys, inner = (np.empty((steps, samples, size), FLOAT) for _ in range(2))
-    several = max(1, ROWS // samples)  # steps whose products with the input are one
-    sums, product = scratch_arrays(FLOAT, (several, *gates.shape[1:]), gates.shape[1:])
-    by_input, by_state = RightFactor(weight[:inputs]), RightFactor(weight[inputs:])
-    run = _step()
-    wide, narrow = product.nbytes, ys[0].nbytes
-    at_x, at_product, at_bias, at_shift = (address(a) for a in (sums, product, bias, shift))
-    at_gates, at_inner, at_y, before = (address(a) for a in (gates, inner, ys, h))
-    for first in range(0, steps, several):
-        part = x[first : first + several].reshape(-1, inputs)
-        by_input.times(part, sums.reshape(-1, 3 * size)[: len(part)])
-        for t in range(first, min(first + several, steps)):
-            by_state.times(ys[t - 1] if t else h, product)
-            into = at_y + t * narrow
-            run(
-                at_x + (t - first) * wide, at_product, at_bias, at_shift, before,
-                at_gates + t * wide, at_inner + t * narrow, into, samples, size,
-            )  # fmt: skip
-            before = into
+    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    x, weight, bias, shift, h = (readable(a, dtype) for a in (x, weight, bias, shift, h))
+    gates = np.empty((steps, samples, 3 * size), dtype)
+    ys, inner = (np.empty((steps, samples, size), dtype) for _ in range(2))
+    [product] = scratch_arrays(dtype, gates.shape[1:])
+    is_plain = leaves_to_blas(samples * weight.size)
+    by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
+    function, at_bias, at_shift = _step(dtype), address(bias), address(shift)
+
+    def piece(part: slice) -> None:
+        count = part.stop - part.start
+        loop, into = Loop(steps), places(ys[:, part])
+        loop.product(x[:, part], by_input, gates[:, part], several=max(1, ROWS // count))
+        loop.product(ys[:, part], by_state, product[part], first=h[part])
+        loop.call(
+            function, address(product[part]), at_bias, at_shift,
+            np.append(address(h[part]), into[:-1]), places(gates[:, part]),
+            places(inner[:, part]), into, count, size,
+        )  # fmt: skip
+        loop.run()
+
+    run_samples(piece, samples, steps * samples * weight.size, dtype)
     return [ys, gates, inner]
 
 
@@ -118,31 +124,37 @@ def gru_gradient(
     results: its own;  g: the cotangent of the first;  with_x: whether that of x is wanted, which is
     empty otherwise
     """
-    steps, samples, inputs = x.shape
-    size = h.shape[1]
-    ys, gates, inner = (readable(a, FLOAT) for a in results)
-    x, weight, h, g = (readable(a, FLOAT) for a in (x, weight, h, g))
-    sums, by_state, states = scratch_arrays(FLOAT, gates.shape, gates.shape, ys.shape)
-    state_back = RightFactor(weight[inputs:].T)
-    direct, product = np.zeros(h.shape, FLOAT), np.zeros(h.shape, FLOAT)
-    run = _step_back()
-    wide, narrow = gates[0].nbytes, ys[0].nbytes
-    at_g, at_direct, at_product, at_gates = (address(a) for a in (g, direct, product, gates))
-    at_inner, at_y, at_sums, at_by = (address(a) for a in (inner, ys, sums, by_state))
-    at_first = address(h)
-    for t in reversed(range(steps)):
-        old = at_first if t == 0 else at_y + (t - 1) * narrow
-        run(
-            at_g + t * narrow, at_direct, at_product, at_gates + t * wide, at_inner + t * narrow,
-            old, at_sums + t * wide, at_by + t * wide, samples, size,
+    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    ys, gates, inner = (readable(a, dtype) for a in results)
+    x, weight, h, g = (readable(a, dtype) for a in (x, weight, h, g))
+    sums, by_state, joined = scratch_arrays(
+        dtype, gates.shape, gates.shape, (steps, samples, 1 + inputs + size + 1)
+    )
+    is_plain = leaves_to_blas(samples * weight.size)
+    state_back = RightFactor(weight[inputs:].T, is_plain)
+    by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
+    direct, product = np.zeros(h.shape, dtype), np.zeros(h.shape, dtype)
+    by_x = np.empty(x.shape if with_x else 0, dtype)
+    function = _step_back(dtype)
+
+    def piece(part: slice) -> None:
+        count = part.stop - part.start
+        joined[:, part, 0] = 1
+        join(joined[:, part, 1:], x[:, part], h[part], ys[:, part])
+        loop, back, back_state = Loop(steps), sums[::-1, part], by_state[::-1, part]
+        loop.call(
+            function, places(g[::-1, part]), address(direct[part]), address(product[part]),
+            places(gates[::-1, part]), places(inner[::-1, part]),
+            np.append(places(ys[::-1, part])[1:], address(h[part])),
+            places(back), places(back_state), count, size,
         )  # fmt: skip
-        state_back.times(by_state[t], product)
-    flat, flat_states = (a.reshape(steps * samples, 3 * size) for a in (sums, by_state))
-    by_x = matmul(flat, weight[:inputs].T).reshape(x.shape) if with_x else np.empty(0, FLOAT)
-    by_weight = np.empty(weight.shape, FLOAT)
-    matmul(x.reshape(steps * samples, inputs).T, flat, out=by_weight[:inputs])
-    states[0], states[1:] = h, ys[:-1]
-    matmul(states.reshape(steps * samples, size).T, flat_states, out=by_weight[inputs:])
-    ones = np.ones(len(flat), FLOAT)
-    by_shift = np.dot(ones, flat_states[:, 2 * size :])
-    return [by_x, by_weight, np.dot(ones, flat), by_shift, direct + product]
+        loop.product(back_state, state_back, product[part])
+        if by_input is not None:
+            loop.product(back, by_input, by_x[::-1, part])
+        loop.run()
+
+    run_samples(piece, samples, steps * samples * weight.size, dtype)
+    found = np.empty((1 + len(weight) + 1, 3 * size), dtype)
+    transposed_product(joined[..., : 1 + inputs], sums, state_back, found[: 1 + inputs])
+    transposed_product(joined[..., 1 + inputs :], by_state, state_back, found[1 + inputs :])
+    return [by_x, found[1:-1], found[0], found[-1, 2 * size :], direct + product]

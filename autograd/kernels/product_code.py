@@ -25,6 +25,7 @@ __all__ = ["VECTORS", "Tiles", "Way", "packing_kernel", "product_kernel", "tiles
 
 VECTORS = 3  # registers of B in a tile
 DEPTH = 256  # summed indices of a block
+GAP = 64  # bytes behind a panel: with steps of a power of two, panels would share few cache lines
 
 
 class Tiles(NamedTuple):
@@ -41,9 +42,8 @@ class Tiles(NamedTuple):
 
     def room(self, m: int, n: int, depth: int) -> int:
         """The most entries that a block of A and one of B have as panels."""
-        high = -(-min(m, self.high) // self.rows) * self.rows
-        wide = -(-min(n, self.wide) // self.columns) * self.columns
-        return min(depth, DEPTH) * (high + wide)
+        high, wide = -(-min(m, self.high) // self.rows), -(-min(n, self.wide) // self.columns)
+        return min(depth, DEPTH) * (high * self.rows + wide * self.columns) + GAP * (high + wide)
 
     def panels_of(self, n: int, depth: int) -> int:
         """The entries that all panels of B have."""
@@ -57,7 +57,7 @@ def tiles_of(dtype: np.dtype[Any]) -> Tiles:
     rows = 8 if lanes * dtype.itemsize == 64 else 4  # of 32 registers, or of 16
     columns = VECTORS * lanes
     entries = 2**19 // dtype.itemsize // DEPTH
-    return Tiles(rows, columns, entries // rows * rows, max(1, entries // columns) * columns)
+    return Tiles(rows, columns, entries // rows * rows, -(-entries // columns) * columns)
 
 
 class Way(NamedTuple):
@@ -119,6 +119,7 @@ class _Panels:
     odd_vectors: int
     a_step: Whole
     b_step: Whole
+    b_gap = GAP  # 0 where panels of B are kept
 
     @property
     def size(self) -> int:
@@ -132,7 +133,7 @@ class _Panels:
     def pack_a(self, a: Whole, panels: Whole, height: Whole, depth: Whole) -> None:
         k, rows, size = self.k, self.tiles.rows, self.size
         whole = height // rows
-        step = depth * (rows * size)
+        step = depth * (rows * size) + GAP
         left = height - whole * rows - 1  # the last row of the last panel, if it is not full
         if self.a_way.by_sum:
 
@@ -162,7 +163,7 @@ class _Panels:
     def pack_b(self, b: Whole, panels: Whole, width: Whole, depth: Whole) -> None:
         k, columns, lanes, size = self.k, self.tiles.columns, self.k.lanes, self.size
         whole = width // columns
-        step = depth * (columns * size)
+        step = depth * (columns * size) + self.b_gap
         left = width - whole * columns
         odd = left.minimum(1)
         if self.b_way.by_sum:
@@ -247,6 +248,7 @@ class _Product(_Panels):
         self.tiles = tiles_of(dtype)
         self.a_way, self.b_way = a_way, b_way
         self.odd_rows, self.odd_vectors = rows, vectors
+        self.b_gap = 0 if b_way.ready else GAP
         self.m, self.n, self.depth, self.memory = k["m n depth memory"]
         self.a_step, self.b_step, self.c_row = k["a_step b_step c_row"]
         batch, a, a_batch, b, b_batch, c, c_batch = k["batch a a_batch b b_batch c c_batch"]
@@ -267,7 +269,8 @@ class _Product(_Panels):
                 if self.b_way.ready:
                     b_part = b + (j * self.depth + p * self.padded(width)) * size
                 elif self.b_way.copied:
-                    a_panels = a_panels + depth * (self.padded(width) * size)
+                    panels = self.padded(width) // tiles.columns
+                    a_panels = a_panels + panels * (depth * (tiles.columns * size) + GAP)
                     self.pack_b(b_part, self.memory, width, depth)
                     b_part = self.memory
 
@@ -293,8 +296,8 @@ class _Product(_Panels):
         """Add the product of two blocks to C, or put it there if it is the first of its sums."""
         k, tiles, size = self.k, self.tiles, self.size
         down, right = height // tiles.rows, width // tiles.columns
-        a_panel: Int = depth * (tiles.rows * size)
-        b_panel: Int = depth * (tiles.columns * size)
+        a_panel: Int = depth * (tiles.rows * size) + GAP
+        b_panel: Int = depth * (tiles.columns * size) + self.b_gap
         if not self.a_way.copied:
             a_panel = (self.a_step if self.a_way.by_sum else self.k.zero() + size) * tiles.rows
         if not self.b_way.copied:
@@ -380,7 +383,7 @@ class _Packing(_Panels):
     def __init__(self, dtype: np.dtype[Any], b_way: Way, vectors: int) -> None:
         k = self.k = KernelCode("n depth b b_step panels", dtype)
         self.tiles = tiles_of(dtype)
-        self.b_way, self.odd_vectors = b_way, vectors
+        self.b_way, self.odd_vectors, self.b_gap = b_way, vectors, 0
         n, depth, b, self.b_step, panels = k["n depth b b_step panels"]
         size = self.size
         down, right = (size, self.b_step) if b_way.by_sum else (self.b_step, size)

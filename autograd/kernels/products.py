@@ -26,7 +26,7 @@ from tapegrad.autograd.kernels.product_code import (
 from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
-__all__ = ["RightFactor", "beats_blas", "matmul"]
+__all__ = ["RightFactor", "beats_blas", "leaves_to_blas", "matmul", "multiply"]
 
 LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
@@ -76,6 +76,19 @@ def beats_blas() -> bool:
     return machine.is_available() and lanes_of(FLOATS[0]) == 16
 
 
+def leaves_to_blas(multiplications: int) -> bool:
+    """Whether BLAS is faster where one factor stays, and so its panels do.
+
+    It is for a few multiplications at a time, and where registers are narrower than AVX2's.
+    """
+    return multiplications < FEWEST or not machine.is_available() or lanes_of(FLOATS[0]) < 8
+
+
+def multiply(x1: Array, x2: Array, out: Array) -> None:
+    """out = x1 x2 by machine code, on as many threads as were set, where it takes such arrays."""
+    _product(x1, x2, out)
+
+
 def _product(x1: Array, x2: Array, out: Array | None) -> Array:
     plans: dict[Any, _Plan] = _local.__dict__.setdefault("plans", {})
     y = out
@@ -108,51 +121,36 @@ class RightFactor:
     """A matrix as panels, for many products with it on the right.
 
     b: (depth, n), of float32 or float64; what is written into it later may count or not
+    is_plain: whether NumPy's BLAS shall make the products
     """
 
-    def __init__(self, b: Array) -> None:
-        self._is_plain = not beats_blas()
+    def __init__(self, b: Array, is_plain: bool) -> None:
+        self.is_plain = is_plain
         # BLAS takes longer for one that is turned, many times over
-        self.b = np.ascontiguousarray(b) if self._is_plain else _readable(b)
+        self.b = np.ascontiguousarray(b) if self.is_plain else _readable(b)
         self.depth, self.n = b.shape
-        self._runs: dict[tuple[int, int, int], Callable[[int, int], None]] = {}
-        self._panels: Array | None = None
+        if not self.is_plain:
+            self._pack()
 
-    def times(self, a: Array, out: Array) -> None:
-        """out = a b of a (m, depth) and out (m, n), whose rows have no gaps."""
-        m = len(a)
-        if self._is_plain or m * self.depth * self.n < FEWEST:
-            np.matmul(a, self.b, out=out)
-            return
-        key = (m, a.strides[0], out.strides[0])
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = self._product(*key)
-        run(address(a), address(out))
-
-    def _product(self, m: int, a_step: int, c_step: int) -> Callable[[int, int], None]:
+    def _pack(self) -> None:
         dtype, tiles = self.b.dtype, tiles_of(self.b.dtype)
-        vectors = -(-(self.n % tiles.columns) // (tiles.columns // VECTORS))
-        if self._panels is None:
-            room = np.empty(tiles.panels_of(self.n, self.depth) + 64 // dtype.itemsize, dtype)
-            self._panels = room[-address(room) % 64 // dtype.itemsize :]
-            by_sum, step = _lines(self.b, False)
-            pack = packing_kernel(dtype, Way(by_sum, True), vectors)
-            pack(self.n, self.depth, _place(self.b), step, address(self._panels))
-        a_way = Way(True, self.n > NARROW)
-        b_way = Way(False, True, True)
-        kernel: Any = product_kernel(dtype, a_way, b_way, m % tiles.rows, vectors)
-        multiply = kernel.at
-        table = (ctypes.c_int64 * 14)(
-            1, m, self.n, self.depth, 0, 0, a_step, address(self._panels), 0, 0, 0, 0, c_step, 0
-        )
-        nbytes = tiles.room(m, self.n, self.depth) * dtype.itemsize
+        self._vectors = -(-(self.n % tiles.columns) // (tiles.columns // VECTORS))
+        room = np.empty(tiles.panels_of(self.n, self.depth) + 64 // dtype.itemsize, dtype)
+        self._panels = room[-address(room) % 64 // dtype.itemsize :]
+        by_sum, step = _lines(self.b, False)
+        pack = packing_kernel(dtype, Way(by_sum, True), self._vectors)
+        pack(self.n, self.depth, _place(self.b), step, address(self._panels))
 
-        def run(a: int, c: int) -> None:
-            table[4], table[10], table[13] = a, c, _memory(nbytes)
-            multiply(table)
+    def kernel(self, m: int, a_step: int, c_step: int) -> tuple[Any, list[int]]:
+        """The kernel of the product with m rows, and the table of its arguments.
 
-        return run
+        The addresses of the left factor and of the result, numbers 4 and 10, are left out.
+        """
+        tiles = tiles_of(self.b.dtype)
+        ways = Way(True, False), Way(False, True, True)  # a few rows are not worth a copy
+        function = product_kernel(self.b.dtype, *ways, m % tiles.rows, self._vectors)
+        table = [1, m, self.n, self.depth, 0, 0, a_step, address(self._panels), 0, 0, 0, 0, c_step]
+        return function, [*table, 0]
 
 
 class _Part(NamedTuple):

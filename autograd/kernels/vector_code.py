@@ -469,7 +469,7 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
 
     It runs without Python's lock, and looks at nothing: the caller answers for sizes and addresses.
     Its `fixed`, given the arguments, returns a function of none that runs it with these; its `at`
-    takes them as an array of ctypes.
+    takes them as an array of ctypes; its `address` is for lists of calls.
     """
     [made] = machine.compiled_kernels([kernel.text()]).values()
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
@@ -488,4 +488,5 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         function(ctypes.addressof(arguments))
 
     run.fixed, run.at = fixed, at  # type: ignore[attr-defined]  # what a call leaves to be done
+    run.address = made.address  # type: ignore[attr-defined]  # as above
     return run

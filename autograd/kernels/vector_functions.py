@@ -1,15 +1,16 @@
-"""e to a power, sigmoid and tanh of float32 in kernels of `vector_code.py`, in single precision.
+"""e to a power, sigmoid and tanh in kernels of `vector_code.py`, in the precision of the kernel.
 
-e to a power is a polynomial of degree 6 after reduction by log 2; tanh near 0 is a polynomial of
-its own.  Errors are a few units in the last place, which a test holds.  (The functions of
-`compile`'s kernels compute in double precision, which takes two to three times as long.)
+e to a power is a polynomial after reduction by log 2.  For float32 it has degree 6, and tanh near 0
+is a polynomial of its own; for float64 it has degree 13, and tanh comes from e to a power minus 1.
+Errors are a few units in the last place, which a test holds.  (The functions of `compile`'s kernels
+compute float32 in double precision, which takes two to three times as long.)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,35 @@ from tapegrad.autograd.kernels.vector_code import Floats
 __all__ = ["LIMIT", "choose", "exp_of", "sigmoid_of", "tanh_of"]
 
 Array = np.ndarray[Any, Any]
-SHIFTER = 1.5 * 2.0**23  # added to a small number, its last bits are that number rounded
-LOW_LOG2 = math.log(2) - 0.693359375  # what the short number lacks
 LIMIT = 87.0  # e to it is a float32, and so is its inverse
+
+
+class _Format(NamedTuple):
+    """What the functions need to know of a dtype.
+
+    limit:   e to it is a number of the dtype, and so is its inverse
+    bits:    of the fraction
+    offset:  of the exponent
+    high:    log 2 with so few bits that its product with an exponent is exact
+    low:     what it lacks
+    """
+
+    limit: float
+    bits: int
+    offset: int
+    high: float
+    low: float
+
+    @property
+    def shifter(self) -> float:
+        """Added to a small number, its last bits are that number rounded."""
+        return 1.5 * 2.0**self.bits
+
+
+FORMATS = {
+    4: _Format(LIMIT, 23, 127, 0.693359375, math.log(2) - 0.693359375),
+    8: _Format(708.0, 52, 1023, 0.6931471803691238, 1.9082149292705877e-10),
+}
 
 
 def _polynomial(function: Callable[[Array], Array], count: int, low: float, high: float) -> Any:
@@ -32,6 +59,7 @@ def _polynomial(function: Callable[[Array], Array], count: int, low: float, high
 
 NEAR = 0.6  # where tanh has a polynomial of its own
 EXP = _polynomial(np.exp, 7, -0.35, 0.35)
+WIDE_EXP = [1 / math.factorial(n) for n in range(14)]
 TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
 
 
@@ -58,21 +86,29 @@ def _series(x: Floats, coefficients: Any) -> Floats:
     return total
 
 
-def exp_of(x: Floats) -> Floats:
-    """e to the power x, of x limited to ±LIMIT; NaN stays NaN."""
+def _reduced(x: Floats) -> tuple[Floats, Floats]:
+    """(r, 2ⁿ) with x = r + n log 2 and r within ±(log 2)/2, of x limited; NaN stays NaN."""
     k, width = x.kernel, x.width
-    high, low = k.all(LIMIT, width), k.all(-LIMIT, width)
+    of, size = FORMATS[k.dtype.itemsize], 8 * k.dtype.itemsize
+    high, low = k.all(of.limit, width), k.all(-of.limit, width)
     x = choose("ogt", x, high, high, x)
     x = choose("olt", x, low, low, x)
-    shifted = _strict("fadd", x * (1 / math.log(2)), k.all(SHIFTER, width))
-    n = _strict("fsub", shifted, k.all(SHIFTER, width))
-    rest = _strict("fsub", x, _strict("fmul", n, k.all(0.693359375, width)))
-    rest = _strict("fsub", rest, _strict("fmul", n, k.all(LOW_LOG2, width)))
-    bits = k.let(f"bitcast {k.vector(width)} {shifted.name} to <{width} x i32>")
-    moved = k.let(f"shl <{width} x i32> {bits}, <{', '.join(['i32 23'] * width)}>")
-    power = k.let(f"add <{width} x i32> {moved}, <{', '.join([f'i32 {127 << 23}'] * width)}>")
-    scale = Floats(k, k.let(f"bitcast <{width} x i32> {power} to {k.vector(width)}"), width)
-    return _series(rest, EXP) * scale
+    shifted = _strict("fadd", x * (1 / math.log(2)), k.all(of.shifter, width))
+    n = _strict("fsub", shifted, k.all(of.shifter, width))
+    rest = _strict("fsub", x, _strict("fmul", n, k.all(of.high, width)))
+    rest = _strict("fsub", rest, _strict("fmul", n, k.all(of.low, width)))
+    bits = k.let(f"bitcast {k.vector(width)} {shifted.name} to <{width} x i{size}>")
+    ends = (f"<{', '.join([f'i{size} {m}'] * width)}>" for m in (of.bits, of.offset << of.bits))
+    moved = k.let(f"shl <{width} x i{size}> {bits}, {next(ends)}")
+    power = k.let(f"add <{width} x i{size}> {moved}, {next(ends)}")
+    scale = Floats(k, k.let(f"bitcast <{width} x i{size}> {power} to {k.vector(width)}"), width)
+    return rest, scale
+
+
+def exp_of(x: Floats) -> Floats:
+    """e to the power x, of x limited to what the dtype holds; NaN stays NaN."""
+    rest, scale = _reduced(x)
+    return _series(rest, EXP if x.kernel.dtype.itemsize == 4 else WIDE_EXP) * scale
 
 
 def sigmoid_of(x: Floats) -> Floats:
@@ -84,7 +120,13 @@ def sigmoid_of(x: Floats) -> Floats:
 def tanh_of(x: Floats) -> Floats:
     """tanh x."""
     k, width = x.kernel, x.width
-    one, square = k.all(1.0, width), x * x
+    one, two = k.all(1.0, width), k.all(2.0, width)
+    if k.dtype.itemsize == 8:
+        rest, scale = _reduced(x * 2.0)
+        less = _series(rest, WIDE_EXP[1:]) * rest  # e to the rest, minus 1
+        power = _strict("fsub", scale, one).plus_product(less, scale)
+        return power / (power + two)
+    square = x * x
     near = x.plus_product(x * square, _series(square, TANH))
-    far = one - k.all(2.0, width) / (one + exp_of(x * 2.0))
+    far = one - two / (one + exp_of(x * 2.0))
     return choose("olt", square, k.all(NEAR**2, width), near, far)

@@ -152,12 +152,12 @@ class Executor:
             if self._pull is None:
                 self._track()
             assert self._pull is not None
-            gradients = self._pull(
-                [
-                    Tensor(h, dtype=y.dtype, device=y.device)
-                    for h, y in zip(heads, outputs, strict=True)
-                ]
-            )
+            cotangents = [
+                Tensor(h, dtype=y.dtype, device=y.device)
+                for h, y in zip(heads, outputs, strict=True)
+            ]
+            with no_grad():  # nobody asks for a derivative of the gradients
+                gradients = self._pull(cotangents)
         for name, g in zip(self._wanted, gradients, strict=True):
             target = self.grad_dict[name]
             if target is None:
@@ -202,7 +202,8 @@ class Executor:
         outputs, pull = self._differentiable(arguments, states, writes)
         # a loss takes no head gradient; ones stand for it
         heads = [Tensor(np.ones(y.shape, y.dtype), device=y.device) for y in outputs]
-        return outputs, list(pull(heads)), writes
+        with no_grad():  # nobody asks for a derivative of the gradients
+            return outputs, list(pull(heads)), writes
 
     def _differentiable(
         self, arguments: list[Tensor], states: list[Tensor], writes: dict[str, Tensor]

@@ -16,8 +16,8 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.masks import checked_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.dropout import Dropout
+from tapegrad.nn.recurrent.at_once import GateWeights, run_gru, run_lstm
 from tapegrad.nn.recurrent.over_time import slices_of
-from tapegrad.nn.recurrent.padded_gates import OPEN, SHUT, at_padding
 from tapegrad.nn.recurrent.states import Remembering, check_states, split_states
 from tapegrad.nn.recurrent.steps import zeros_beside
 
@@ -172,9 +172,13 @@ class RNNLayer(Remembering):
         self, x: Tensor, ending: str, state: list[Tensor], mask: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """(outputs (T, N, H), last state) of one layer in one direction; mask: (T, N, 1)."""
-        # no gates of an LSTM leave both h and c as they are
-        if x.shape[0] and (self.cell == "gru" or (self.cell == "lstm" and mask is None)):
-            return self._run_at_once(x, ending, state, mask)
+        if x.shape[0] and self.cell in ("lstm", "gru"):
+            weights = self._weights_of(x, ending)
+            is_reverse = ending.endswith("_reverse")
+            if self.cell == "lstm":
+                return run_lstm(x, weights, state, mask, is_reverse)
+            y, h = run_gru(x, weights, *state, mask, is_reverse)
+            return y, [h]
         weight_ih, weight_hh = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         x_part = x @ weight_ih.T
         for kind in ("ih", "hh"):
@@ -187,7 +191,7 @@ class RNNLayer(Remembering):
             order.reverse()
         outputs: dict[int, Tensor] = {}
         for t in order:
-            new = self._step(parts[t] + state[0] @ weight, state)
+            new = self._step(parts[t] + state[0] @ weight)
             if paddings is None:
                 outputs[t], state = new[0], new
             else:
@@ -198,54 +202,17 @@ class RNNLayer(Remembering):
             return zeros_beside(x, 0, x.shape[1], self.hidden_features), state
         return ops.stack([outputs[t] for t in range(len(parts))]), state
 
-    def _run_at_once(
-        self, x: Tensor, ending: str, state: list[Tensor], mask: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """`_run_along` as one operation."""
-        size, is_lstm = self.hidden_features, self.cell == "lstm"
-
-        def in_order(parameter: Tensor) -> Tensor:
-            """The gates of `lstm_over_time` are i, f, o, g."""
-            i_f, g, o = ops.split(parameter, (2 * size, 3 * size), 0)
-            whole: Tensor = ops.concatenate([i_f, o, g], axis=0)
-            return whole
-
-        weight = ops.concatenate(
-            [self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh")], axis=1
-        )
-        of_input: Tensor
-        of_state: Tensor
+    def _weights_of(self, x: Tensor, ending: str) -> GateWeights:
+        of_input, of_state = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         if f"bias_ih{ending}" in self.weights:
-            of_input, of_state = (self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh"))
+            biases = [self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh")]
         else:
-            of_input = of_state = zeros_beside(x, len(weight))
-        is_reverse = ending.endswith("_reverse")
-        along = ops.flip(x, axis=0) if is_reverse else x
-        if is_lstm:
-            operands = (in_order(weight).T, in_order(of_input + of_state))
-            y, cells, _ = ops.lstm_over_time(along, *operands, *state)
-            last = [y[-1], cells[-1]]
-        else:  # the state's bias of the third part stands behind the reset gate
-            gates, inner = ops.split(of_state, (2 * size,), 0)
-            of_gru = (along, weight.T, of_input + ops.concatenate([gates, inner * 0], axis=0))
-            if mask is not None:
-                factors = ops.cast(ops.logical_not(mask), dtype=x.dtype)
-                factors = ops.flip(factors, axis=0) if is_reverse else factors
-                of_gru = at_padding(*of_gru, factors, [SHUT, OPEN, 0])  # h' = 0 + 1·(h - 0)
-            y, _, _ = ops.gru_reset_after_over_time(*of_gru, inner, *state)
-            last = [y[-1]]
-        y = ops.flip(y, axis=0) if is_reverse else y
-        return (y if mask is None else ops.where(mask, 0, y)), last
+            biases = [zeros_beside(x, len(of_input))] * 2
+        return GateWeights(of_input, of_state, *biases)
 
-    def _step(self, total: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """The next state, but of a GRU; total (N, gates·H) is a + b of the class's equations."""
-        if self.cell == "tanh":
-            return [ops.tanh(total)]
-        if self.cell == "relu":
-            return [ops.relu(total)]
-        i, f, g, o = ops.split(total, 4, -1)
-        c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
-        return [ops.sigmoid(o) * ops.tanh(c), c]
+    def _step(self, total: Tensor) -> list[Tensor]:
+        """The next state of a plain cell; total (N, H) is a + b of the class's equations."""
+        return [(ops.tanh if self.cell == "tanh" else ops.relu)(total)]
 
     def _check_shape(self, x: Tensor, single: bool) -> None:
         if x.ndim not in (2, 3) or x.shape[-1] != self.in_features:

@@ -10,6 +10,7 @@ from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.symbol.inference import unify
+from tapegrad.nn.recurrent.at_once import GateWeights, run_gru, run_lstm
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -159,6 +160,14 @@ def _layer(
 ) -> tuple[Any, Any, Any]:
     """(outputs, last h, last c) of one layer in one direction."""
     steps = x.shape[0]
+    if steps and _is_at_once(a):
+        inside = None if lengths is None else ops.less(np.arange(steps).reshape(-1, 1), lengths)
+        mask = None if inside is None else ops.expand_dims(ops.logical_not(inside), 2)
+        weights = GateWeights(*w)
+        if a.mode == "gru":
+            return *run_gru(x, weights, h, mask, backward), None
+        y, (h, c) = run_lstm(x, weights, [h, c], mask, backward)
+        return y, h, c
     projected = x @ w[0].T + w[2]
     outputs: list[Any] = [None] * steps
     for step in range(steps):
@@ -175,14 +184,15 @@ def _layer(
     return ops.stack(outputs), h, c
 
 
+def _is_at_once(a: Attributes) -> bool:
+    """Whether one operation makes all steps: not of what shortens or bounds the states."""
+    is_bounded = a.lstm_state_clip_min is not None and a.lstm_state_clip_max is not None
+    return a.mode == "gru" or (a.mode == "lstm" and not a.projection_size and not is_bounded)
+
+
 def _cell(a: Attributes, x: Any, w: list[Any], h: Any, c: Any) -> tuple[Any, Any]:
+    """The next h and c, of all that is not made at once."""
     n = a.state_size
-    if a.mode == "gru":
-        from_h = h @ w[1].T + w[3]
-        r = ops.sigmoid(x[:, :n] + from_h[:, :n])
-        z = ops.sigmoid(x[:, n : 2 * n] + from_h[:, n : 2 * n])
-        new = ops.tanh(x[:, 2 * n :] + r * from_h[:, 2 * n :])
-        return (1 - z) * new + z * h, None
     gates = x + h @ w[1].T + w[3]
     if a.mode != "lstm":
         return (ops.relu if a.mode == "rnn_relu" else ops.tanh)(gates), None
