@@ -12,10 +12,12 @@ Without a GPU, `--device cpu --rounds 1 --limit 60` runs all but the tests' bodi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import platform
+import shlex
 import signal
 import subprocess
 import sys
@@ -74,10 +76,8 @@ def run_process(command: list[str], limit: float, variables: dict[str, str]) -> 
         except subprocess.TimeoutExpired:
             status = f"over its limit of {limit:.0f} s"
         finally:
-            try:  # children may have outlived it
+            with contextlib.suppress(ProcessLookupError):  # children may have outlived it
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
         log.seek(0)
         return status, log.read()[-4000:]
@@ -93,6 +93,7 @@ class Run:
         self.about = about(arguments.device)
 
     def left(self) -> float:
+        """Seconds."""
         return self.arguments.limit - (time.monotonic() - self.begin)
 
     def do(self, name: str, limit: float, body: Callable[[float], Part]) -> None:
@@ -112,6 +113,7 @@ class Run:
         self.write()
 
     def write(self) -> None:
+        """Both files anew."""
         output: Path = self.arguments.output
         found = {"about": self.about, "parts": [asdict(p) for p in self.parts]}
         output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -144,8 +146,6 @@ def tests(selection: str, device: str) -> Callable[[float], Part]:
     name = f"tests: {selection}"
 
     def body(limit: float) -> Part:
-        import shlex
-
         command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-n", "4", "--maxfail=20"]
         if importlib.util.find_spec("pytest") is None or importlib.util.find_spec("xdist") is None:
             return Part(name, "skipped: pytest or pytest-xdist is not installed")
@@ -179,7 +179,9 @@ def steps(workload: str, peers: tuple[str, ...], run: Run) -> Callable[[float], 
         if status == "ok" and absent:
             status = f"ok, without {', '.join(absent)}: not installed, or has no such step"
         if status == "ok" and any(r["error"] for r in found):
-            status = "failed: " + "; ".join(f"{r['peer']}: {r['error']}" for r in found if r["error"])
+            status = "failed: " + "; ".join(
+                f"{r['peer']}: {r['error']}" for r in found if r["error"]
+            )
         return Part(name, status, found=found, output="" if status == "ok" else text)
 
     return body
@@ -213,6 +215,7 @@ def page(lines: list[str], parts: list[Part]) -> str:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

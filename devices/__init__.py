@@ -11,7 +11,7 @@ from tapegrad.devices._errors import TapegradError
 from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
 from tapegrad.devices._registry import (
     Backend,
-    CaptureRefused,
+    CaptureError,
     Device,
     DeviceError,
     Launcher,
@@ -54,7 +54,7 @@ __all__ = [
     "manual_seed",
     "watched_draws",
     # generated kernels
-    "CaptureRefused",
+    "CaptureError",
     "Launcher",
     "launcher_of",
     # declaring an array library

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.devices._registry import CaptureRefused
+from tapegrad.devices._registry import CaptureError
 
 if TYPE_CHECKING:
     from tapegrad.devices._types import Namespace
@@ -55,7 +55,7 @@ class CupyLauncher:
             except Exception as error:
                 with suppress(Exception):  # a capture that has failed says so once more
                     stream.end_capture()
-                raise CaptureRefused(REFUSED.format(error=error)) from error
+                raise CaptureError(REFUSED.format(error=error)) from error
             except BaseException:
                 with suppress(Exception):
                     stream.end_capture()
@@ -63,9 +63,17 @@ class CupyLauncher:
             try:
                 graph = stream.end_capture()
             except Exception as error:
-                raise CaptureRefused(REFUSED.format(error=error)) from error
+                raise CaptureError(REFUSED.format(error=error)) from error
 
-        def launch(held: tuple[Any, ...] = (pool, stream)) -> None:
-            graph.launch()
+        return _CapturedGraph(graph, pool).launch
 
-        return launch
+
+class _CapturedGraph:
+    """A graph and the pool of its memory, which lives as long."""
+
+    def __init__(self, graph: Any, pool: Any) -> None:
+        self._graph, self._pool = graph, pool
+
+    def launch(self) -> None:
+        """Do on the current stream what was recorded."""
+        self._graph.launch()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
-    "CaptureRefused",
+    "CaptureError",
     "Device",
     "DeviceError",
     "Launcher",
@@ -184,7 +184,7 @@ class RandomStream(Protocol):
         """Continue from a state that `get_state` returned."""
 
 
-class CaptureRefused(TapegradError, RuntimeError):
+class CaptureError(TapegradError, RuntimeError):
     """A library does not let calls be recorded; its own error is the cause."""
 
 
@@ -198,7 +198,7 @@ class Launcher(Protocol):
         """Record the work that `run` starts, without doing it, and return what does it.
 
         What `run` allocates stays allocated while the returned function lives.  Raises
-        CaptureRefused where the library cannot record what `run` starts.
+        CaptureError where the library cannot record what `run` starts.
         """
 
 

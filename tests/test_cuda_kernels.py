@@ -80,7 +80,16 @@ def _taking(count):
     return [n for n, f in named.items() if isinstance(f, np.ufunc) and f.nin == count]
 
 
-ROUNDED = set(_FUNCTIONS) - {"absolute", "fabs", "ceil", "copysign", "floor", "rint", "sqrt", "trunc"}
+ROUNDED = set(_FUNCTIONS) - {
+    "absolute",
+    "fabs",
+    "ceil",
+    "copysign",
+    "floor",
+    "rint",
+    "sqrt",
+    "trunc",
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -132,7 +141,9 @@ def normalized(x, g, h):
     return np.sum(np.tanh(z) * np.max(z, -1, keepdims=True))
 
 
-@pytest.mark.parametrize("shape", [(7, 3), (5, 33), (3, 300), (2, 4, 257), (2, 5000), (700, 1), (1, 9)])
+@pytest.mark.parametrize(
+    "shape", [(7, 3), (5, 33), (3, 300), (2, 4, 257), (2, 5000), (700, 1), (1, 9)]
+)
 def test_rows_columns_and_their_sums(launcher, shape):
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=s).astype("f") for s in (shape, shape[-1:], shape[-1:])]
@@ -169,7 +180,7 @@ def test_more_entries_than_threads(launcher):
 
 def test_a_long_row_is_left_to_the_array_library(launcher):
     x = np.ones(70_000, "f")
-    step, (found,) = run(lambda x: np.sum(x), x)
+    step, (found,) = run(np.sum, x)
     assert found == 70_000
     assert "a long row is added up by many blocks" in step.explain()
 
@@ -248,6 +259,7 @@ def test_a_step_that_writes_or_returns_its_argument_is_launched_one_by_one(launc
 
 def test_a_value_that_is_read_ends_a_graph(launcher):
     """Of a schedule the number of updates is read, which no graph repeats."""
+
     def run(device):
         tg.manual_seed(0)
         model = nn.Linear(4, 4).to(device)

@@ -217,7 +217,9 @@ class Compiled(Replay[P]):
 
     def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
         layouts = tuple(
-            (a.strides, getattr(a.flags, "aligned", True)) if devices.is_array(a) and hasattr(a, "strides") else None
+            (a.strides, getattr(a.flags, "aligned", True))
+            if devices.is_array(a) and hasattr(a, "strides")
+            else None
             for a in arrays
         )
         return layouts, super()._call_key(nest, arrays)

@@ -18,7 +18,15 @@ from tapegrad.autograd.compiling.tracing import REDUCTIONS
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.tracing import ScalarCall
 
-__all__ = ["NAMES", "STORED", "cuda_expression", "cuda_number", "cuda_obstacle", "extremum"]
+__all__ = [
+    "NAMES",
+    "STORED",
+    "block_sum_text",
+    "cuda_expression",
+    "cuda_number",
+    "cuda_obstacle",
+    "extremum",
+]
 
 NAMES = {FLOAT: "float", DOUBLE: "double", BOOL: "bool"}
 STORED = {FLOAT: "float", DOUBLE: "double", BOOL: "unsigned char"}  # in memory
@@ -108,3 +116,35 @@ def cuda_expression(call: ScalarCall, operands: list[str]) -> str:
     infinity = "" if dtype == BOOL else cuda_number(math.inf, dtype)
     log2 = "" if dtype == BOOL else cuda_number(math.log(2), dtype)
     return _EXPRESSIONS[call.name].format(*operands, f=suffix, infinity=infinity, log2=log2)
+
+
+# Threads sum in stages, each of few numbers: T -> 32 -> 4 -> 1.  All threads get the total.
+_JOIN = """\
+__device__ static {type} {name}({type} x, {type} *shared) {{
+    const int t = threadIdx.x, n = blockDim.x;
+    {type} y = x;
+    __syncthreads();
+    shared[t] = x;
+    __syncthreads();
+    if (t < 32) {{
+        for (int i = t + 32; i < n; i += 32) {{ const {type} z = shared[i]; y = {both}; }}
+        shared[t] = y;
+    }}
+    __syncthreads();
+    if (t < 4) {{
+        for (int i = t + 4; i < 32; i += 4) {{ const {type} z = shared[i]; y = {both}; }}
+        shared[t] = y;
+    }}
+    __syncthreads();
+    y = shared[0];
+    for (int i = 1; i < 4; ++i) {{ const {type} z = shared[i]; y = {both}; }}
+    return y;
+}}
+"""
+
+
+def block_sum_text(name: str) -> str:
+    """The function called "sum_double", "max_float", …: of the numbers of a block's threads."""
+    how, kind = name.split("_")
+    both = "y + z" if how == "sum" else extremum(how, "y", "z")
+    return _JOIN.format(name=name, type=kind, both=both)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.compiling.cuda_code import (
     NAMES,
     STORED,
+    block_sum_text,
     cuda_expression,
     cuda_number,
     extremum,
@@ -36,33 +37,6 @@ FLAT_THREADS = 256
 MOST_BLOCKS = 2048
 MOST_SUMMING = 256  # blocks, where each leaves a row of sums
 KEPT = 8  # numbers of one value that a thread keeps for later phases
-
-# Threads sum in stages, each of few numbers: T -> 32 -> 4 -> 1.  All threads get the total.
-PRELUDE = """\
-typedef unsigned char byte;
-"""
-_JOIN = """\
-__device__ static {type} {name}({type} x, {type} *shared) {{
-    const int t = threadIdx.x, n = blockDim.x;
-    {type} y = x;
-    __syncthreads();
-    shared[t] = x;
-    __syncthreads();
-    if (t < 32) {{
-        for (int i = t + 32; i < n; i += 32) {{ const {type} z = shared[i]; y = {both}; }}
-        shared[t] = y;
-    }}
-    __syncthreads();
-    if (t < 4) {{
-        for (int i = t + 4; i < 32; i += 4) {{ const {type} z = shared[i]; y = {both}; }}
-        shared[t] = y;
-    }}
-    __syncthreads();
-    y = shared[0];
-    for (int i = 1; i < 4; ++i) {{ const {type} z = shared[i]; y = {both}; }}
-    return y;
-}}
-"""
 
 
 class Unwritable(EngineSignal):
@@ -97,10 +71,10 @@ def cuda_text(space: Space, dtypes: dict[int, np.dtype[Any]], stored: set[int]) 
     dtypes: of the slots that it reads from outside
     stored: the slots of its results that others need
     """
-    return _Writer(space, dtypes, stored).write()
+    return _CudaWriter(space, dtypes, stored).write()
 
 
-class _Writer:
+class _CudaWriter:
     def __init__(self, space: Space, dtypes: dict[int, np.dtype[Any]], stored: set[int]) -> None:
         self.space, self.calls, self.stored = space, space.calls, stored
         self.dtypes: dict[Any, np.dtype[Any]] = dict(dtypes)
@@ -169,7 +143,9 @@ class _Writer:
         table = {key: f"a{i}" for i, key in enumerate([*self.reads, *self.writes])}
         self.pointers = table
         self.memory = {key_of(c.result): f"s{i}" for i, c in enumerate(self.sums)}
-        parameters = [f"const {STORED[self.dtypes[k]]} *__restrict__ {table[k]}" for k in self.reads]
+        parameters = [
+            f"const {STORED[self.dtypes[k]]} *__restrict__ {table[k]}" for k in self.reads
+        ]
         parameters += [f"{STORED[self.dtypes[k]]} *__restrict__ {table[k]}" for k in self.writes]
         parameters += [f"double *__restrict__ {name}" for name in self.memory.values()]
         header = ", ".join([*parameters, "const int blocks"])
@@ -179,8 +155,8 @@ class _Writer:
             longest = max(self._length(self._place(c.result)[0]) for c in self.ends)
             ends = -(-longest // FLAT_THREADS)
             finish = self._kernel("finish", header, self._finish)
-        joins = [_JOIN.format(**_JOINS[name]) for name in sorted(self.helpers)]
-        source = "\n".join([PRELUDE, *joins, run, finish])
+        joins = [block_sum_text(name) for name in sorted(self.helpers)]
+        source = "\n".join([*joins, run, finish])
         sums = [self._scratch(c) for c in self.sums]
         return CudaText(source, self.reads, self.writes, self.blocks, self.threads, sums, ends)
 
@@ -190,7 +166,9 @@ class _Writer:
         body()
         threads = self.threads if name == "run" else FLAT_THREADS
         start = f'extern "C" __global__ void __launch_bounds__({threads}) {name}({header}) {{'
-        shared = [f"    __shared__ {kind} shared_{kind}[{threads}];" for kind in sorted(self._shared)]
+        shared = [
+            f"    __shared__ {kind} shared_{kind}[{threads}];" for kind in sorted(self._shared)
+        ]
         return "\n".join([start, *shared, *self.lines, "}", ""])
 
     def _length(self, kind: str) -> int:
@@ -237,8 +215,9 @@ class _Writer:
 
     def _where(self, kind: str) -> str:
         """Where a value of a kind lies, in terms of what the loops define."""
-        return {"full": "i", "row": "row", "col": "column", "one": "0",
-                "channel": f"row % {self.space.shape[1] if kind == 'channel' else 1}"}[kind]  # fmt: skip
+        if kind == "channel":
+            return f"row % {self.space.shape[1]}"
+        return {"full": "i", "row": "row", "col": "column", "one": "0"}[kind]
 
     def _compute(self, call: ScalarCall) -> str:
         if call.axes:
@@ -415,9 +394,9 @@ class _Writer:
     def _is_needed_after(self, key: Any, phase: int) -> bool:
         for call in self.calls:
             later = self._phase_of_use(call) if call.axes else self._place(call.result)[1]
-            if later > phase and later != END:
-                if any(isinstance(o, Value) and key_of(o) == key for o in call.operands):
-                    return True
+            read = any(isinstance(o, Value) and key_of(o) == key for o in call.operands)
+            if read and phase < later < END:
+                return True
         return False
 
     def _add(self, call: ScalarCall, totals: dict[Any, str]) -> None:
@@ -501,14 +480,3 @@ class _Writer:
         self._close()
         self._close()
         self.names = before
-
-
-_JOINS = {
-    f"{how}_{kind}": {
-        "name": f"{how}_{kind}",
-        "type": kind,
-        "both": "y + z" if how == "sum" else extremum(how, "y", "z"),
-    }
-    for how in ("sum", "max", "min")
-    for kind in ("float", "double")
-}

@@ -101,9 +101,7 @@ def _zeroed(program: Program, entry: ProgramEntry) -> Any:
     return program.state.get(entry.operands[0].number)
 
 
-def _meets(
-    slot: int, owner: int, whole: Array, program: Program, layouts: list[Layout]
-) -> bool:
+def _meets(slot: int, owner: int, whole: Array, program: Program, layouts: list[Layout]) -> bool:
     """Whether a value may lie in the memory of `whole`."""
     array: Any = program.state.get(slot)
     if array is not None:

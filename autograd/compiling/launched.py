@@ -42,7 +42,7 @@ from tapegrad.autograd.replay.recording import ProgramSlot
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program
     from tapegrad.autograd.replay.recording import ProgramEntry
-    from tapegrad.devices import Array, Launcher
+    from tapegrad.devices import Launcher
 
 __all__ = ["bind_launched"]
 
@@ -54,10 +54,10 @@ def bind_launched(
     program: Program, layouts: list[Layout], ownership: Ownership, *, fuse: bool = True
 ) -> BoundProgram:
     """Compile a program whose arrays are all of one library other than NumPy."""
-    return _Binder(program, layouts, ownership, fuse=fuse).bind()
+    return _DeviceBinder(program, layouts, ownership, fuse=fuse).bind()
 
 
-class _Binder:
+class _DeviceBinder:
     def __init__(
         self, program: Program, layouts: list[Layout], ownership: Ownership, *, fuse: bool
     ) -> None:
@@ -190,10 +190,10 @@ class _Binder:
         [entry] = group.entries
         results = list(slots_in(entry.results))
         primitive = entry.primitive
-        if primitive.view and not (primitive.several or primitive.aux):
-            if self._bind_view(entry, results[0]):
-                self.views.add(position)
-                return _nothing
+        is_view = primitive.view and not (primitive.several or primitive.aux)
+        if is_view and self._bind_view(entry, results[0]):
+            self.views.add(position)
+            return _nothing
         if len(results) == 1 and results[0] in self.planned:
             out = self.fixed[results[0]]
             body = partial(primitive.body_for(entry.xp), entry.xp, **entry.settings)
@@ -237,7 +237,7 @@ class _Binder:
 class _Steps:
     """Runs the actions of a program: one by one, or as graphs with some actions in between."""
 
-    def __init__(self, binder: _Binder, actions: list[Action]) -> None:
+    def __init__(self, binder: _DeviceBinder, actions: list[Action]) -> None:
         self.program, self.layouts = binder.program, binder.layouts
         self.groups, self.device = binder.groups, binder.device
         self.launcher, self.actions = binder.launcher, actions
@@ -277,7 +277,7 @@ class _Steps:
         if self.may_record and self.calls > 1:
             return self._run_graphs(arrays)
         values = self._start(arrays)
-        self._run_from(0, values, lambda position, action: action(values))
+        self._run_from(0, values, lambda _, action: action(values))
         return self.program.build_result(values)
 
     def run_timed(self, arrays: list[Any], times: StepTimes) -> Any:
@@ -302,9 +302,7 @@ class _Steps:
             values[number] = array
         return values
 
-    def _run_from(
-        self, first: int, values: list[Any], act: Callable[[int, Action], None]
-    ) -> None:
+    def _run_from(self, first: int, values: list[Any], act: Callable[[int, Action], None]) -> None:
         for position in range(first, len(self.actions)):
             if self.actions[position] is not _nothing:
                 act(position, self.actions[position])
@@ -414,7 +412,7 @@ class _Steps:
 
         try:
             self.launcher.capture(attempt)
-        except devices.CaptureRefused:
+        except devices.CaptureError:
             return reached[0]
         return stop
 
@@ -432,9 +430,7 @@ class _Steps:
 
         return self.launcher.capture(act)
 
-    def _launch_graph(
-        self, launch: Callable[[], None], work: list[int], frame: list[Any]
-    ) -> None:
+    def _launch_graph(self, launch: Callable[[], None], work: list[int], frame: list[Any]) -> None:
         targets = [frame[slot] for i in work for slot in self.written[i]]
         for target in targets:
             announce_write(target)

@@ -91,7 +91,9 @@ class Peer:
         assert stream is not None
         ready, _, _ = select.select([stream], [], [], self.wait)
         line = stream.readline() if ready else ""
-        found = json.loads(line) if line else {"error": "ended" if ready else f"over {self.wait:g} s"}
+        found = (
+            json.loads(line) if line else {"error": "ended" if ready else f"over {self.wait:g} s"}
+        )
         if "error" in found:
             self.result.error = found["error"]
             self.process.kill()
