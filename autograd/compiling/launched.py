@@ -302,7 +302,9 @@ class _Steps:
             values[number] = array
         return values
 
-    def _run_from(self, first: int, values: list[Any], act: Callable[[int, Action], None]) -> None:
+    def _run_from(
+        self, first: int, values: list[Any], act: Callable[[int, Action], object]
+    ) -> None:
         for position in range(first, len(self.actions)):
             if self.actions[position] is not _nothing:
                 act(position, self.actions[position])
