@@ -11,8 +11,10 @@ from tapegrad.devices._errors import TapegradError
 from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
 from tapegrad.devices._registry import (
     Backend,
+    CaptureError,
     Device,
     DeviceError,
+    Launcher,
     MemoryInfo,
     RandomStream,
     address_of,
@@ -20,6 +22,7 @@ from tapegrad.devices._registry import (
     device,
     device_of,
     is_array,
+    launcher_of,
     namespace,
     register_backend,
 )
@@ -50,6 +53,10 @@ __all__ = [
     "generator",
     "manual_seed",
     "watched_draws",
+    # generated kernels
+    "CaptureError",
+    "Launcher",
+    "launcher_of",
     # declaring an array library
     "Backend",
     "RandomStream",

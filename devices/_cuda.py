@@ -13,6 +13,7 @@ import importlib.util
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.devices._launching import CupyLauncher
 from tapegrad.devices._philox import PhiloxStream
 from tapegrad.devices._registry import Backend, Device, DeviceError, MemoryInfo
 
@@ -122,4 +123,5 @@ def load() -> Backend:
         synchronize=cuda.synchronize,
         activate=cuda.activate,
         numbered=True,
+        launcher=CupyLauncher(cuda.cupy),
     )

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "CaptureError",
     "Device",
     "DeviceError",
+    "Launcher",
     "MemoryInfo",
     "RandomStream",
     "address_of",
@@ -40,6 +42,7 @@ __all__ = [
     "device",
     "device_of",
     "is_array",
+    "launcher_of",
     "namespace",
     "register_backend",
 ]
@@ -181,6 +184,24 @@ class RandomStream(Protocol):
         """Continue from a state that `get_state` returned."""
 
 
+class CaptureError(TapegradError, RuntimeError):
+    """A library does not let calls be recorded; its own error is the cause."""
+
+
+class Launcher(Protocol):
+    """What runs generated kernels on a device, and records calls to repeat them at once."""
+
+    def compile(self, source: str, name: str) -> Callable[[int, int, tuple[Any, ...]], None]:
+        """The kernel `name` of a text in CUDA C: a function of (blocks, threads, arguments)."""
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Record the work that `run` starts, without doing it, and return what does it.
+
+        What `run` allocates stays allocated while the returned function lives.  Raises
+        CaptureError where the library cannot record what `run` starts.
+        """
+
+
 @dataclass(frozen=True)
 class Backend:
     """The declaration of one array library.
@@ -200,6 +221,8 @@ class Backend:
     synchronize: Device -> None; waits until all work that was started on the device is done
     activate:    Device -> context manager in which it is the library's current device
     numbered:    whether its devices have numbers; arrays of two such devices cannot be mixed
+    launcher:    what runs generated kernels, None where the library has nothing of that kind
+    address:     array -> the address of its first entry; None where the protocols of arrays tell it
     """
 
     kind: str
@@ -216,6 +239,8 @@ class Backend:
     synchronize: Callable[[Device], None] = _no_wait
     activate: Callable[[Device], AbstractContextManager[Any]] = _no_context
     numbered: bool = False
+    launcher: Launcher | None = None
+    address: Callable[[Array], int] | None = None
 
 
 class _Declaration(NamedTuple):
@@ -362,8 +387,19 @@ def device_of(array: Array) -> Device:
     return backend_of(array).device_of(array)
 
 
+def launcher_of(array: Array) -> Launcher | None:
+    """What runs generated kernels on the device of `array`; None where nothing does.
+
+    Raises TypeError for anything that is no array.
+    """
+    return backend_of(array).launcher
+
+
 def address_of(array: Array) -> int | None:
     """The memory address of the first entry of `array`; None if its library does not tell."""
+    backend = _by_type.get(type(array))
+    if backend is not None and backend.address is not None:
+        return backend.address(array)
     for protocol in ("__array_interface__", "__cuda_array_interface__"):
         interface = getattr(array, protocol, None)
         if interface is not None:

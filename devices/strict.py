@@ -55,6 +55,7 @@ def load() -> Backend:
         move=lambda array, _: array,
         memory=_cpu.memory,
         stream=lambda _, sequence: _StrictStream(sequence),
+        address=lambda array: int(array._array.__array_interface__["data"][0]),
     )
 
 

@@ -13,6 +13,7 @@ from tapegrad import Tensor, compile, ops, value_and_grad
 from tapegrad.autograd.compiling import blocks, compiled
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.kernels import machine
+from tapegrad.devices import to_device
 from tapegrad.nn import Buffer
 
 UNARY = [
@@ -101,7 +102,8 @@ def draw_arrays(rng, shapes, dtypes):
     return [rng.normal(size=s).astype(d) for s, d in zip(shapes, dtypes, strict=True)]
 
 
-def compare(seed, fuse, derive):
+def compare(seed, fuse, derive, device="cpu"):
+    """Hold a drawn program, compiled on a device, to ordinary calls on the CPU."""
     rng = np.random.default_rng(seed)
     full = tuple(rng.choice([1, 2, 3, 5, 16, 17, 33], int(rng.integers(1, 4))).tolist())
     candidates = [full, full, (*full[:-1], 1), full[-1:], (), full[:-1] or (1,)]
@@ -113,9 +115,11 @@ def compare(seed, fuse, derive):
     states = [full, full[-1:]]
     program = draw_program(rng, shapes, states)
     results = []
-    for wrap in (lambda f: f, lambda f: compile(f, fuse=fuse)):
+    ways = ((lambda f: f, "cpu"), (lambda f: compile(f, fuse=fuse), device))
+    for wrap, place in ways:
         draws = np.random.default_rng(seed)
-        kept = [Buffer(a) for a in draw_arrays(draws, states, [np.float32, np.float32])]
+        kept = draw_arrays(draws, states, [np.float32, np.float32])
+        kept = [Buffer(to_device(a, place)) for a in kept]
 
         def body(*arguments, kept=kept):
             # NumPy's functions of arrays are NumPy's own; those of Tensors are what is compiled.
@@ -131,8 +135,9 @@ def compare(seed, fuse, derive):
         step = wrap(derived if derive else body)
         history = []
         for _ in range(4):
-            found = step(*draw_arrays(draws, shapes, dtypes))
-            history.append([np.array(y) for y in leaves(found)])
+            drawn = draw_arrays(draws, shapes, dtypes)
+            found = step(*[to_device(a, place) if place != "cpu" else a for a in drawn])
+            history.append([Tensor(y).numpy().copy() for y in leaves(found)])
             history.append([s.numpy().copy() for s in kept])
         results.append(history)
     for turn, (found, expected) in enumerate(zip(results[1], results[0], strict=True)):

@@ -78,9 +78,9 @@ def bind_program(
 class _OtherForm(EngineSignal):
     """The entry at a position gave a result of another shape, dtype or layout than before."""
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, slot: int = -1, value: Any = None) -> None:
         super().__init__(position)
-        self.position = position
+        self.position, self.slot, self.value = position, slot, value
 
 
 class _Binder:

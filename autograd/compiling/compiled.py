@@ -23,7 +23,8 @@ from tapegrad.autograd.compiling.explaining import explanation
 from tapegrad.autograd.compiling.first_writes import write_first_instead_of_zeroing
 from tapegrad.autograd.compiling.grouping import group_entries
 from tapegrad.autograd.compiling.joined_parts import join_parts
-from tapegrad.autograd.compiling.layouts import layouts_of
+from tapegrad.autograd.compiling.launched import bind_launched
+from tapegrad.autograd.compiling.layouts import layouts_elsewhere, layouts_of, may_overlap
 from tapegrad.autograd.compiling.passes import (
     fold_constants,
     join_equal_entries,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "compile"]
 
 P = ParamSpec("P")  # the step's own parameters
-_Form = tuple[tuple[int, ...], "np.dtype[Any]", tuple[int, ...]] | None
+_Form = tuple[Any, ...] | None
 
 PASSES = (
     fold_constants,
@@ -65,7 +66,7 @@ COMPILED_VARIANTS = 64  # of one step; the least recently used one is replayed f
 
 NOT_RECORDED = "{name} has not been recorded yet: call it twice first.\n"
 REFUSED = "compile: LLVM refuses a kernel, so operations run one by one: {error}"
-NOT_ON_NUMPY = "some of its arrays are no aligned NumPy arrays"
+NOT_COMPILED = "its arrays are not all of one library, or some are not aligned"
 
 _uses = count()
 
@@ -166,12 +167,20 @@ class Compiled(Replay[P]):
         self._forget_old_programs()
         recorded, plain = program, bind_bodies(program)
         layouts = layouts_of(recording.forms)
+        elsewhere = layouts is None
         if layouts is None:
-            self._bound.append((recorded, program, NOT_ON_NUMPY))
+            libraries = {entry.xp for entry in program.entries}
+            alike = len(libraries) == 1 and np not in libraries
+            layouts = layouts_elsewhere(recording.forms) if alike else None
+        if layouts is None:
+            self._bound.append((recorded, program, NOT_COMPILED))
             return plain
         for rewrite in PASSES:
             program = rewrite(program, layouts)
-        bound = self._compile(program, layouts)
+        if elsewhere:
+            bound = bind_launched(program, layouts, ownership_of(program, layouts), fuse=self._fuse)
+        else:
+            bound = self._compile(program, layouts)
         self._bound.append((recorded, program, bound))
         self._make_room()
 
@@ -213,7 +222,9 @@ class Compiled(Replay[P]):
 
     def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
         layouts = tuple(
-            (a.strides, a.flags.aligned) if devices.is_array(a) and hasattr(a, "strides") else None
+            (a.strides, getattr(a.flags, "aligned", True))
+            if devices.is_array(a) and hasattr(a, "strides")
+            else None
             for a in arrays
         )
         return layouts, super()._call_key(nest, arrays)
@@ -235,7 +246,7 @@ class _Guarded:
     def __call__(self, arrays: list[Any]) -> Any:
         run = self.compiled
         self.last_use = next(_uses)
-        if run is None or any(np.may_share_memory(a, b) for b in self._apart for a in arrays):
+        if run is None or any(may_overlap(a, b) for b in self._apart for a in arrays):
             return self._plain(arrays)
         if self._running.locked():
             return self._plain(arrays)
@@ -246,9 +257,11 @@ class _Guarded:
 
 def _form(array: Any) -> _Form:
     """What an argument must have in common with that of an earlier call; None for no array."""
-    if type(array) is not np.ndarray or not array.flags.aligned:
+    if type(array) is np.ndarray:
+        return (array.shape, array.dtype, array.strides) if array.flags.aligned else None
+    if not devices.is_array(array) or not hasattr(array, "strides"):
         return None
-    return array.shape, array.dtype, array.strides
+    return array.shape, array.dtype, array.strides, devices.device_of(array)
 
 
 def _are_distinct(arrays: list[Any]) -> bool:

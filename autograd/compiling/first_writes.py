@@ -11,9 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
-from tapegrad.autograd.compiling.layouts import slots_in
+from tapegrad.autograd.compiling.layouts import byte_bounds, may_overlap, slots_in
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
@@ -67,7 +66,10 @@ def _contributions(
     if whole is None or not whole.flags.c_contiguous or whole.dtype.kind != "f":
         return []
     owner = layouts[entry.operands[0].number].owner
-    start, stop = byte_bounds(whole)
+    bounds = byte_bounds(whole)
+    if bounds is None:
+        return []
+    start, stop = bounds
     found: list[int] = []
     pieces: list[tuple[int, int]] = []
     for at in range(index + 1, len(program.entries)):
@@ -79,7 +81,7 @@ def _contributions(
         adds = later.primitive.name == "accumulate" and later.operands[0] == ProgramSlot(touched[0])
         if not adds or len(touched) != 1 or piece is None or not piece.flags.c_contiguous:
             return []
-        low, high = byte_bounds(piece)
+        low, high = byte_bounds(piece) or (-1, -1)
         if low < start or high > stop or any(low < b and a < high for a, b in pieces):
             return []
         found.append(at)
@@ -89,7 +91,7 @@ def _contributions(
     return []
 
 
-def _zeroed(program: Program, entry: ProgramEntry) -> np.ndarray | None:
+def _zeroed(program: Program, entry: ProgramEntry) -> Any:
     """The array of the state that a call sets to zero, if that is what it does."""
     if entry.primitive.name != "assign" or not isinstance(entry.operands[0], ProgramSlot):
         return None
@@ -99,11 +101,9 @@ def _zeroed(program: Program, entry: ProgramEntry) -> np.ndarray | None:
     return program.state.get(entry.operands[0].number)
 
 
-def _meets(
-    slot: int, owner: int, whole: np.ndarray, program: Program, layouts: list[Layout]
-) -> bool:
+def _meets(slot: int, owner: int, whole: Array, program: Program, layouts: list[Layout]) -> bool:
     """Whether a value may lie in the memory of `whole`."""
     array: Any = program.state.get(slot)
     if array is not None:
-        return np.may_share_memory(array, whole)
+        return may_overlap(array, whole)
     return layouts[slot].owner == owner  # an argument is kept apart from it when the step runs

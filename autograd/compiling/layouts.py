@@ -11,15 +11,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tapegrad import devices
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapegrad.autograd.replay.recording import ArrayForm, ProgramEntry
 
-__all__ = ["Layout", "Ownership", "layouts_of", "overwritten", "slots_in"]
+__all__ = [
+    "Layout",
+    "Ownership",
+    "byte_bounds",
+    "layouts_elsewhere",
+    "layouts_of",
+    "may_overlap",
+    "overwritten",
+    "slots_in",
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,38 @@ def layouts_of(forms: Sequence[ArrayForm]) -> list[Layout] | None:
     if not all(form.plain for form in forms):
         return None
     return [Layout(f.shape, f.dtype, f.strides or (), f.owner, f.owns) for f in forms]
+
+
+def layouts_elsewhere(forms: Sequence[ArrayForm]) -> list[Layout] | None:
+    """The layouts of a recording on another library's arrays; None if that does not tell them."""
+    if any(form.plain or form.strides is None for form in forms):
+        return None
+    return [Layout(f.shape, np.dtype(f.dtype), f.strides or (), f.owner, f.owns) for f in forms]
+
+
+def byte_bounds(array: Any) -> tuple[int, int] | None:
+    """The first address of an array, and the one behind its last; None if its library is silent."""
+    if type(array) is np.ndarray:
+        first, last = np.lib.array_utils.byte_bounds(array)
+        return int(first), int(last)
+    address = devices.address_of(array)
+    if address is None:
+        return None
+    steps = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    if not array.size:
+        return address, address
+    low, high = sum(s for s in steps if s < 0), sum(s for s in steps if s > 0)
+    return address + low, address + high + array.dtype.itemsize
+
+
+def may_overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays may have memory in common."""
+    if type(a) is np.ndarray and type(b) is np.ndarray:
+        return bool(np.may_share_memory(a, b))
+    if devices.device_of(a) != devices.device_of(b):
+        return False
+    one, two = byte_bounds(a), byte_bounds(b)
+    return one is None or two is None or (one[0] < two[1] and two[0] < one[1])
 
 
 def slots_in(value: Any) -> Iterator[int]:

@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tapegrad.autograd.compiling.layouts import Ownership, slots_in
 from tapegrad.autograd.compiling.tracing import Untraceable, trace_entry
 from tapegrad.autograd.core.tree import map_leaves
@@ -66,8 +64,8 @@ def fold_constants(program: Program, layouts: list[Layout]) -> Program:
             and layouts[results[0]].nbytes <= FOLDED_BYTES
         ):
             operands = [_filled(part, state) for part in entry.operands]
-            value = entry.primitive.body_for(np)(np, *operands, **entry.settings)
-            state[results[0]] = np.asarray(value)
+            value = entry.primitive.body_for(entry.xp)(entry.xp, *operands, **entry.settings)
+            state[results[0]] = entry.xp.asarray(value)
             constants.add(results[0])
         else:
             kept.append(entry)

@@ -92,7 +92,7 @@ def _patch_memory(
     All batches use the same memory: new memory costs more than the copy into it, since the system
     provides it page by page and takes it back each time.
     """
-    parts = list(image_batches(n, dtype.itemsize * image_size, patch_bytes))
+    parts = list(image_batches(xp, n, dtype.itemsize * image_size, patch_bytes))
     return xp.empty(_largest_batch(parts) * image_size, dtype=dtype), parts
 
 

@@ -98,7 +98,7 @@ def max_pool2d(
     down = xp.arange(rows.kernel)[:, None] * (rows.dilation * width)
     offsets = (down + xp.arange(columns.kernel) * columns.dilation).reshape(-1)
     image_bytes = x.dtype.itemsize * channels * rows.count * columns.count
-    for part in image_batches(n, image_bytes, block_bytes):
+    for part in image_batches(xp, n, image_bytes, block_bytes):
         wide = pad_for_windows(xp, x[part], rows, columns, low)
         best = y[part]
         best[...] = wide[:, :, rows.tap(0), columns.tap(0)]

@@ -73,7 +73,7 @@ class ProgramEntry:
 class ArrayForm(NamedTuple):
     """How a value of a recording lay in memory.
 
-    strides: None for arrays of another library
+    strides: None for arrays of a library that does not tell
     owner: a number that all values on the same memory have in common
     owns:  whether the value is the whole of its own memory, and no view
     plain: whether it is an aligned NumPy array of numbers
@@ -162,7 +162,9 @@ class Recording(Observer):
         if owner is None:
             owner = self._owners.add(memory)
         if type(array) is not np.ndarray:
-            return ArrayForm(tuple(array.shape), array.dtype, None, owner, False, False)
+            strides: Any = getattr(array, "strides", None)
+            owns = strides is not None and getattr(array, "base", None) is None
+            return ArrayForm(tuple(array.shape), array.dtype, strides, owner, owns, False)
         plain = bool(array.flags.aligned) and not array.dtype.hasobject
         return ArrayForm(array.shape, array.dtype, array.strides, owner, array.base is None, plain)
 

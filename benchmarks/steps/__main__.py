@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from _timing import machine
-from measuring import PEERS, Result, declared, measure
+from measuring import PEERS, WAIT, Result, declared, measure
 from tables import render
 from workloads import WORKLOADS
 
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("-s", "--seconds", type=float, default=0.3, help="of a peer's turn")
     parser.add_argument("-o", "--output", type=Path, help="a JSON file for all results")
     parser.add_argument("--page", type=Path, help="a Markdown file for the tables")
+    parser.add_argument("--wait", type=float, default=WAIT, help="seconds for a first step")
     arguments = parser.parse_args()
     unknown = [w for w in arguments.workloads.split(",") if w not in WORKLOADS]
     unknown += [p for p in arguments.peers.split(",") if p not in PEERS]
@@ -63,7 +64,9 @@ def main() -> None:
     results: list[Result] = []
     for workload in arguments.workloads.split(","):
         for threads in map(int, arguments.threads.split(",")):
-            found = measure(workload, peers, threads, arguments.rounds, arguments.seconds)
+            found = measure(
+                workload, peers, threads, arguments.rounds, arguments.seconds, arguments.wait
+            )
             results += found
             for result in found:
                 text = result.error or f"{result.smallest * 1e3:10.3f} ms"

@@ -57,7 +57,10 @@ class Result:
 class Peer:
     """A process that makes steps when it is asked to."""
 
-    def __init__(self, peer: str, workload: str, threads: int, log: Any) -> None:
+    def __init__(
+        self, peer: str, workload: str, threads: int, log: Any, wait: float = WAIT
+    ) -> None:
+        self.wait = wait
         environment = dict(os.environ, PYTHONWARNINGS="ignore", JAX_PLATFORMS="cpu")
         for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "TAPEGRAD"):
             environment[name + "_NUM_THREADS"] = str(threads)
@@ -86,9 +89,11 @@ class Peer:
     def _read(self) -> dict[str, Any]:
         stream = self.process.stdout
         assert stream is not None
-        ready, _, _ = select.select([stream], [], [], WAIT)
+        ready, _, _ = select.select([stream], [], [], self.wait)
         line = stream.readline() if ready else ""
-        found = json.loads(line) if line else {"error": "ended" if ready else f"over {WAIT} s"}
+        found = (
+            json.loads(line) if line else {"error": "ended" if ready else f"over {self.wait:g} s"}
+        )
         if "error" in found:
             self.result.error = found["error"]
             self.process.kill()
@@ -132,15 +137,21 @@ def declared(module: str, peer: str) -> list[str]:
 
 
 def measure(
-    workload: str, peers: dict[str, list[str]], threads: int, rounds: int, seconds: float
+    workload: str,
+    peers: dict[str, list[str]],
+    threads: int,
+    rounds: int,
+    seconds: float,
+    wait: float = WAIT,
 ) -> list[Result]:
     """Results of all peers on a workload: `rounds` turns of `seconds` each, one after another.
 
     peers: name -> the workloads that the peer has, variants too
+    wait:  seconds for a peer's first step
     """
     with tempfile.TemporaryFile("w") as log:
         running = [
-            Peer(peer, name, threads, log)
+            Peer(peer, name, threads, log, wait)
             for peer, names in peers.items()
             for name in names
             if name.partition("@")[0] == workload

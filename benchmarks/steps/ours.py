@@ -1,7 +1,11 @@
-"""tapegrad's steps: modules, criterions and optimizers for layers, NumPy code elsewhere."""
+"""tapegrad's steps: modules, criterions and optimizers for layers, NumPy code elsewhere.
+
+They run on the device that the variable STEPS_DEVICE of the environment names, else on the CPU.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +17,7 @@ from tapegrad import nn, ops, optim
 
 Step = Callable[[], float]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+DEVICE = os.environ.get("STEPS_DEVICE", "cpu")
 
 
 def set_threads(threads: int) -> None:
@@ -66,6 +71,15 @@ def gelu(x: Any) -> Any:
     return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
 
 
+def moved(array: Any) -> Any:
+    """The array, or a Tensor of it where the steps do not run on the CPU."""
+    return array if DEVICE == "cpu" else tg.Tensor(array, device=DEVICE)
+
+
+def placed(model: nn.Module) -> nn.Module:
+    return model if DEVICE == "cpu" else model.to(DEVICE)
+
+
 def put(parameter: Any, values: Any) -> None:
     parameter.detach().data[...] = values
 
@@ -83,7 +97,8 @@ class Steps:
         self.wrap = wrap
 
     def train(self, model: nn.Module, d: Data, loss_of: Callable[..., Any], *data: Any) -> Step:
-        optimizer = optim.SGD(model, lr=d["lr"], momentum=d["momentum"])
+        optimizer = optim.SGD(placed(model), lr=d["lr"], momentum=d["momentum"])
+        data = tuple(map(moved, data))
 
         def body(*data: Any) -> Any:
             optimizer.zero_grad()
@@ -97,7 +112,8 @@ class Steps:
 
     def train_with_input(self, model: nn.Module, d: Data, factor: float) -> Step:
         """Of factor · mean(y²), the gradient of the input too: by Torch7's methods."""
-        optimizer = optim.SGD(model, lr=d["lr"], momentum=d["momentum"])
+        optimizer = optim.SGD(placed(model), lr=d["lr"], momentum=d["momentum"])
+        images = moved(d["x"])
 
         def body(x: Any) -> Any:
             optimizer.zero_grad()
@@ -107,10 +123,11 @@ class Steps:
             return np.mean(y * y) * np.float32(factor)
 
         step = self.wrap(body)
-        return lambda: float(step(d["x"]))
+        return lambda: float(step(images))
 
     def chain(self, d: Data) -> Step:
-        a, b, length = d["a"], d["b"], d["length"]
+        a, b, length = moved(d["a"]), moved(d["b"]), d["length"]
+        start = moved(d["x"])
 
         def value(x: Any) -> Any:
             for k in range(length):
@@ -118,7 +135,7 @@ class Steps:
             return np.sum(x)
 
         step = self.wrap(lambda x: tg.value_and_grad(value)(x))
-        return lambda: float(step(d["x"])[0])
+        return lambda: float(step(start)[0])
 
     def perceptron(self, d: Data) -> Step:
         model = nn.Sequential()
@@ -173,16 +190,16 @@ class Steps:
         return self.train_with_input(Encoder(d), d, 1.0)
 
     def logistic(self, d: Data) -> Step:
-        X, y, v = d["X"], d["y"], d["v"]  # as in the formula
+        X, y, v, start = (moved(d[k]) for k in ("X", "y", "v", "w"))  # as in the formula
 
         def loss(w: Any) -> Any:
             return np.mean(np.logaddexp(0, -y * (X @ w)))
 
         step = self.wrap(lambda w: tg.hvp(loss, (w,), (v,)))
-        return lambda: float(np.sum(step(d["w"])))
+        return lambda: float(np.sum(step(start)))
 
     def normalized(self, d: Data) -> Step:
-        eps, t = d["eps"], d["t"]
+        eps, t, *given = d["eps"], *(moved(d[k]) for k in ("t", "x", "g", "h"))
 
         def loss(x: Any, g: Any, h: Any) -> Any:
             c = x - np.mean(x, -1, keepdims=True)
@@ -190,11 +207,11 @@ class Steps:
             return np.mean(gelu(z) * t)
 
         step = self.wrap(lambda x, g, h: tg.value_and_grad(loss, (0, 1, 2))(x, g, h))
-        return lambda: float(step(d["x"], d["g"], d["h"])[0])
+        return lambda: float(step(*given)[0])
 
     def normalized_by_layers(self, d: Data) -> Step:
-        norm, activation = nn.LayerNorm(1024, eps=d["eps"]), nn.GELU(approximate="tanh")
-        x, t = tg.Parameter(d["x"]), d["t"]
+        norm, activation = placed(nn.LayerNorm(1024, eps=d["eps"])), nn.GELU(approximate="tanh")
+        x, t = tg.Parameter(d["x"], device=DEVICE), moved(d["t"])
 
         def body() -> Any:
             loss = np.mean(activation(norm(x)) * t)
@@ -212,9 +229,9 @@ class Steps:
     def adam(self, d: Data) -> Step:
         model = nn.Module()
         model.parts = [tg.Parameter(p.copy()) for p in d["params"].values()]
-        optimizer = optim.Adam(model, lr=d["lr"], betas=d["betas"], eps=d["eps"])
+        optimizer = optim.Adam(placed(model), lr=d["lr"], betas=d["betas"], eps=d["eps"])
         for p, g in zip(model.parts, d["grads"].values(), strict=True):
-            p.grad.data[...] = g
+            p.grad.data[...] = tg.devices.to_device(g, DEVICE)
 
         def body() -> Any:
             optimizer.step()
@@ -228,12 +245,13 @@ class Steps:
             return np.einsum(d["equation"], *operands)
 
         step = self.wrap(lambda *a: tg.value_and_grad(value, tuple(range(6)))(*a))
-        return lambda: float(step(*d["operands"])[0])
+        operands = list(map(moved, d["operands"]))
+        return lambda: float(step(*operands)[0])
 
     def embedding(self, d: Data) -> Step:
-        model, t = nn.LookupTable(*d["E"].shape), d["t"]
+        model, t, indices = nn.LookupTable(*d["E"].shape), moved(d["t"]), moved(d["i"])
         put(model.weight, d["E"])
-        optimizer = optim.SGD(model, lr=d["lr"])
+        optimizer = optim.SGD(placed(model), lr=d["lr"])
 
         def body(i: Any) -> Any:
             optimizer.zero_grad()
@@ -243,7 +261,7 @@ class Steps:
             return loss
 
         step = self.wrap(body)
-        return lambda: float(step(d["i"]))
+        return lambda: float(step(indices))
 
 
 def eager(function: Callable[..., Any]) -> Callable[..., Any]:

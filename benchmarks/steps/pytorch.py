@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,14 @@ from workloads import Data
 
 Step = Callable[[], float]
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
-tensor = torch.from_numpy
+DEVICE = os.environ.get("STEPS_DEVICE", "cpu")  # as tapegrad's steps have it
+if DEVICE != "cpu":  # float32 is float32 for every peer
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_default_device(DEVICE)
+
+
+def tensor(array: Any) -> torch.Tensor:
+    return torch.from_numpy(array).to(DEVICE)
 
 
 def set_threads(threads: int) -> None:
@@ -145,7 +153,7 @@ class Steps:
         self.wrap = wrap
 
     def train(self, model: nn.Module, d: Data, *data: Any) -> Step:
-        params = [p for p in model.parameters() if p.requires_grad]
+        params = [p for p in model.to(DEVICE).parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(params, lr=d["lr"], momentum=d["momentum"])
         run = self.wrap(model)
         leaves = [x for x in data if x.requires_grad]
