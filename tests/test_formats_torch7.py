@@ -434,6 +434,8 @@ class TestSaving:
         table[True] = "c"
         del table[1]
         assert list(table) == [2, True]
+        pairs = t7.Table([(1, "first"), (True, "yes")])  # a dict of them would have one entry
+        assert (pairs[1], pairs[True], len(pairs)) == ("first", "yes", 2)
         assert repr(t7.Storage(np.zeros(3))) == "Storage(float64, 3 entries)"
 
     def test_a_failing_write_leaves_the_file_that_was_there(

@@ -192,6 +192,18 @@ def test_complex_functions_move_by_their_differential():
         np.testing.assert_allclose(along, (plus - minus) / (2 * step), rtol=1e-7, atol=1e-9)
 
 
+def test_a_rule_that_takes_a_derivative_itself_is_transposed():
+    """`jacobian` pushes tangents when the function has ended: no derivative is around the rule."""
+    cube = tg.custom_vjp(lambda x: x**3)
+    cube.vjp(x=lambda g, x: tg.vjp(lambda z: z**3, (x,))[1](g)[0])
+    close(tg.jacobian(cube)(X), np.diag(3 * X**2))
+    close(tg.hessian(lambda x: np.sum(np.sin(cube(x))))(X), tg.jacobian(tg.grad(sine_of_cube))(X))
+
+
+def sine_of_cube(x):
+    return np.sum(np.sin(x**3))
+
+
 def test_a_custom_gradient_is_transposed_or_has_a_rule_of_its_own():
     @tg.custom_vjp
     def doubled(x):

@@ -201,6 +201,11 @@ def test_row_sparse_arrays_keep_their_rows():
     assert x.tostype("default").stype == "default"
     close(x.retain(mx.nd.array([1, 2])).indices, [1, 2])
     assert (x + x).stype == "default"
+    nothing = mx.nd.sparse.zeros("csr", (2, 3), dtype="float64")
+    assert (nothing.stype, nothing.shape, nothing.dtype) == ("csr", (2, 3), np.float64)
+    assert mx.nd.zeros((2, 3), stype="csr").stype == "csr"
+    with pytest.raises(ValueError, match="coo"):
+        mx.nd.sparse.zeros("coo", (2, 3))
     back = mx.nd.ones((2, 2)).tostype("row_sparse")
     assert (back.stype, back.indices.shape) == ("row_sparse", (2,))
     with pytest.raises(ValueError, match="out of range of 2 rows"):

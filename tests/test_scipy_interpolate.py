@@ -60,6 +60,8 @@ def test_interp1d(kind, axis):
         found = interpolate.interp1d(X, y, kind, axis, **options)
         np.testing.assert_allclose(found(AT), wanted(AT), atol=1e-12)
         np.testing.assert_allclose(found(1.3), wanted(1.3), atol=1e-12)
+        alone = interpolate.interp1d(X, y[:, 0] if axis == 0 else y[0], kind, **options)
+        np.testing.assert_allclose(alone(1.3), wanted(1.3)[0], atol=1e-12)
     inside = np.array([0.3, 0.9, 2.4])
     check_gradients(lambda x, y, at: interpolate.interp1d(x, y, kind, axis)(at), X, y, inside)
     with pytest.raises(ValueError, match=r"outside of the grid in dimension 0: -0\.4"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from tapegrad import grad
+from tapegrad import grad, jacobian, vjp
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import check_gradients
 from tapegrad.autograd.scipy import optimize
@@ -40,6 +40,9 @@ def test_root(fun, method):
     expected = scipy.optimize.root(fun, x0, (M, B), method, tol=1e-13).x
     np.testing.assert_allclose(found.x, expected)
     np.testing.assert_allclose(optimize.fsolve(fun, x0, (M, B)), expected)
+    solved = lambda b: optimize.fsolve(fun, x0, (M, b), xtol=1e-13)  # noqa: E731
+    pulled = [vjp(solved, B)[1](row) for row in np.eye(2)]
+    np.testing.assert_allclose(jacobian(solved)(B), pulled)
     check_gradients(lambda m, b: optimize.root(fun, x0, (m, b), method, tol=1e-13).x, M, B, order=2)
 
 

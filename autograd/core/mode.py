@@ -30,6 +30,7 @@ __all__ = [
     "announce_write",
     "make_mode",
     "current_mode",
+    "derivative_depth",
     "enable_grad",
     "interpreter",
     "is_followed",
@@ -264,6 +265,11 @@ def is_recording() -> bool:
     """True where calls on tracked Tensors are recorded; False inside `no_grad()`."""
     mode = current_mode()
     return mode is None or mode.track
+
+
+# The number of derivatives that are being taken around the current call.  Where it is not 0, the
+# sweep of an inner derivative must be recorded itself.
+derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def refuse(action: str) -> None:

@@ -2,7 +2,8 @@
 
 A vjp rule is linear in its cotangent: g ↦ Jᵀg.  So it is recorded as a function of g, at g = 0, and
 a sweep back over that record turns the tangents of the arguments into that of the result:
-t ↦ (Jᵀ)ᵀt = J·t.  Every rule serves that can itself be differentiated.
+t ↦ (Jᵀ)ᵀt = J·t.  Every rule serves that can itself be differentiated.  For what a rule calls, such
+as `vjp` and `jacobian`, that is a derivative around it, in which its own result must be recorded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import enable_grad
+from tapegrad.autograd.core.mode import derivative_depth, enable_grad
 from tapegrad.autograd.core.node import Node, parents_of, record_call
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise as e
@@ -94,7 +95,11 @@ def transpose_call(
         g: Any = variable
         if place is not None:
             g = [variable if i == place[0] else None for i in range(place[1])]
-        found = pull(g, *saved)
+        depth = derivative_depth.set(derivative_depth.get() + 1)
+        try:
+            found = pull(g, *saved)
+        finally:
+            derivative_depth.reset(depth)
         seeds = []
         for c, i, t in zip([found] if len(moved) == 1 else found, moved, tangents, strict=True):
             fitted = fit_cotangent(c, parents[i])

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.core.mode import derivative_depth
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.transforms.variables import derivative_depth
 
 __all__ = ["Given", "numbers", "packed"]
 

@@ -288,5 +288,5 @@ class interp1d:  # noqa: N801  # SciPy's name
             share = s.reshape(share, (*at.shape, *(1,) * rest))
             y = self._y[i] * (1 - share) + self._y[i + 1] * share
         if not isinstance(self._fill, str):
-            y = e.where(outside.reshape(*at.shape, *(1,) * rest), self._fill, y)
+            y = e.where(outside.reshape((*at.shape, *(1,) * rest)), self._fill, y)
         return s.moveaxis(y, tuple(range(at.ndim)), tuple(range(self.axis, self.axis + at.ndim)))

@@ -28,6 +28,7 @@ from tapegrad.autograd.core.mode import (
     Interpreter,
     Mode,
     current_mode,
+    derivative_depth,
     interpreter,
     is_recording,
     make_mode,
@@ -45,7 +46,7 @@ from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.numpy_draws import generator_name, numpy_generators, state_of
 from tapegrad.autograd.transforms.sample import Single, saved_form
-from tapegrad.autograd.transforms.variables import BoundCall, derivative_depth, detach_unreachable
+from tapegrad.autograd.transforms.variables import BoundCall, detach_unreachable
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive

@@ -31,7 +31,13 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import enable_grad, install_observer, interpreter, is_recording
+from tapegrad.autograd.core.mode import (
+    derivative_depth,
+    enable_grad,
+    install_observer,
+    interpreter,
+    is_recording,
+)
 from tapegrad.autograd.core.node import (
     Node,
     Plan,
@@ -47,7 +53,7 @@ from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.reverse.write import write
 from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.run_log import Reads, RunLog
-from tapegrad.autograd.transforms.variables import derivative_depth, variable
+from tapegrad.autograd.transforms.variables import variable
 from tapegrad.devices import TapegradError
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "context_hooks"]

@@ -8,7 +8,6 @@ derivatives never confuse two variables.  nn marks the inputs of modules by vari
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import (
     current_mode,
+    derivative_depth,
     enable_grad,
     is_followed,
     is_recording,
@@ -35,7 +35,7 @@ from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.gradient_record import track_gradients
 from tapegrad.autograd.transforms.sample import Single
 
-__all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "tangent_for", "variable"]
+__all__ = ["BoundCall", "detach_unreachable", "tangent_for", "variable"]
 
 NOT_SCALAR = (
     "a gradient is of a function that returns one number; {name} returned {found}. {advice}, or "
@@ -56,10 +56,6 @@ LIST_OF_NUMBERS = (
 NOT_FLOATING = (
     "argument {which} of {name} holds {dtype}; only floating point arrays can be differentiated"
 )
-
-# The number of derivatives that are being taken around the current call.  Where it is not 0, the
-# sweep of an inner derivative must be recorded itself.
-derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ pages.py       the pages of docs/: titles, links, and the order in which a reade
 names.py       every public name, with its place in the reference
 docstrings.py  a docstring as HTML: its lines, shapes and lists stay what they are
 reference.py   the pages of the reference
+examples.py    what a call of a layer, an operation or an optimizer gave, by the cases of the laws
+written.py     examples that are written in docs/examples/, run and shown
 usage.py       which page uses which name, by resolving the code on it
 notebooks.py   executed notebooks as pages
 pictures.py    pictures that pages ask for, drawn while the site is built

@@ -17,6 +17,7 @@ from sitebuilder import docstrings
 from sitebuilder.addresses import address, folder_of, linker
 from sitebuilder.examples import seen
 from sitebuilder.names import Namespace, PublicName, name_of, namespaces
+from sitebuilder.written import shown
 
 __all__ = ["Uses", "as_markdown", "entry", "heading", "intro", "members", "signature", "table"]
 
@@ -173,7 +174,12 @@ def entry(name: PublicName, space: Namespace, page: str, uses: Uses) -> str:
     def link(word: str) -> str | None:
         return None if word in own else find(word)  # `size`, an argument, is not ops.size
 
-    body = [*as_markdown(name.doc, link), _facts(name, uses, page)]
+    example = shown(name.path)
+    body = [
+        *as_markdown(name.doc, link),
+        f"```pycon\n{example}\n```" if example else "",
+        _facts(name, uses, page),
+    ]
     arguments = "" if name.kind == "data" else signature(name.value)
     if inspect.isclass(name.value) and issubclass(name.value, BaseException):
         arguments = ""

@@ -82,7 +82,7 @@ class Table(MutableMapping[Any, Any]):
 
     def __init__(self, items: Any = ()) -> None:
         self._items: dict[Any, Any] = {}
-        for key, value in dict(items).items() if not isinstance(items, Table) else items.items():
+        for key, value in items.items() if hasattr(items, "items") else items:  # dict: 1 is True
             self[key] = value
 
     def __getitem__(self, key: Any) -> Any:

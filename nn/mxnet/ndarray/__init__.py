@@ -22,9 +22,9 @@ from tapegrad.nn.mxnet.ndarray.making import (
     onehot_encode,
     pair_function,
     split_v2,
+    zeros,
 )
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, empty, full, ones
-from tapegrad.nn.mxnet.ndarray.sparse import zeros
 
 __all__ = [
     "NDArray",

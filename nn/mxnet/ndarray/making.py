@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import Tensor
+from tapegrad.nn.mxnet.ndarray import sparse
 from tapegrad.nn.mxnet.ndarray.functions import invoke
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, from_tensor
 from tapegrad.nn.mxnet.symbol.pairs import split_settings
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.context import Context
-    from tapegrad.nn.mxnet.types import DTypeLike
+    from tapegrad.nn.mxnet.types import DTypeLike, ShapeLike
 
 __all__ = [
     "PAIRS",
@@ -29,7 +30,18 @@ __all__ = [
     "moveaxis",
     "onehot_encode",
     "split_v2",
+    "zeros",
 ]
+
+
+def zeros(
+    shape: ShapeLike,
+    ctx: Context | None = None,
+    dtype: DTypeLike | None = None,
+    stype: str | None = None,
+) -> NDArray:
+    """An array of zeros, with a kind of storage.  Raises ValueError for an unknown one."""
+    return sparse.zeros(stype or "default", shape, ctx, dtype)
 
 
 def arange(

@@ -217,11 +217,11 @@ def _numbers(x: Any, dtype: DTypeLike | None = None) -> np.ndarray:
 
 
 def zeros(
-    shape: ShapeLike,
-    ctx: Context | None = None,
-    dtype: DTypeLike | None = None,
-    stype: str | None = None,
+    stype: str, shape: ShapeLike, ctx: Context | None = None, dtype: DTypeLike | None = None
 ) -> NDArray:
-    """An array of zeros, with a kind of storage.  Raises ValueError for an unknown one."""
+    """An array of zeros of a kind: "csr", "row_sparse" or "default".
+
+    Raises ValueError for an unknown kind.
+    """
     x = dense.zeros(shape, ctx, dtype)
-    return x if stype in (None, "default") else with_storage(x, str(stype))
+    return x if stype == "default" else with_storage(x, str(stype))
