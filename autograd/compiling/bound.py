@@ -356,7 +356,7 @@ class _Binder:
         """A body that writes its result into `out`."""
         primitive = entry.primitive
         run: Callable[..., Any]
-        if primitive.inline is not None:
+        if primitive.inline is not None and primitive.direct is not None:
             run = primitive.direct
             operands = _as_arrays(primitive.inline, entry.operands, self.layouts)
         else:

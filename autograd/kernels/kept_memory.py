@@ -275,9 +275,9 @@ def keeping_memory(function: Callable[P, T]) -> Callable[P, T]:
 
 def _ask_the_c_library(size: int) -> None:
     """Let glibc keep so many bytes that were freed, and take blocks of up to 32 MB from them."""
-    library = ctypes.CDLL(None) if os.name == "posix" else None
-    if not hasattr(library, "mallopt") or platform.libc_ver()[0] != "glibc":
+    if platform.libc_ver()[0] != "glibc":
         return
+    library = ctypes.CDLL(None)
     library.mallopt(TRIM_THRESHOLD, min(max(size, PAGES), 2**31 - 1))
     library.mallopt(MMAP_THRESHOLD, min(max(size, PAGES), MOST_FROM_HEAP))
     if not size:

@@ -36,8 +36,9 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     """Return a recorded call as a function of the list of values, with its body looked up once."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
-    if primitive.inline is not None and xp is np:
-        run: Callable[..., Any] = primitive.direct
+    run: Callable[..., Any]
+    if primitive.direct is not None and xp is np:
+        run = primitive.direct
     else:
 
         def run(*operands: Any) -> Any:
