@@ -292,3 +292,15 @@ def test_without_the_extra_glibc_keeps_memory():
         )  # fmt: skip
         counts.append(int(run.stdout))
     assert counts[0] < 512 < counts[1]  # pages of one array, and of all
+
+
+def test_what_a_recorded_call_freed_is_given_back_before_the_step_is_compiled():
+    tg.keep_memory(64)
+    compiled = tg.compile(lambda a: np.sum(np.sqrt(a + 1) * 2))
+    a = np.ones(BIG)
+    counts = []
+    for _ in range(4):
+        compiled(a)
+        counts.append(held()[0])
+    assert counts[0] > 0
+    assert counts[-1] == 0

@@ -38,7 +38,7 @@ from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.kept_memory import LEAST as LEAST_KEPT
-from tapegrad.autograd.kernels.kept_memory import keeping_memory
+from tapegrad.autograd.kernels.kept_memory import give_back_kept_memory, keeping_memory
 from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.step import Replay
 
@@ -180,7 +180,8 @@ class Compiled(Replay[P]):
         if elsewhere:
             bound = bind_launched(program, layouts, ownership_of(program, layouts), fuse=self._fuse)
         else:
-            bound = self._compile(program, layouts)
+            give_back_kept_memory()  # of the calls that were recorded
+        bound = self._compile(program, layouts)
         self._bound.append((recorded, program, bound))
         self._make_room()
 

@@ -24,7 +24,13 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 
-__all__ = ["LEAST", "keep_memory", "keep_memory_as_asked", "keeping_memory"]
+__all__ = [
+    "LEAST",
+    "give_back_kept_memory",
+    "keep_memory",
+    "keep_memory_as_asked",
+    "keeping_memory",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -234,7 +240,7 @@ def keep_memory(megabytes: float = MEGABYTES) -> None:
         _ask_the_c_library(int(megabytes * 1e6))
         return
     access.store.limit = int(megabytes * 1e6)
-    _give_back(access)
+    _give_back(access, access.store.limit)
     if access.store.limit == 0:
         if access.current() is access.ours:
             access.exchange(access.own)
@@ -284,10 +290,17 @@ def _ask_the_c_library(size: int) -> None:
         library.malloc_trim(0)
 
 
-def _give_back(access: _Access) -> None:
+def give_back_kept_memory() -> None:
+    """Free all blocks that wait, where arrays of other sizes are to come."""
+    access = _access()
+    if access is not None:
+        _give_back(access, 0)
+
+
+def _give_back(access: _Access, limit: int) -> None:
     """Free the oldest blocks until what is left is within the limit."""
     store = access.store
-    while store.held > store.limit:
+    while store.held > limit:
         address, size = store.blocks[0]
         store.blocks[: store.count - 1] = store.blocks[1 : store.count]
         store.count, store.held = store.count - 1, store.held - size
