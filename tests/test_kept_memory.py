@@ -295,12 +295,16 @@ def test_without_the_extra_glibc_keeps_memory():
 
 
 def test_what_a_recorded_call_freed_is_given_back_before_the_step_is_compiled():
+    def step(a):
+        b = np.sqrt(a + 1)
+        return np.sum(b * 2) + np.sum(np.concatenate([b, b[:100_000]]) * 3)
+
     tg.keep_memory(64)
-    compiled = tg.compile(lambda a: np.sum(np.sqrt(a + 1) * 2))
+    compiled = tg.compile(step)
     a = np.ones(BIG)
     counts = []
     for _ in range(4):
         compiled(a)
         counts.append(held()[0])
-    assert counts[0] > 0
-    assert counts[-1] == 0
+    assert counts[0] >= 3
+    assert counts[-1] <= 1  # what the calls that are no kernels made
