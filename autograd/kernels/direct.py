@@ -157,7 +157,7 @@ class _Target(NamedTuple):
     """The entries of x with one pair of remainders, their taps, and their plan if they have any."""
 
     where: Any
-    taps: tuple[tuple[int, ...], tuple[int, ...]]
+    taps: tuple[slice, slice]
     plan: JobPlan | None
     lines: Lines | None
 
@@ -216,7 +216,7 @@ def _backward_plan(
                     dtype.itemsize,
                 )
             where = (slice(None), slice(None), *both)
-            targets.append(_Target(where, (row.taps, column.taps), plan, lines))
+            targets.append(_Target(where, (row.reached_by, column.reached_by), plan, lines))
     return _Backward(down, right, by_row, room, targets)
 
 
@@ -235,7 +235,7 @@ def direct_input_gradient(
     turned = w.reshape(groups, planes // groups, channels // groups, rows.kernel, columns.kernel)
     turned = turned.transpose(0, 2, 1, 3, 4)  # (groups, C / groups, O / groups, kH, kW)
     weights = [
-        packed(turned[..., list(t.taps[0]), :][..., list(t.taps[1])].reshape(*turned.shape[:2], -1))
+        packed(turned[..., t.taps[0], t.taps[1]].reshape(*turned.shape[:2], -1))
         for t in back.targets
     ]
     shape = frame_shape(planes, back.down, back.right)

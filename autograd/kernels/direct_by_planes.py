@@ -101,7 +101,7 @@ class _Remainder(NamedTuple):
     """The entries of x with one pair of remainders, their taps, and their plan if they have any."""
 
     where: Any
-    taps: tuple[tuple[int, ...], tuple[int, ...]]
+    taps: tuple[slice, slice]
     plan: Gathered | None
 
 
@@ -134,7 +134,7 @@ def _backward_by_planes(
                 )
             both = (slice(a, None, rows.stride), slice(b, None, columns.stride))
             where = (slice(None), slice(None), *both)
-            found.append(_Remainder(where, (row.taps, column.taps), plan))
+            found.append(_Remainder(where, (row.reached_by, column.reached_by), plan))
     return down, right, found
 
 
@@ -148,8 +148,8 @@ def input_gradient_by_planes(
     turned = turned.transpose(0, 2, 1, 3, 4)  # (groups, C / groups, O / groups, kH, kW)
     panels = []
     for target in targets:
-        own = turned[..., list(target.taps[0]), :][..., list(target.taps[1])]
-        own = np.ascontiguousarray(own).reshape(channels, -1)
+        own = np.ascontiguousarray(turned[..., target.taps[0], target.taps[1]])
+        own = own.reshape(channels, -1)
         panels.append(panels_of(own, groups, np.empty(own.size, own.dtype)) if own.size else own)
     shape = frame_shape(planes, down, right)
     at_once = len(targets) == 1

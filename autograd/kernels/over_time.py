@@ -22,7 +22,7 @@ __all__ = ["Loop", "join", "places", "run_samples", "transposed_product"]
 
 Array = np.ndarray[Any, Any]
 Column: TypeAlias = "int | Array"
-SHARED = 2**22  # multiplications of a loop over time that are worth the call of other threads
+SHARED = 2**24  # multiplications of a loop over time that are worth the call of other threads
 
 
 def places(a: Array) -> Array:

@@ -25,6 +25,13 @@ class Residue(NamedTuple):
     taps: tuple[int, ...]
     shifts: tuple[int, ...]
 
+    @property
+    def reached_by(self) -> slice:
+        """The taps as a slice: they are as far from each other as two with one remainder are."""
+        first, second = (*self.taps, 1, 1)[:2]
+        step = second - first if len(self.taps) > 1 else 1
+        return slice(first, first + len(self.taps) * step, step)
+
 
 def residues(axis: AxisWindows) -> list[Residue]:
     """Each remainder that an entry of the axis has."""
