@@ -27,6 +27,7 @@ scale = 2
 table = [0, 0]
 table[1] = scale
 other = math.pi
+from string import digits, hexdigits
 
 # %% maximum minimum
 np.maximum(table[1], 1)
@@ -45,6 +46,9 @@ math.sin(0.0) + np.arctan2(0, 1)
 
 # %% LinAlgError
 np.linalg.inv(np.zeros((2, 2)))
+
+# %% ValueError
+raise ValueError(" ".join(digits * 5))
 """
 
 
@@ -57,7 +61,8 @@ def examples(tmp_path):
 
 def test_an_example_is_shown_as_at_a_prompt(examples):
     assert list(examples) == [
-        f"tapegrad.a.b.{name}" for name in ("maximum", "minimum", "hypot", "arctan2", "LinAlgError")
+        f"tapegrad.a.b.{name}"
+        for name in ("maximum", "minimum", "hypot", "arctan2", "LinAlgError", "ValueError")
     ]
     assert written.run(examples["tapegrad.a.b.hypot"]).splitlines() == [
         ">>> import numpy as np",
@@ -88,6 +93,10 @@ def test_what_stands_above_is_shown_as_far_as_it_is_used(examples):
 def test_the_error_that_an_example_is_about_is_shown(examples):
     text = written.run(examples["tapegrad.a.b.LinAlgError"])
     assert text.endswith("    ...\nLinAlgError: Singular matrix")
+    lines = written.run(examples["tapegrad.a.b.ValueError"]).splitlines()
+    assert lines[0] == ">>> from string import digits"  # and not hexdigits, which it does not use
+    assert lines[-1].startswith("    ")  # a long message goes on
+    assert max(map(len, lines)) <= written.WIDTH
 
 
 def test_where_a_library_is_missing_the_code_alone_is_shown(monkeypatch):

@@ -31,12 +31,12 @@ ops.device_array(np.arange(3), np.ones(2))
 
 # %% half_in_single
 @ops.half_in_single
-def mean_of_squares(xp, x):
-    return xp.mean(x * x)
+def average(xp, x):
+    return xp.sum(x) / x.size
 
 
-x = np.full(100, 300, np.float16)
-mean_of_squares(np, x), np.mean(x * x)
+x = np.full(1000, 100, np.float16)
+average(np, x), np.sum(x) / x.size
 
 # %% inside_numbers
 ops.inside_numbers(np.array([0, 5, -1]), 4, "wrap", "take")
@@ -112,10 +112,10 @@ x = np.full(3, 60000, np.float16)
 ops.as_half_was(ops.widen_half(x).sum() / 3, x), x.sum()
 
 # %% complement
-ops.complement(np, np.array([0.0, 6.0])), 1 - ops.erf(np.array([0.0, 6.0]))
+float(ops.complement(np, np.array(6.0))), float(1 - ops.erf(np.array(6.0)))
 
 # %% array_repr
-ops.array_repr(tg.Tensor(np.array([1.0, 2.0])), precision=3)
+ops.array_repr(tg.Tensor(np.array([1 / 3, 2 / 3])), precision=2)
 
 # %% common_type
 ops.common_type(np.ones(1, np.float32), np.ones(1, int))

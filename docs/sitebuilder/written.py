@@ -28,6 +28,7 @@ import os
 import random
 import re
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ __all__ = ["FOLDER", "Example", "examples", "problems", "run", "shown"]
 
 FOLDER = DOCS / "examples"
 MARK = re.compile(r"^# %% (.*)\n", flags=re.MULTILINE)
+WIDTH = 80  # of an error's message
 TRACEBACK = "Traceback (most recent call last):\n    ..."
 
 
@@ -112,25 +114,35 @@ def _read(node: ast.AST) -> set[str]:
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
-def _needed(common: str, code: str) -> list[ast.stmt]:
+def _needed(common: str, code: str) -> list[str]:
     """The statements above the cells that a cell uses, and those that these use.
 
     A call that stands alone is taken where the cell uses what it begins with: `metric.update(y)`.
+    Of `from … import …` only the names that are used are taken.
     """
     wanted = _read(ast.parse(code))
-    kept: list[ast.stmt] = []
+    kept: list[str] = []
     for node in reversed(ast.parse(common).body):
         alone = ast.unparse(node).partition(".")[0] if isinstance(node, ast.Expr) else ""
-        if _bound(node) & wanted or alone in wanted:
-            kept.append(node)
-            wanted |= _read(node)
+        if not _bound(node) & wanted and alone not in wanted:
+            continue
+        wanted |= _read(node)
+        if isinstance(node, ast.ImportFrom):
+            node.names = [name for name in node.names if (name.asname or name.name) in wanted]
+            kept.append(ast.unparse(node))
+        else:
+            kept.append(_source(common, node))
     return kept[::-1]
 
 
-def _at_a_prompt(source: str, node: ast.stmt) -> str:
+def _source(text: str, node: ast.stmt) -> str:
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-    lines = source.splitlines()[first - 1 : node.end_lineno]
-    return "\n".join([f">>> {lines[0]}", *(f"... {line}".rstrip() for line in lines[1:])])
+    return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+
+
+def _at_a_prompt(source: str) -> str:
+    first, *rest = source.splitlines()
+    return "\n".join([f">>> {first}", *(f"... {line}".rstrip() for line in rest)])
 
 
 def _run(node: ast.stmt, known: dict[str, Any]) -> None:
@@ -141,6 +153,15 @@ def _run(node: ast.stmt, known: dict[str, Any]) -> None:
             print(repr(value))
     else:
         exec(compile(ast.Module([node], []), "<stdin>", "exec"), known)  # noqa: S102  # our own file
+
+
+def _wrapped(message: str) -> str:
+    """An error's message in lines that fit onto a page."""
+    return "\n".join(
+        part
+        for line in message.splitlines()
+        for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""]
+    )
 
 
 @contextlib.contextmanager
@@ -173,11 +194,11 @@ def run(example: Example) -> str:
     known: dict[str, Any] = {"__name__": "__main__"}
     lines: list[str] = []
     with _apart() as out:
-        for node in _needed(example.common, example.code):
-            lines.append(_at_a_prompt(example.common, node))
-            _run(node, known)
+        for source in _needed(example.common, example.code):
+            lines.append(_at_a_prompt(source))
+            _run(ast.parse(source).body[0], known)
         for node in ast.parse(example.code).body:
-            lines.append(_at_a_prompt(example.code, node))
+            lines.append(_at_a_prompt(_source(example.code, node)))
             out.seek(0)
             out.truncate()
             try:
@@ -185,7 +206,7 @@ def run(example: Example) -> str:
             except Exception as error:
                 if not any(cls.__name__ in example.names for cls in type(error).__mro__):
                     raise
-                print(f"{TRACEBACK}\n{type(error).__name__}: {error}")
+                print(f"{TRACEBACK}\n{_wrapped(f'{type(error).__name__}: {error}')}")
             lines.append(out.getvalue().rstrip())
     return "\n".join(line for line in lines if line)
 
@@ -201,9 +222,8 @@ def shown(path: str) -> str:
     try:
         return run(example)
     except ImportError:
-        above = [_at_a_prompt(example.common, n) for n in _needed(example.common, example.code)]
-        own = [_at_a_prompt(example.code, node) for node in ast.parse(example.code).body]
-        return "\n".join(above + own)
+        own = [_source(example.code, node) for node in ast.parse(example.code).body]
+        return "\n".join(map(_at_a_prompt, _needed(example.common, example.code) + own))
 
 
 def problems(found: Mapping[str, Example]) -> Iterator[str]:
