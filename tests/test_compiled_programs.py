@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapegrad import Tensor, compile, ops, value_and_grad
-from tapegrad.autograd.compiling import blocks, compiled
+from tapegrad import Tensor, compile, ops, set_num_threads, value_and_grad
+from tapegrad.autograd.compiling import blocks, compiled, kernel_calls
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.kernels import machine
 from tapegrad.devices import to_device
@@ -152,14 +152,18 @@ def compare(seed, fuse, derive, device="cpu"):
             np.testing.assert_allclose(f, e, rtol=0, atol=3e-5 * size, err_msg=where)
 
 
-@pytest.fixture(params=["calls", "kernels", "blocks"])
+@pytest.fixture(params=["calls", "kernels", "pieces", "blocks"])
 def fuse(request, monkeypatch):
     """Whether operations are fused, after a choice of how."""
     if request.param == "blocks":  # of few entries, so that there are many
         monkeypatch.setattr(machine, "is_available", lambda: False)
         monkeypatch.setattr(compiled, "LEAST_ENTRIES", 1)
         monkeypatch.setattr(blocks, "BLOCK", 64)
-    return request.param != "calls"
+    if request.param == "pieces":  # of few rows, on two threads
+        monkeypatch.setattr(kernel_calls, "PIECE", 8)
+        set_num_threads(2)
+    yield request.param != "calls"
+    set_num_threads(1)
 
 
 @pytest.mark.parametrize("derive", [False, True])

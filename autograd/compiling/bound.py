@@ -18,12 +18,19 @@ import numpy as np
 
 from tapegrad.autograd.compiling.blocks import bind_blocks
 from tapegrad.autograd.compiling.buffers import (
-    ALIGNMENT,
     Lifetime,
     aligned_bytes,
     plan_buffers,
 )
-from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text
+from tapegrad.autograd.compiling.kernel_calls import (
+    KernelCalls,
+    bind_kernel,
+    bytes_of_scratch,
+    calls_in_a_row,
+    pieces_of,
+    stride_of,
+)
+from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text, pieced_text
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
@@ -31,7 +38,6 @@ from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.replay.plain import bind_entry
 from tapegrad.autograd.replay.recording import ProgramSlot
 
@@ -246,7 +252,12 @@ class _Binder:
             outside = {slot: self.layouts[slot].dtype for slot in self.reads[position]}
             stored = results & needed
             if machine.is_available():
-                self.kernels[position] = kernel_text(group.space, outside, stored)
+                pieces = pieces_of(group.space)
+                self.kernels[position] = (
+                    pieced_text(group.space, outside, stored, pieces, stride_of)
+                    if pieces
+                    else kernel_text(group.space, outside, stored)
+                )
             else:
                 self.kernels[position] = KernelText("", sorted(outside), sorted(stored))
 
@@ -274,8 +285,7 @@ class _Binder:
             self.fixed[slot] = np.ndarray(
                 layout.shape, layout.dtype, self.arena, offset, layout.strides
             )
-        needs = [sum(_padded(n) for n in k.scratch) for k in self.kernels.values()]
-        self.scratch = aligned_bytes(max(needs, default=0))
+        self.scratch = aligned_bytes(max(map(bytes_of_scratch, self.kernels.values()), default=0))
         return sum(life.nbytes for life in lifetimes.values())
 
     def _can_write(self, position: int, entry: ProgramEntry, slot: int) -> bool:
@@ -296,27 +306,35 @@ class _Binder:
     def _actions(self) -> list[Action]:
         """The action of each group; the first of kernels in a row runs them all."""
         actions: list[Action] = []
-        row: list[_Call] = []
+        row: list[KernelCalls] = []
         self.alone: list[Action] = []  # each group by itself, to be timed
         if self.kernels and machine.is_available():
-            texts = [kernel.text for kernel in self.kernels.values()]
+            texts = [t for kernel in self.kernels.values() for t in (kernel.text, kernel.end) if t]
             self.compiled = machine.compiled_kernels(texts)
         start = 0
         for position, group in enumerate(self.groups):
             if position in self.kernels and machine.is_available():
                 start = start if row else position
-                row.append(self._bind_kernel(self.kernels[position]))
+                row.append(
+                    bind_kernel(
+                        self.kernels[position],
+                        self.compiled,
+                        self.fixed,
+                        self.layouts,
+                        self.scratch,
+                    )
+                )
                 actions.append(_nothing)
-                self.alone.append(_calls_in_a_row(row[-1:]))
+                self.alone.append(calls_in_a_row(row[-1:]))
                 continue
             action = self._bind_group(position, group)
             actions.append(action)
             self.alone.append(action if action is _nothing else self._watched(position, action))
             if row and action is not _nothing:
-                actions[start] = _calls_in_a_row(row)
+                actions[start] = calls_in_a_row(row)
                 row = []
         if row:
-            actions[start] = _calls_in_a_row(row)
+            actions[start] = calls_in_a_row(row)
         return actions
 
     def _bind_group(self, position: int, group: EntryGroup) -> Action:
@@ -382,64 +400,6 @@ class _Binder:
 
         return call
 
-    def _bind_kernel(self, kernel: KernelText) -> _Call:
-        known = [*kernel.reads, *kernel.writes]
-        table = np.zeros(len(known) + len(kernel.scratch) + 1, np.intp)
-        for index, slot in enumerate(known):
-            if slot in self.fixed:
-                table[index] = self.fixed[slot].ctypes.data
-        offset = 0
-        for index, nbytes in enumerate(kernel.scratch, start=len(known)):
-            table[index] = self.scratch.ctypes.data + offset
-            offset += _padded(nbytes)
-        held = [self.scratch, *(self.fixed[slot] for slot in known if slot in self.fixed)]
-        call = _Call(self.compiled[kernel.text], table, held)
-        for index, slot in enumerate(known):
-            if slot not in self.fixed:
-                layout = self.layouts[slot] if index >= len(kernel.reads) else None
-                call.moving.append((index, slot, layout))
-        return call
-
-
-@dataclass
-class _Call:
-    """One call of a kernel.
-
-    kernel: owns the code, and so must live as long as the call
-    table:  the addresses of all that it reads and writes
-    held:   the arrays whose addresses stay in the table, and so must live as long
-    moving: (index in the table, slot, layout) of what lies elsewhere in each call; the layout of a
-            result, which is new in each call, None for what is read
-    """
-
-    kernel: machine.Kernel
-    table: np.ndarray
-    held: list[np.ndarray]
-    moving: list[tuple[int, int, Layout | None]] = field(default_factory=list)
-
-
-def _calls_in_a_row(calls: list[_Call]) -> Action:
-    """The action of several kernels, one after another."""
-    addresses = [number for c in calls for number in (c.kernel.address, c.table.ctypes.data)]
-    row = np.array([*addresses, 0], np.intp)
-    moving = [
-        (c.table, index, slot, None if layout is None else (layout.shape, layout.dtype))
-        for c in calls
-        for index, slot, layout in c.moving
-    ]
-    return partial(_call_kernels, row.ctypes.data, moving, (row, calls))
-
-
-def _call_kernels(
-    addresses: int, moving: list[tuple[Any, ...]], held: Any, values: list[Any]
-) -> None:
-    """Run kernels; `held` owns the code and memory of the addresses."""
-    for table, index, slot, form in moving:
-        if form is not None:
-            values[slot] = np.empty(*form)
-        table[index] = address(values[slot])
-    machine.call_all(addresses)
-
 
 def _noted_write(call: Callable[[], Any], target: np.ndarray) -> Action:
     """The action of a call on fixed arrays that writes into `target`."""
@@ -454,14 +414,6 @@ def _noted_write(call: Callable[[], Any], target: np.ndarray) -> Action:
 
 def _nothing(_: list[Any]) -> None:
     """The action of a view that has been made already."""
-
-
-def _padded(nbytes: int) -> int:
-    """Bytes from one piece of scratch memory to the next.
-
-    Not a multiple of 4096, for a processor takes addresses that far apart for the same at first.
-    """
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT + 5 * ALIGNMENT
 
 
 @cache

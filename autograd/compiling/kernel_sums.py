@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LANES",
     "ROWS_IN_SINGLE",
+    "add_double",
     "add_lanes",
     "add_partial_sums",
     "dtype_of_sum",
@@ -105,6 +106,13 @@ def _add_vector(code: Code, source: str, total: str, index: str) -> None:
     value = code.binary("fadd", before, value, DOUBLE, LANES)
     code.store(total, DOUBLE, value, index, LANES, None)
     code.store(source, FLOAT, code.number(0, FLOAT, LANES), index, LANES, None)
+
+
+def add_double(code: Code, source: str, total: str, index: str) -> None:
+    """Add a float64 of one piece of memory to that of another."""
+    before = code.load(total, DOUBLE, index, 1, None)
+    value = code.load(source, DOUBLE, index, 1, None)
+    code.store(total, DOUBLE, code.binary("fadd", before, value, DOUBLE, 1), index, 1, None)
 
 
 def _identity(name: str) -> float:
