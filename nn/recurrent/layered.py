@@ -205,10 +205,10 @@ class RNNLayer(Remembering):
     def _weights_of(self, x: Tensor, ending: str) -> GateWeights:
         of_input, of_state = (self.weights[f"weight_{kind}{ending}"] for kind in ("ih", "hh"))
         if f"bias_ih{ending}" in self.weights:
-            biases: list[Tensor] = [self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh")]
-        else:
-            biases = [zeros_beside(x, len(of_input))] * 2
-        return GateWeights(of_input, of_state, *biases)
+            first, second = (self.weights[f"bias_{kind}{ending}"] for kind in ("ih", "hh"))
+            return GateWeights(of_input, of_state, first, second)
+        zeros = zeros_beside(x, len(of_input))
+        return GateWeights(of_input, of_state, zeros, zeros)
 
     def _step(self, total: Tensor) -> list[Tensor]:
         """The next state of a plain cell; total (N, H) is a + b of the class's equations."""
