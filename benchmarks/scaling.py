@@ -35,6 +35,8 @@ HERE = Path(__file__).resolve().parent
 PICTURES = HERE.parent / "docs" / "scaling"
 COLOURS = {"PyTorch": "#c9803f", "tapegrad": "#4878a8", "tapegrad compiled": "#3a8f5c"}
 MOST_COMPILED = 10_000  # operations: larger chains take minutes to compile
+LONG = 1.5  # seconds of a step that runs once
+TURN = 0.06  # seconds, so that caches are warm
 RELATIVE = 1.3  # of the time per operation at depth 100, which that at 100,000 may not exceed
 
 
@@ -61,18 +63,21 @@ class Curve:
         self.make, self.share, self.unit = make, share, unit
 
 
-def smallest(steps: dict[str, Step], seconds: float) -> Point:
-    """The smallest processor time of each step; they take turns for some seconds, or once."""
+def smallest(steps: dict[Any, Step], seconds: float) -> dict[Any, float]:
+    """The smallest processor time of each step; all take turns, long ones only once."""
     best = dict.fromkeys(steps, float("inf"))
     end = time.perf_counter() + seconds
-    for name in [n for n in steps if "compiled" in n]:
-        for _ in range(2):  # record, and compile
-            steps[name]()
     while True:
-        for name, step in steps.items():
-            start = time.process_time()
-            step()
-            best[name] = min(best[name], time.process_time() - start)
+        for key, step in steps.items():
+            if LONG < best[key] < float("inf"):
+                continue
+            turn = time.perf_counter() + TURN
+            while True:
+                start = time.process_time()
+                step()
+                best[key] = min(best[key], time.process_time() - start)
+                if time.perf_counter() > turn:
+                    break
         if time.perf_counter() > end:
             return best
 
@@ -177,13 +182,17 @@ CURVES = (
 
 def measure(curve: Curve, seconds: float, most: int) -> dict[int, Point]:
     """Seconds of each step at each value, divided by the curve's share."""
-    found: dict[int, Point] = {}
-    for value in curve.values:
-        if value > most:
-            continue
-        best = smallest(curve.make(value), seconds)
-        found[value] = {name: t / curve.share(value) for name, t in best.items()}
-        text = "  ".join(f"{name} {t / curve.unit[1]:.3f}" for name, t in found[value].items())
+    values = [v for v in curve.values if v <= most]
+    steps = {(v, name): step for v in values for name, step in curve.make(v).items()}
+    for (_, name), step in steps.items():
+        for _ in range(2 if "compiled" in name else 0):  # record, and compile
+            step()
+    best = smallest(steps, seconds * len(values))
+    found: dict[int, Point] = {v: {} for v in values}
+    for (value, name), t in best.items():
+        found[value][name] = t / curve.share(value)
+    for value, point in found.items():
+        text = "  ".join(f"{name} {t / curve.unit[1]:.3f}" for name, t in point.items())
         print(f"{curve.name} {value:>9,}  {text}  {curve.unit[0]}", flush=True)
     return found
 
