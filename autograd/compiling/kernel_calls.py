@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.compiling.buffers import ALIGNMENT
-from tapegrad.autograd.compiling.kernel_writer import LANES, is_flat
+from tapegrad.autograd.compiling.kernel_sums import LANES
+from tapegrad.autograd.compiling.kernel_writer import is_flat
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
