@@ -28,7 +28,7 @@ def restored():
     yield
     tg.keep_memory(kept_memory.MEGABYTES)
     access = kept_memory._access()
-    access.exchange(access.own)
+    access.handler.set(access.own)
 
 
 def held():
@@ -144,7 +144,7 @@ def test_living_arrays_never_share():
 def test_what_tapegrad_runs_keeps_memory_and_what_others_run_does_not():
     tg.keep_memory(64)
     access = kept_memory._access()
-    access.exchange(access.own)
+    access.handler.set(access.own)
     x = np.ones(BIG)
     seen = []
 
@@ -168,7 +168,7 @@ def test_what_tapegrad_runs_keeps_memory_and_what_others_run_does_not():
 def test_an_error_leaves_the_handler_as_it_was():
     tg.keep_memory(64)
     access = kept_memory._access()
-    access.exchange(access.own)
+    access.handler.set(access.own)
 
     def loss(w):
         raise KeyError(w.shape)
@@ -181,7 +181,7 @@ def test_an_error_leaves_the_handler_as_it_was():
 def test_a_trainer_keeps_memory():
     tg.keep_memory(64)
     access = kept_memory._access()
-    access.exchange(access.own)
+    access.handler.set(access.own)
     seen = []
 
     class Spy(nn.Module):
@@ -201,7 +201,7 @@ def test_a_trainer_keeps_memory():
 def test_compiled_steps_with_large_arrays_keep_memory():
     tg.keep_memory(64)
     access = kept_memory._access()
-    access.exchange(access.own)
+    access.handler.set(access.own)
 
     def step(a, b):
         return np.sum(a @ b) * 2

@@ -228,7 +228,9 @@ class Primitive:
         self.elementwise = elementwise
         self.domain = dict(domain or {})
         self.inline = inline
-        self.large: Callable[..., Any] | None = None  # what runs for `inline` on large arrays
+        # What runs for `inline` on arrays of so many entries, a number in a list of one.
+        self.large: Callable[..., Any] | None = None
+        self.large_from: list[int] = []
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.steps: Callable[..., Any] | None = None
         self.prepare: Callable[..., Callable[[], Any] | None] | None = None

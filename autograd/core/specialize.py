@@ -182,7 +182,9 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
         _serial=next_serial,
         **{f"_{what}_of": function for what, function in aspects.items()},
         _NO_GRAD=NO_GRAD,
-        _body=primitive.direct or primitive.body_for(np),
+        _body=primitive.inline or primitive.body_for(np),
+        _large=primitive.direct,
+        _large_from=primitive.large_from,
     )
     lines = []
     for name in operands:
@@ -219,9 +221,15 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
             f"return {primitive.mutates}",
         ]
         return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+    body = "_body"
+    if primitive.direct is not primitive.inline:
+        is_large = " or ".join(
+            f"type(_{n}) is _ndarray and _{n}.size >= _large_from[0]" for n in operands
+        )
+        body = f"(_large if {is_large} else _body)"
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
-        f"{outcome} = _body({arguments})",
+        f"{outcome} = {body}({arguments})",
         "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
         "    return _y",
         "if type(_y) is not _ndarray:",

@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -194,17 +195,18 @@ other:
 """
 
 
+_switch: list[_Access | None] = []  # empty until it is known whether memory can be kept
+
+
 class _Access(NamedTuple):
     """The store, and how NumPy is told of it.
 
-    exchange: sets the handler of this context, and gives the one that was there
-    current:  gives the handler of this context
-    own:      NumPy's handler, `ours` the one with the store
-    drop:     frees a block
+    handler: where NumPy finds the handler of a context
+    own:     NumPy's handler, `ours` the one with the store
+    drop:    frees a block
     """
 
-    exchange: Callable[[Any], Any]
-    current: Callable[[], Any]
+    handler: ContextVar[Any]
     own: Any
     ours: Any
     store: _Store
@@ -242,10 +244,11 @@ def keep_memory(megabytes: float = MEGABYTES) -> None:
     access.store.limit = int(megabytes * 1e6)
     _give_back(access, access.store.limit)
     if access.store.limit == 0:
-        if access.current() is access.ours:
-            access.exchange(access.own)
-    elif access.current() is access.own:  # and not a handler of somebody else
-        access.exchange(access.ours)
+        if access.handler.get() is access.ours:
+            access.handler.set(access.own)
+    elif access.handler.get() is access.own:  # and not a handler of somebody else
+        access.handler.set(access.ours)
+    _switch[:] = [access if access.store.limit else None]
 
 
 def keep_memory_as_asked() -> None:
@@ -260,21 +263,28 @@ def keep_memory_as_asked() -> None:
 
 
 def keeping_memory(function: Callable[P, T]) -> Callable[P, T]:
-    """The function with memory kept while it runs, unless `keep_memory(0)` was called."""
+    """The function with memory kept while it runs, unless `keep_memory(0)` was called.
+
+    Memory is not kept before LLVM is loaded, by a first kernel: small programs need neither.
+    """
 
     @wraps(function)
     def run(*args: P.args, **options: P.kwargs) -> T:
-        access = _access()
-        if access is None or access.store.limit == 0:
+        if not _switch:
+            if "llvmlite" not in sys.modules:
+                return function(*args, **options)
+            _switch.append(_access())
+        access = _switch[0]
+        if access is None:
             return function(*args, **options)
-        before = access.exchange(access.ours)
-        if before is not access.own and before is not access.ours:  # of somebody else: it stays
-            access.exchange(before)
+        handler = access.handler
+        if handler.get() is not access.own:  # ours already, or of somebody else
             return function(*args, **options)
+        token = handler.set(access.ours)
         try:
             return function(*args, **options)
         finally:
-            access.exchange(before)
+            handler.reset(token)
 
     return run
 
@@ -317,13 +327,13 @@ def _access() -> _Access | None:
     if table is None:
         return None
     python_object = ctypes.py_object
-    current = ctypes.PYFUNCTYPE(python_object)(table[GET_HANDLER])
-    exchange = ctypes.PYFUNCTYPE(python_object, python_object)(table[SET_HANDLER])
-    own = current()
+    own = ctypes.PYFUNCTYPE(python_object)(table[GET_HANDLER])()
+    set_handler = ctypes.PYFUNCTYPE(python_object, python_object)(table[SET_HANDLER])
+    handler_variable = _variable(set_handler, own)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [python_object, ctypes.c_char_p]
     handler = _Handler.from_address(pointer(own, NAME))
-    if handler.name != b"default_allocator" or handler.version != 1:
+    if handler_variable is None or handler.name != b"default_allocator" or handler.version != 1:
         return None
     made = _made(handler.own)
     if made is None:
@@ -338,8 +348,21 @@ def _access() -> _Access | None:
     )
     context = handler.own.context
     return _Access(
-        exchange, current, own, capsule, store, lambda address: free(context, address, LEAST)
+        handler_variable, own, capsule, store, lambda address: free(context, address, LEAST)
     )
+
+
+def _variable(set_handler: Callable[[Any], Any], own: Any) -> ContextVar[Any] | None:
+    """The variable in which NumPy has the handler of a context; it is named in no module."""
+
+    def found() -> ContextVar[Any] | None:
+        set_handler(own)  # what has been set in a context is seen there
+        for variable, value in copy_context().items():
+            if value is own:
+                return variable
+        return None
+
+    return copy_context().run(found)
 
 
 def _numpy_functions() -> Any:

@@ -201,7 +201,7 @@ def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
 
     primitive.on("numba")(fused)
     if primitive.inline is not None:
-        primitive.large = run
+        primitive.large, primitive.large_from = run, LEAST
 
 
 def _run_elementwise(primitive: Primitive, operands: tuple[Any, ...]) -> Array | None:
