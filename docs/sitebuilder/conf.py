@@ -30,6 +30,7 @@ html_theme = "furo"
 html_title = f"tapegrad {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_search_scorer = "static/scorer.js"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

@@ -36,6 +36,7 @@ def reference_pages(uses: Uses) -> dict[str, str]:
                     *intro(space.module.__name__, linker(home, space)),
                     *_lists(space),
                     _also(space, home),
+                    _all_names(space, home),
                 ]
             )
         inside = [other for other in namespaces().values() if _parent(other) == space.path]
@@ -132,7 +133,10 @@ def _lists(space: Namespace) -> Iterator[str]:
     for folder, inside in _folders(space).items():
         if folder and len(inside) > 1:
             target = os.path.relpath(_folder_page(space, folder), folder_of(home))
-            words = ", ".join(heading(rest).lower() for rest in inside)
+            words = ", ".join(
+                f"[{heading(rest).lower()}]({os.path.relpath(page, folder_of(home))})"
+                for rest, page in inside.items()
+            )
             folders.append(f"- [{heading(folder)}]({target}): {words}")
         else:
             alone |= inside
@@ -140,6 +144,16 @@ def _lists(space: Namespace) -> Iterator[str]:
         yield "\n".join(folders)
     if alone:
         yield _items(alone, groups, home)
+
+
+def _all_names(space: Namespace, page: str) -> str:
+    """The names of a large namespace in alphabetical order, each a link to its entry."""
+    names = [n for groups in pages_of(space).values() for group in groups.values() for n in group]
+    links = ", ".join(
+        f'<a href="{address(name, page)}"><code>{html.escape(name.name)}</code></a>'
+        for name in sorted(names, key=lambda name: name.name.lower())
+    )
+    return f"## All names, A to Z\n\n```{{raw}} html\n<p class='names'>{links}</p>\n```"
 
 
 def _index() -> str:
