@@ -36,7 +36,10 @@ SPELLING = re.compile(r"`\w+`, in Python's spelling")  # of a method that is des
 
 # In a file's docstring: " (`draws.py`)", and what else only the readers of the source need
 NAMED_FILE = re.compile(r" \((?:see )?`?[\w/]+(?:\.py|/)`?\)")
-OF_THE_SOURCE = re.compile(r"\w+\.py\b|`[\w/]+/`|\bfront door\b|\brooms?\b|`_\w+`|\b_[a-z]+\b")
+OF_THE_SOURCE = re.compile(r"\w+\.py\b|`[\w/]+/`|\b[Tt]his file\b")
+PRIVATE = re.compile(
+    r"\b[Ff]ront door\b|\brooms?\b|(?<!\w)_[a-z]+\b|\blinter\b|\bNothing in \w+ imports"
+)
 
 Uses = Mapping[str, list[tuple[str, str]]]  # path of a name -> [(title of a page, its path)]
 
@@ -260,18 +263,19 @@ def intro(module: str, link: Callable[[str], str | None]) -> list[str]:
 
 
 def for_readers(doc: str) -> str:
-    """A file's docstring without the sentences about files, folders and private names.
+    """A file's docstring without what it says of files, folders and private names.
 
-    These are for people who change the file.  The first paragraph stays as it is.
+    That is for people who change the file: a sentence with a file's name is left out, and a whole
+    paragraph about private names.  The first paragraph stays as it is.
     """
     first, *others = re.split(r"\n\s*\n", doc)
     kept = [first]
     for paragraph in others:
         text = NAMED_FILE.sub("", paragraph)
-        if not OF_THE_SOURCE.search(text):
+        if text.startswith(" ") or not (OF_THE_SOURCE.search(text) or PRIVATE.search(text)):
             kept.append(text)
-        elif not text.startswith(" "):
-            sentences = re.split(r"(?<=[.;])\s+(?=[A-Z`])", text)
+        elif not PRIVATE.search(text):
+            sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", text)
             kept.append(" ".join(s for s in sentences if not OF_THE_SOURCE.search(s)))
     return "\n\n".join(filter(None, kept))
 

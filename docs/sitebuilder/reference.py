@@ -17,7 +17,7 @@ from sitebuilder.addresses import address, folder_of, linker, pages_of, short
 from sitebuilder.entries import Uses, entry, heading, intro, table
 from sitebuilder.names import Namespace, PublicName, namespaces, public_names
 
-__all__ = ["reference_pages"]
+__all__ = ["all_names", "reference_pages"]
 
 
 def reference_pages(uses: Uses) -> dict[str, str]:
@@ -36,7 +36,7 @@ def reference_pages(uses: Uses) -> dict[str, str]:
                     *intro(space.module.__name__, linker(home, space)),
                     *_lists(space),
                     _also(space, home),
-                    _all_names(space, home),
+                    all_names(space, home),
                 ]
             )
         inside = [other for other in namespaces().values() if _parent(other) == space.path]
@@ -146,7 +146,7 @@ def _lists(space: Namespace) -> Iterator[str]:
         yield _items(alone, groups, home)
 
 
-def _all_names(space: Namespace, page: str) -> str:
+def all_names(space: Namespace, page: str) -> str:
     """The names of a large namespace in alphabetical order, each a link to its entry."""
     names = [n for groups in pages_of(space).values() for group in groups.values() for n in group]
     links = ", ".join(
