@@ -1,7 +1,8 @@
 // Scores of search results: pages that teach come before the reference, which comes before lists.
 // Sphinx weighs a word in a title alike on all pages, and puts equal results in alphabetical order.
 const PLACES = [
-  [/^(howto|guide)\//, 10],
+  [/^guide\//, 11],
+  [/^howto\//, 10],
   [/^(tour|install|faq|looked_for)$/, 6],
   [/^(migration|gallery)\//, 3],
   [/^reference\/.*(mxnet|bigdl)/, -8],
