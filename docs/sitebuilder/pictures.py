@@ -71,7 +71,7 @@ def derivatives() -> str:
 
 @_picture
 def tape() -> str:
-    """The tape of sum(tanh(x · w)²): boxes are recorded operations, with the shapes of their results"""
+    """The tape of sum(tanh(x · w)²): boxes are recorded operations, with shapes of results"""
     import numpy as np
 
     import tapegrad as tg
