@@ -256,6 +256,8 @@ def test_aligned_arguments_are_a_list_of_terms():
     text = shown("Sum.\n\nfirst:  one thing,\n        told in two lines\nsecond: another")
     assert text.count("<dt>") == 2
     assert "one thing, told in two lines" in text
+    text = shown("Cut.\n\nrestarts: begin again\nstretch:  times as long\nSource: a paper, 2017.")
+    assert text.count("<dt>") == 2, "the source is no argument"
 
 
 def test_examples_are_code():

@@ -24,7 +24,7 @@ LIKE_A_SIZE = re.compile(
     r"^(…|[A-Za-z]\w{0,2}['′]?|\d+|[A-Z]\w*)$|[·/+=⌊…]|^(n|in|out|k|d|o)[A-Z_]\w+$|[Ss]ize\d*$|_\w+$"
 )
 # "name:   text" and "a, b: text", with lines below that are indented further
-FIELD = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):(?: +|$)(.*)$")
+FIELD = re.compile(r"^(?!Source: )(\*{0,2}\w+(?:, \*{0,2}\w+)*):(?: +|$)(.*)$")
 ITEM = re.compile(r"^(?:[-*•]|\d+[.)]) +")
 # What begins a line of its own, however long the line before
 BEGINS = re.compile(r"Raises |Source: |\w+(?:, \w+)*: ")

@@ -64,6 +64,7 @@ def _list_of(spaces: list[Namespace], page: str) -> str:
         first = re.sub(r"^tapegrad[\w.]*: ", "", inspect.getdoc(space.module) or "")
         target = os.path.relpath(_home(space), folder_of(page))
         what = docstrings.first_sentence(first)
+        what = what[:1].upper() + what[1:]
         lines.append(f"- [{space.path}]({target})" + (f": {what}" if what else ""))
     return "\n".join(lines)
 
@@ -162,8 +163,8 @@ def _index() -> str:
     top = [space for space in namespaces().values() if not _parent(space)]
     return (
         "# Reference\n\n"
-        f"The {count:,} public names of tapegrad, by namespace, as people write them; made "
-        "of their docstrings when the site was built. The search box finds each by its name. "
+        f"The {count:,} public names of tapegrad, by namespace, from their docstrings. "
+        "The search box finds each by its name. "
         "Shapes are written as tuples: `x: (N, n_in) -> (N, n_out)` takes an array of two axes "
         "and returns one."
         "\n\n" + _list_of(top, "reference/index.md") + "\n"
