@@ -5,9 +5,10 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from page_tables import complaints
+from page_tables import complaints, spans, world
 from sitebuilder.pages import code_blocks, read_pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,23 @@ def test_a_page_is_a_question_its_code_and_a_group(path):
 def test_no_two_pages_have_one_place_in_the_order():
     orders = [HOWTO[path].meta["order"] for path in ANSWERS]
     assert len(set(orders)) == len(orders)
+
+
+# "weights.npz" is a file, and a full path says where it begins
+MODULES = sorted(
+    {name for name, value in world().items() if isinstance(value, ModuleType)}
+    - {"weights", "tapegrad"}
+)
+
+
+@pytest.mark.parametrize("path", ANSWERS + MIGRATION)
+def test_a_page_imports_the_modules_that_its_tables_name(path):
+    text = PAGES[path].source
+    named = re.compile(rf"(?<![\w.])({'|'.join(MODULES)})\.\w")
+    used = {module for _, code in spans(text) for module in named.findall(code)}
+    lines = "\n".join(re.findall(r"\bimport [\w, ]+", text))
+    missing = sorted(m for m in used if not re.search(rf"\b{m}\b", lines))
+    assert not missing, f"say where {missing} come from: (The table also needs `from … import …`.)"
 
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][

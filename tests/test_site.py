@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sitebuilder import docstrings, links
+from sitebuilder.entries import for_readers
 from sitebuilder.examples import seen, shapes
 from sitebuilder.extension import mathml
 from sitebuilder.names import namespaces, public_names
@@ -28,6 +29,7 @@ from sitebuilder.pages import (
     unreachable,
 )
 from sitebuilder.pictures import PICTURES
+from sitebuilder.reference import all_names
 from sitebuilder.usage import imported_modules, mentioned_names, used_names
 
 from tapegrad import errors, nn, ops, optim
@@ -215,6 +217,32 @@ def test_shapes_are_code_and_words_in_parentheses_are_not():
         assert f"<code class='literal'>{shape}</code>" in text
     assert "(a note, and more)" in text
     assert "<code class='literal'>(a note" not in text
+    assert "<code class='literal'>(N, inputSize1)</code>" in shown("(N, inputSize1) -> (N,)")
+    assert "<code" not in shown("max(x, 0), elementwise"), "half of a call is not a shape"
+
+
+def test_the_reference_leaves_out_what_files_say_of_the_source():
+    doc = (
+        "Layers that roll (see `hills.py`).\n\n"
+        "A ball is round (`round.py`). `up.py` pushes it\nup. It comes down.\n\n"
+        "The front door hands them on.  Nothing here imports it.\n\n"
+        "`_height` is written by push alone.\n\n"
+        "    keep(this.py)"
+    )
+    assert for_readers(doc).split("\n\n") == [
+        "Layers that roll (see `hills.py`).",
+        "A ball is round. It comes down.",
+        "    keep(this.py)",
+    ]
+
+
+def test_a_large_namespace_lists_all_its_names():
+    listed = all_names(namespaces()["tapegrad.nn"], "reference/nn.md")
+    assert re.search(r'<a href="nn/layers.linear.html#[^"]*"><code>Linear</code></a>', listed)
+    assert listed.index(">Abs<") < listed.index(">Linear<") < listed.index(">ZeroGrad<")
+    names = [name for name in public_names().values() if name.path.startswith("tapegrad.nn.")]
+    own = {name.name for name in names if name.path.count(".") == 2}
+    assert own <= set(re.findall(r"<code>(\w+)</code>", listed))
 
 
 def test_lines_stay_where_their_author_broke_them():
@@ -228,6 +256,8 @@ def test_aligned_arguments_are_a_list_of_terms():
     text = shown("Sum.\n\nfirst:  one thing,\n        told in two lines\nsecond: another")
     assert text.count("<dt>") == 2
     assert "one thing, told in two lines" in text
+    text = shown("Cut.\n\nrestarts: begin again\nstretch:  times as long\nSource: a paper, 2017.")
+    assert text.count("<dt>") == 2, "the source is no argument"
 
 
 def test_examples_are_code():

@@ -1,4 +1,4 @@
-"""Parameter is a Tensor that is learned; this file also holds the default dtype of new ones.
+"""Parameter, a Tensor that is learned, and the default dtype of new ones.
 
 A Parameter is tracked from the start.  Its node is a `Leaf`: the reverse sweep ends there, and the
 leaf holds the gradient.  A frozen Parameter shows no node, so that calls on it are not recorded,

@@ -1,5 +1,7 @@
 """Sphinx's settings."""
 
+from pathlib import Path
+
 from tapegrad import __version__
 
 project = "tapegrad"
@@ -30,6 +32,7 @@ html_theme = "furo"
 html_title = f"tapegrad {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(Path(__file__).with_name("static") / "scorer.js")
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

@@ -19,12 +19,12 @@ WIDTH = 100  # columns of a source line
 # `name`, ``code``, and shapes: (N, C, H, W), (…, n), (n,), also 1-based ones such as (3·E, E)
 CODE = re.compile(r"``(.+?)``|`([^`\s][^`]*?)`", flags=re.DOTALL)
 SIZE = r"[\w·+*/ =⌊⌋⌈⌉'′₀-₉…-]+"
-SHAPE = re.compile(rf"\((?:(?:…|{SIZE}),(?: (?:…|{SIZE}))?)+\)(?!\w)|\(\)")
+SHAPE = re.compile(rf"(?<!\w)\((?:(?:…|{SIZE}),(?: (?:…|{SIZE}))?)+\)(?!\w)|\(\)")
 LIKE_A_SIZE = re.compile(
-    r"^(…|[A-Za-z]\w{0,2}['′]?|\d+|[A-Z]\w*)$|[·/+=⌊…]|^(n|in|out|k|d|o)[A-Z_]\w+$|Size$|size$|_\w+$"
+    r"^(…|[A-Za-z]\w{0,2}['′]?|\d+|[A-Z]\w*)$|[·/+=⌊…]|^(n|in|out|k|d|o)[A-Z_]\w+$|[Ss]ize\d*$|_\w+$"
 )
 # "name:   text" and "a, b: text", with lines below that are indented further
-FIELD = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):(?: +|$)(.*)$")
+FIELD = re.compile(r"^(?!Source: )(\*{0,2}\w+(?:, \*{0,2}\w+)*):(?: +|$)(.*)$")
 ITEM = re.compile(r"^(?:[-*•]|\d+[.)]) +")
 # What begins a line of its own, however long the line before
 BEGINS = re.compile(r"Raises |Source: |\w+(?:, \w+)*: ")

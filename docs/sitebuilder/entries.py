@@ -19,10 +19,27 @@ from sitebuilder.examples import seen
 from sitebuilder.names import Namespace, PublicName, name_of, namespaces
 from sitebuilder.written import shown
 
-__all__ = ["Uses", "as_markdown", "entry", "heading", "intro", "members", "signature", "table"]
+__all__ = [
+    "Uses",
+    "as_markdown",
+    "entry",
+    "for_readers",
+    "heading",
+    "intro",
+    "members",
+    "signature",
+    "table",
+]
 
 MOST_PAGES = 8  # named behind "Used in"
 SPELLING = re.compile(r"`\w+`, in Python's spelling")  # of a method that is described already
+
+# In a file's docstring: " (`draws.py`)", and what else only the readers of the source need
+NAMED_FILE = re.compile(r" \((?:see )?`?[\w/]+(?:\.py|/)`?\)")
+OF_THE_SOURCE = re.compile(r"\w+\.py\b|`[\w/]+/`|\b[Tt]his file\b")
+PRIVATE = re.compile(
+    r"\b[Ff]ront door\b|\brooms?\b|(?<!\w)_[a-z]+\b|\blinter\b|\bNothing in \w+ imports"
+)
 
 Uses = Mapping[str, list[tuple[str, str]]]  # path of a name -> [(title of a page, its path)]
 
@@ -117,7 +134,7 @@ def _facts(name: PublicName, uses: Uses, page: str) -> str:
         shown = ", ".join(f"<code class='literal'>{html.escape(a)}</code>" for a in with_rule)
         lines.append(f"Derivatives in {shown}." if with_rule else "No derivatives.")
     if line := seen().get(name.path):
-        lines.append(f"Seen: <code class='literal'>{html.escape(line)}</code>")
+        lines.append(f"Shapes in a call: <code class='literal'>{html.escape(line)}</code>")
     also = [space.path for space in namespaces().values() if name.path in space.also.values()]
     if also:
         shown = ", ".join(f"<code class='literal'>{html.escape(path)}</code>" for path in also)
@@ -241,8 +258,26 @@ def intro(module: str, link: Callable[[str], str | None]) -> list[str]:
     except ImportError:
         return []
     doc = inspect.getdoc(found) or ""
-    doc = re.sub(r"^tapegrad[\w.]*: ", "", doc)
+    doc = for_readers(re.sub(r"^tapegrad[\w.]*: ", "", doc))
     return list(as_markdown(doc[:1].upper() + doc[1:], link)) if doc else []
+
+
+def for_readers(doc: str) -> str:
+    """A file's docstring without what it says of files, folders and private names.
+
+    That is for people who change the file: a sentence with a file's name is left out, and a whole
+    paragraph about private names.  The first paragraph stays as it is.
+    """
+    first, *others = re.split(r"\n\s*\n", doc)
+    kept = [first]
+    for paragraph in others:
+        text = NAMED_FILE.sub("", paragraph)
+        if text.startswith(" ") or not (OF_THE_SOURCE.search(text) or PRIVATE.search(text)):
+            kept.append(text)
+        elif not PRIVATE.search(text):
+            sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", text)
+            kept.append(" ".join(s for s in sentences if not OF_THE_SOURCE.search(s)))
+    return "\n\n".join(filter(None, kept))
 
 
 def heading(rest: str) -> str:

@@ -64,7 +64,9 @@ def _page(path: Path, *, execute: bool) -> NotebookPage:
     executed = _executed(path, plain, execute=execute)
     notebook = executed or plain
     files: dict[str, bytes] = {}
-    text = "\n\n".join(_cells(notebook, path.stem, files)) + "\n"
+    cells = list(_cells(notebook, path.stem, files))
+    cells.insert(1, _origin(path, plain))
+    text = "\n\n".join(cells) + "\n"
     if executed is None:
         text += "\n*The outputs of this notebook were not at hand when the page was built.*\n"
     prose = [_source(cell) for cell in plain["cells"] if cell["cell_type"] == "markdown"]
@@ -88,6 +90,18 @@ def _page(path: Path, *, execute: bool) -> NotebookPage:
         files,
         thumbnail,
     )
+
+
+def _origin(path: Path, notebook: dict[str, Any]) -> str:
+    """Where the notebook of a page lies, and what the code asks the environment for."""
+    where = f"<code class='literal'>{path.relative_to(ROOT).as_posix()}</code>"
+    words = f"This page is the notebook {where} of the repository."
+    if any("TAPEGRAD_GALLERY_FAST" in code for code in _code(notebook)):
+        words += (
+            " It trains for a shorter time where the environment has"
+            " <code class='literal'>TAPEGRAD_GALLERY_FAST=1</code>."
+        )
+    return f"```{{raw}} html\n<p class='facts'>{words}</p>\n```"
 
 
 def _source(cell: dict[str, Any]) -> str:

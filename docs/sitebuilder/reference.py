@@ -17,7 +17,7 @@ from sitebuilder.addresses import address, folder_of, linker, pages_of, short
 from sitebuilder.entries import Uses, entry, heading, intro, table
 from sitebuilder.names import Namespace, PublicName, namespaces, public_names
 
-__all__ = ["reference_pages"]
+__all__ = ["all_names", "reference_pages"]
 
 
 def reference_pages(uses: Uses) -> dict[str, str]:
@@ -36,6 +36,7 @@ def reference_pages(uses: Uses) -> dict[str, str]:
                     *intro(space.module.__name__, linker(home, space)),
                     *_lists(space),
                     _also(space, home),
+                    all_names(space, home),
                 ]
             )
         inside = [other for other in namespaces().values() if _parent(other) == space.path]
@@ -63,6 +64,7 @@ def _list_of(spaces: list[Namespace], page: str) -> str:
         first = re.sub(r"^tapegrad[\w.]*: ", "", inspect.getdoc(space.module) or "")
         target = os.path.relpath(_home(space), folder_of(page))
         what = docstrings.first_sentence(first)
+        what = what[:1].upper() + what[1:]
         lines.append(f"- [{space.path}]({target})" + (f": {what}" if what else ""))
     return "\n".join(lines)
 
@@ -132,7 +134,10 @@ def _lists(space: Namespace) -> Iterator[str]:
     for folder, inside in _folders(space).items():
         if folder and len(inside) > 1:
             target = os.path.relpath(_folder_page(space, folder), folder_of(home))
-            words = ", ".join(heading(rest).lower() for rest in inside)
+            words = ", ".join(
+                f"[{heading(rest).lower()}]({os.path.relpath(page, folder_of(home))})"
+                for rest, page in inside.items()
+            )
             folders.append(f"- [{heading(folder)}]({target}): {words}")
         else:
             alone |= inside
@@ -142,14 +147,24 @@ def _lists(space: Namespace) -> Iterator[str]:
         yield _items(alone, groups, home)
 
 
+def all_names(space: Namespace, page: str) -> str:
+    """The names of a large namespace in alphabetical order, each a link to its entry."""
+    names = [n for groups in pages_of(space).values() for group in groups.values() for n in group]
+    links = ", ".join(
+        f'<a href="{address(name, page)}"><code>{html.escape(name.name)}</code></a>'
+        for name in sorted(names, key=lambda name: name.name.lower())
+    )
+    return f"## All names, A to Z\n\n```{{raw}} html\n<p class='names'>{links}</p>\n```"
+
+
 def _index() -> str:
     """The first page of the reference."""
     count = len(public_names())
     top = [space for space in namespaces().values() if not _parent(space)]
     return (
         "# Reference\n\n"
-        f"The {count:,} public names of tapegrad, by namespace, as people write them; made "
-        "of their docstrings when the site was built. The search box finds each by its name. "
+        f"The {count:,} public names of tapegrad, by namespace, from their docstrings. "
+        "The search box finds each by its name. "
         "Shapes are written as tuples: `x: (N, n_in) -> (N, n_out)` takes an array of two axes "
         "and returns one."
         "\n\n" + _list_of(top, "reference/index.md") + "\n"

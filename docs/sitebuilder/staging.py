@@ -186,7 +186,8 @@ def _text(
         svg, words = picture_of(found[1])
         name = f"picture-{found[1]}.svg"
         images[f"{page.folder}/{name}".lstrip("/")] = svg.encode()
-        return f'<img src="{name}" class="picture" alt="{words}">'
+        shown = f'<img src="{name}" class="picture" alt="{words}">'
+        return f'{shown}\n<p class="caption">{words}</p>'
 
     def link(found: re.Match[str]) -> str:
         target = _target(page, found[1], pages, problems)
