@@ -17,7 +17,7 @@ from tapegrad.autograd.core.errors import (
 from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
-from tapegrad.devices import DeviceError, TapegradError
+from tapegrad.devices import CaptureError, DeviceError, TapegradError
 from tapegrad.devices.collectives import CollectiveError
 from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.formats.common.errors import (
@@ -36,6 +36,7 @@ from tapegrad.optim.training.checkpoint import ResumeError
 __all__ = [
     "AnomalyError",
     "BatchingError",
+    "CaptureError",
     "CheckError",
     "CheckpointError",
     "CollectiveError",

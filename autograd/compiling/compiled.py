@@ -181,14 +181,14 @@ class Compiled(Replay[P]):
             bound = bind_launched(program, layouts, ownership_of(program, layouts), fuse=self._fuse)
         else:
             give_back_kept_memory()  # of the calls that were recorded
-        bound = self._compile(program, layouts)
+            bound = self._compile(program, layouts)
         self._bound.append((recorded, program, bound))
         self._make_room()
 
         def run(arrays: list[Any]) -> Any:
             return (bound.timed if self._is_timed else bound.run)(arrays)
 
-        if any(layout.nbytes >= LEAST_KEPT for layout in layouts):
+        if not elsewhere and any(layout.nbytes >= LEAST_KEPT for layout in layouts):
             # not all is planned: calls of libraries make arrays as well
             run = keeping_memory(run)
         return _Guarded(run, plain, program.apart)

@@ -106,3 +106,20 @@ class Halves:
 
 stream: devices.RandomStream = Halves()
 stream.uniform((2,), np.dtype("float32"), None)
+
+# %% launcher_of
+devices.launcher_of(np.ones(2)) is None  # NumPy's arrays need none
+
+
+# %% Launcher
+class Noting(devices.Launcher):
+    """Says what would be launched."""
+
+    def compile(self, source, name):
+        return lambda blocks, threads, arguments: print(name, "on", blocks, "×", threads)
+
+    def capture(self, run):
+        return run
+
+
+Noting().compile("", "run")(4, 256, ())

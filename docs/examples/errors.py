@@ -10,6 +10,19 @@ from tapegrad.nn import mxnet as mx
 # %% BatchingError
 tg.vmap(lambda x: x if x > 0 else -x)(np.array([1.0, -1.0]))
 
+# %% CaptureError
+from tapegrad import devices
+
+
+class Refusing(devices.Launcher):
+    """Of a library that records no product of matrices."""
+
+    def capture(self, run):
+        raise errors.CaptureError("a product of matrices cannot be recorded")
+
+
+Refusing().capture(lambda: None)
+
 # %% CheckError
 check_gradients(lambda x: np.round(x).astype(int), np.ones(2))
 

@@ -188,14 +188,13 @@ class Trainer(Inspection):
         data:   a tuple or list of arrays (x, target), `Batches`, an iterable of (x, target), or a
                 function that makes one for each epoch
         batch_size, seed: of arrays, which are shuffled anew in each epoch
-        resume: go on from the newest complete checkpoint of the folder, if there is one; `epochs`
-                and `steps` then count from the beginning of the run.  None does so where
-                `tapegrad run --restarts` has started the program again
-        An epoch that `steps` or a callback ends in the middle has its figures so far, last in what
-        is returned; a call with the same data goes on in the middle, one with other data begins the
-        epoch again.  Gradients that are being accumulated at the end of an epoch make an update.
-        Raises FloatingPointError, changing no parameter, no running statistics and no checkpoint,
-        when a loss is not finite; ValueError for data without samples, TypeError for other data.
+        resume: go on from the folder's newest complete checkpoint, if any; `epochs` and `steps` then
+                count from the beginning.  None does so where `tapegrad run --restarts` has started
+                the program again
+        An epoch that ends in the middle has its figures so far, last in what is returned; a call
+        with the same data goes on there, another begins the epoch again.  Gradients that are being
+        accumulated at the end of an epoch make an update.  Raises FloatingPointError, changing no
+        state, when a loss is not finite; ValueError for data without samples, TypeError for others.
         """
         if more:
             raise TypeError(ONE_ARGUMENT)
