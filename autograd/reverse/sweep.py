@@ -6,8 +6,8 @@ time.  A sweep has a floor, a serial number: older calls are not visited.  Leave
 every call (serial LEAF), so one comparison tests for both.
 
 Three functions run this loop.  `backward` collects the cotangents of Parameters.  `cotangents`
-collects those of chosen nodes, and first finds the calls on a path to these.  With ``taped=True`` saved
-values become Tensors with their own past, and the sweep itself is recorded, for the next order.
+collects those of chosen nodes, and first finds the calls on a path to these.  With ``taped=True``
+saved values become Tensors with their own past, and the sweep itself is recorded.
 """
 
 from __future__ import annotations

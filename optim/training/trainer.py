@@ -188,9 +188,9 @@ class Trainer(Inspection):
         data:   a tuple or list of arrays (x, target), `Batches`, an iterable of (x, target), or a
                 function that makes one for each epoch
         batch_size, seed: of arrays, which are shuffled anew in each epoch
-        resume: go on from the folder's newest complete checkpoint, if any; `epochs` and `steps` then
-                count from the beginning.  None does so where `tapegrad run --restarts` has started
-                the program again
+        resume: go on from the folder's newest complete checkpoint, if any; `epochs` and `steps`
+                then count from the beginning.  None does so where `tapegrad run --restarts` has
+                started the program again
         An epoch that ends in the middle has its figures so far, last in what is returned; a call
         with the same data goes on there, another begins the epoch again.  Gradients that are being
         accumulated at the end of an epoch make an update.  Raises FloatingPointError, changing no
