@@ -5,6 +5,8 @@ Values are those of ordinary calls on the strict stand-in, and NVRTC compiles ev
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from cuda_tools import (
@@ -26,6 +28,11 @@ from tapegrad.autograd.transforms.products import vjp
 pytestmark = [
     pytest.mark.extra,
     pytest.mark.skipif(bool(why_no_compiler()), reason=why_no_compiler()),
+    # It takes many minutes, and a kernel that is wrong ends the process that runs it.
+    pytest.mark.skipif(
+        "TAPEGRAD_CUDA_PRIMITIVES" not in os.environ,
+        reason="runs by itself: python -m tests.nightly cuda_primitives",
+    ),
 ]
 
 
