@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.product_code import tiles_of
-from tapegrad.autograd.kernels.products import RightFactor, matmul, multiply
+from tapegrad.autograd.kernels.products import RightFactor, by_blas, matmul, multiply
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
 
 __all__ = ["Loop", "join", "places", "run_samples", "transposed_product"]
@@ -129,7 +129,7 @@ def _plain_product(
 ) -> None:
     if several > 1:
         if t % several == 0:
-            np.matmul(left[t : t + several], factor.b, out=out[t : t + several])
+            by_blas(left[t : t + several], factor.b, out[t : t + several])
         return
     a = left[t] if first is None else first if t == 0 else left[t - 1]
-    np.matmul(a, factor.b, out=out if out.ndim == 2 else out[t])
+    by_blas(a, factor.b, out if out.ndim == 2 else out[t])

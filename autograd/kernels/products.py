@@ -7,6 +7,7 @@ to fill in.  Plans belong to a thread, so that nobody else fills in theirs meanw
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable
 from itertools import product as all_pairs
@@ -23,10 +24,15 @@ from tapegrad.autograd.kernels.product_code import (
     product_kernel,
     tiles_of,
 )
-from tapegrad.autograd.kernels.threads import get_num_threads, keeps_up_with_blas, run_pieces
+from tapegrad.autograd.kernels.threads import (
+    blas_alone,
+    get_num_threads,
+    keeps_up_with_blas,
+    run_pieces,
+)
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
-__all__ = ["RightFactor", "beats_blas", "leaves_to_blas", "matmul", "multiply"]
+__all__ = ["RightFactor", "beats_blas", "by_blas", "leaves_to_blas", "matmul", "multiply"]
 
 LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
@@ -34,6 +40,9 @@ LOW = 64  # rows of A up to which B is not worth a copy
 NARROW = 48  # columns of B up to which A is not worth a copy
 FEWEST = 2**15  # multiplications of one of many products with one matrix
 KEPT = 512  # plans of a thread
+ALONE = 2**13  # multiplications from which BLAS may take a second thread by itself
+SHARED = 2**21  # multiplications that are worth a second thread
+STEP = 48  # rows or columns of which BLAS makes whole blocks: a multiple of what it takes at once
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 Array = np.ndarray[Any, Any]
 _local = threading.local()
@@ -47,7 +56,7 @@ def matmul(x1: Any, x2: Any, *, out: Any = None) -> Any:
     """
     # The product of sizes is no smaller than the number of multiplications: most calls end here.
     if x1.size * x2.size < LEAST[0] or not _fits(x1, x2):
-        return np.matmul(x1, x2) if out is None else np.matmul(x1, x2, out=out)
+        return by_blas(x1, x2, out)
     if x2.ndim == 2 < x1.ndim and x1.flags.c_contiguous:  # one product of all rows
         rows, shape = x1.reshape(-1, x1.shape[-1]), (*x1.shape[:-1], x2.shape[-1])
         if out is None:
@@ -69,6 +78,65 @@ def _fits(x1: Any, x2: Any) -> bool:
         and beats_blas()
         and keeps_up_with_blas()
     )
+
+
+def by_blas(x1: Any, x2: Any, out: Any = None) -> Any:
+    """`numpy.matmul`, whose BLAS works on the threads of the pool and on none of its own."""
+    if x1.size * x2.size < ALONE or get_num_threads() == 1:
+        return np.matmul(x1, x2) if out is None else np.matmul(x1, x2, out=out)
+    pair = _rows_at_once(x1, x2, out)
+    if pair is None:
+        return blas_alone(np.matmul, x1, x2, out=out)
+    y, *pair = pair
+    calls = _calls_of_blas(*pair)
+    run_pieces(lambda number: np.matmul(*calls[number][:2], out=calls[number][2]), len(calls))
+    return y
+
+
+def _rows_at_once(x1: Any, x2: Any, out: Any) -> list[Array] | None:
+    """The result, then factors and result of the products to share; None for what is not shared."""
+    if min(x1.ndim, x2.ndim) < 2 or x1.dtype is not x2.dtype or x1.dtype.kind not in "fc":
+        return None
+    (m, depth), n = x1.shape[-2:], x2.shape[-1]
+    if depth != x2.shape[-2]:
+        return None
+    lead = x1.shape[:-2] if x2.ndim == 2 else np.broadcast(x1[..., 0, 0], x2[..., 0, 0]).shape
+    if math.prod(lead) * m * depth * n < SHARED:
+        return None
+    if out is None:
+        out = np.empty((*lead, m, n), x1.dtype)
+    elif (
+        out.shape != (*lead, m, n)
+        or out.dtype is not x1.dtype
+        or any(np.may_share_memory(out, x) for x in (x1, x2))
+    ):
+        return None
+    if x2.ndim == 2 < x1.ndim and x1.flags.c_contiguous and out.flags.c_contiguous:
+        return [out, x1.reshape(-1, depth), x2, out.reshape(-1, n)]
+    return [out, x1, x2, out]
+
+
+def _calls_of_blas(x1: Array, x2: Array, y: Array) -> list[tuple[Array, Array, Array]]:
+    """Factors and result for each thread."""
+    *lead, m, n = y.shape
+    threads = get_num_threads()
+    parts = _parts_of(max(lead[0], 1) if lead else max(m, n), threads)
+    if lead:
+        along = [x.ndim == y.ndim and len(x) > 1 for x in (x1, x2)]
+        return [
+            (x1[part] if along[0] else x1, x2[part] if along[1] else x2, y[part]) for part in parts
+        ]
+    if m >= n:
+        return [(x1[part], x2, y[part]) for part in parts]
+    return [(x1, x2[:, part], y[:, part]) for part in parts]
+
+
+def _parts_of(length: int, count: int) -> list[slice]:
+    """Parts of about one length, of whole vectors where there are enough."""
+    step = -(-length // count)
+    if step > STEP:
+        step = -(-step // STEP) * STEP
+    return [slice(first, first + step) for first in range(0, length, step)]
 
 
 def beats_blas() -> bool:

@@ -3,7 +3,9 @@
 There is one pool of Python threads.  What runs on it releases Python's lock: NumPy, BLAS, kernels
 of machine code.  Work comes in pieces whose number and limits do not depend on the number of
 threads, and each piece writes to a place of its own; so results have equal bits for any number.
-While pieces run, BLAS works with one thread; outside of them with as many as were set.
+While pieces run, BLAS works with one thread; outside of them with as many as were set.  Products
+of tapegrad's own come to BLAS in pieces, too, or by `blas_alone`: threads of BLAS that have worked
+wait busily for some hundredths of a second, and would take the processors from those of the pool.
 
 A piece that splits its own work again does so by itself, and so does a second user thread that
 comes while the pool is busy.  A child of `fork` starts with no pool and makes its own.
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "blas_alone",
     "get_num_threads",
     "keeps_up_with_blas",
     "run_pieces",
@@ -124,6 +127,17 @@ def _blas_has_one_thread() -> bool:
 def _set_blas(count: int) -> None:
     for library in _blas:
         library.set_num_threads(count)
+
+
+def blas_alone(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """function(*args, **options), for which BLAS shall take no second thread."""
+    if _settings.count == 1 or getattr(_local, "inside", False):
+        return function(*args, **options)
+    try:
+        _set_blas(1)
+        return function(*args, **options)
+    finally:
+        _set_blas(_settings.count)
 
 
 # The pool -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
-from tapegrad.autograd.kernels.products import matmul
+from tapegrad.autograd.kernels.products import by_blas, matmul
 from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import lanes_of
 from tapegrad.autograd.kernels.winograd_kernels import (
@@ -205,7 +205,7 @@ def winograd_conv2d(x: Array, w: Array, padding: tuple[int, int], out: Array) ->
     channels, planes, size = x.shape[1], out.shape[1], (out.shape[2], out.shape[3])
     work = _work(x.shape, planes, size, padding)
     taps = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(9, channels * planes)
-    kernels = np.matmul(KERNELS, taps).reshape(AREA, channels, planes)
+    kernels = by_blas(KERNELS, taps).reshape(AREA, channels, planes)
     checks = np.zeros((len(work.pieces), LINE), FLOAT)
     entries_plane, products_plane = _plane(work.tiles, channels), _plane(work.tiles, planes)
     sizes = (
@@ -282,6 +282,6 @@ def winograd_weight_gradient(x: Array, g: Array, padding: tuple[int, int]) -> Ar
 
     run_pieces(piece, len(work.pieces))
     total = sums.sum(axis=0).reshape(AREA, channels * planes)
-    taps = np.matmul(KERNELS.T, total).reshape(3, 3, channels, planes)
+    taps = by_blas(KERNELS.T, total).reshape(3, 3, channels, planes)
     result = np.ascontiguousarray(taps.transpose(3, 2, 0, 1))
     return result if np.isfinite(result).all() else None
