@@ -25,6 +25,7 @@ from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
+from tapegrad.autograd.kernels.turns import call_in_turn, is_taking_turns
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
@@ -118,7 +119,10 @@ def _run(kernel: _EagerKernel, pointers: list[int], count: int) -> None:
     held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
     scratch = [-(-h.ctypes.data // 64) * 64 for h in held]
     table = (ctypes.c_int64 * (len(pointers) + len(scratch) + 1))(*pointers, *scratch, count)
-    kernel.function(ctypes.addressof(table))
+    if is_taking_turns():
+        call_in_turn(kernel.kernel.address, ctypes.addressof(table))
+    else:
+        kernel.function(ctypes.addressof(table))
 
 
 def _make(

@@ -20,6 +20,7 @@ from tapegrad.autograd.compiling.kernel_writer import is_flat
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
+from tapegrad.autograd.kernels.turns import call_all
 
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.kernel_text import KernelText
@@ -95,7 +96,7 @@ class _Call:
     moving: list[tuple[int, int, int]] = field(default_factory=list)
 
     def row(self) -> list[int]:
-        """What `machine.call_all` takes of this call."""
+        """What `call_all` takes of this call."""
         return [self.kernel.address, self.table.ctypes.data]
 
 
@@ -193,7 +194,7 @@ def _list_of(calls: list[_Call]) -> Array:
 
 
 def _call_list(calls: Array) -> None:
-    machine.call_all(calls.ctypes.data)
+    call_all(calls.ctypes.data)
 
 
 def _call_at_once(pieces: list[Array]) -> None:
@@ -219,4 +220,4 @@ def _call_kernels(
 ) -> None:
     """Run kernels; `held` owns the code and memory of the addresses."""
     _fill_tables(made, moving, values)
-    machine.call_all(addresses)
+    call_all(addresses)

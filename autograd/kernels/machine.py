@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
-__all__ = ["Kernel", "compiled_kernels", "call_all", "is_available"]
+__all__ = ["Kernel", "address_of_call_all", "call_all", "compiled_kernels", "is_available"]
 
 # Calls one kernel after another: (address of a kernel, address of its table), …, 0.
 ALL = """\
@@ -114,6 +114,12 @@ def call_all(addresses: Any) -> None:
     """
     function, _ = _all()
     function(addresses)
+
+
+def address_of_call_all() -> int:
+    """The kernel of `call_all`, which takes that list as its table."""
+    _, kernel = _all()
+    return kernel.address
 
 
 @lru_cache(maxsize=1)

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.product_code import tiles_of
 from tapegrad.autograd.kernels.products import RightFactor, by_blas, matmul, multiply
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
+from tapegrad.autograd.kernels.turns import call_all
 
 __all__ = ["Loop", "join", "places", "run_samples", "transposed_product"]
 
@@ -121,7 +121,7 @@ class Loop:
         for number, (function, table) in enumerate(self._calls):
             listed[:, number, 0] = function.address
             listed[:, number, 1] = places(table)
-        machine.call_all(address(calls))
+        call_all(address(calls))
 
 
 def _plain_product(

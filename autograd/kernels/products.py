@@ -30,6 +30,7 @@ from tapegrad.autograd.kernels.threads import (
     keeps_up_with_blas,
     run_pieces,
 )
+from tapegrad.autograd.kernels.turns import leave_turn
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
 __all__ = ["RightFactor", "beats_blas", "by_blas", "leaves_to_blas", "matmul", "multiply"]
@@ -89,7 +90,13 @@ def by_blas(x1: Any, x2: Any, out: Any = None) -> Any:
         return blas_alone(np.matmul, x1, x2, out=out)
     y, *pair = pair
     calls = _calls_of_blas(*pair)
-    run_pieces(lambda number: np.matmul(*calls[number][:2], out=calls[number][2]), len(calls))
+
+    def piece(number: int) -> None:
+        left, right, result = calls[number]
+        leave_turn()
+        np.matmul(left, right, out=result)
+
+    run_pieces(piece, len(calls))
     return y
 
 
@@ -222,29 +229,27 @@ class RightFactor:
 
 
 class _Part(NamedTuple):
-    """Some of the rows of a product.
+    """What one thread does of a product: some of its matrices, rows or columns.
 
-    run:   takes the table of a kernel's arguments
-    table: of what does not change; addresses are filled in
-    down:  bytes from the start of A and of C to the first of these rows
+    run:    takes the table of a kernel's arguments
+    table:  of what does not change; addresses are filled in
+    places: for each call of the kernel, bytes from the start of A, B and C
     """
 
     run: Callable[[Any], None]
     table: Any
-    down: tuple[int, int]
+    places: list[tuple[int, ...]]
 
 
 class _Plan(NamedTuple):
     """How arrays of certain shapes and strides are multiplied.
 
     sizes:  the bytes from the first to the last entry of A, B and C
-    places: for each kernel call of the batch, bytes from the start of A, B and C
     memory: bytes for panels
     """
 
     itemsize: int
     sizes: tuple[int, ...]
-    places: list[tuple[int, ...]]
     parts: list[_Part]
     memory: int
 
@@ -258,10 +263,10 @@ class _Plan(NamedTuple):
             return False
 
         def part(number: int) -> None:
-            run, table, (a_down, c_down) = self.parts[number]
+            run, table, places = self.parts[number]
             table[13] = _memory(self.memory)
-            for to_a, to_b, to_c in self.places:
-                table[4], table[7], table[10] = a + to_a + a_down, b + to_b, c + to_c + c_down
+            for to_a, to_b, to_c in places:
+                table[4], table[7], table[10] = a + to_a, b + to_b, c + to_c
                 run(table)
 
         if len(self.parts) == 1:
@@ -283,35 +288,59 @@ def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
     if size not in a.strides[-2:] or size not in b.strides[-2:]:
         return None
     (a_by_sum, a_step), (b_by_sum, b_step) = _lines(a, True), _lines(b, False)
-    tiles, threads = tiles_of(x1.dtype), get_num_threads()
+    tiles = tiles_of(x1.dtype)
     a_way, b_way = Way(a_by_sum, n > NARROW), Way(b_by_sum, b_by_sum or m > LOW)
-    vectors = -(-(n % tiles.columns) // (tiles.columns // VECTORS))
     *outer, batch = lead or (1,)
     steps = [x.strides[-3] if lead else 0 for x in (a, b, y)]
+    places = [
+        tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
+        for at in all_pairs(*map(range, outer))
+    ]
     parts = []
-    height = -(-m // threads // tiles.rows) * tiles.rows if threads > 1 else m
-    for first in range(0, m, height):
-        count = min(height, m - first)
-        kernel: Any = product_kernel(x1.dtype, a_way, b_way, count % tiles.rows, vectors)
+    for share in _shares((len(places), batch, m, n), (1, 1, tiles.rows, tiles.columns)):
+        matrices, rows, columns = (part.stop - part.start for part in share[1:])
+        vectors = -(-(columns % tiles.columns) // (tiles.columns // VECTORS))
+        kernel: Any = product_kernel(x1.dtype, a_way, b_way, rows % tiles.rows, vectors)
         table = (ctypes.c_int64 * 14)(
-            batch, count, n, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
+            matrices, rows, columns, depth, 0, steps[0], a_step, 0, steps[1], b_step, 0, steps[2],
             y.strides[-2], 0,
         )  # fmt: skip
-        down = first * (a_step if a_by_sum else size), first * y.strides[-2]
-        parts.append(_Part(kernel.at, table, down))
+        matrix, row, column = (part.start for part in share[1:])
+        moved = (
+            matrix * steps[0] + row * (a_step if a_by_sum else size),
+            matrix * steps[1] + column * (b_step if b_by_sum else size),
+            matrix * steps[2] + row * y.strides[-2] + column * size,
+        )
+        own = [tuple(map(sum, zip(place, moved, strict=True))) for place in places[share[0]]]
+        parts.append(_Part(kernel.at, table, own))
     return _Plan(
         size,
         tuple(
             sum((length - 1) * step for length, step in zip(x.shape, x.strides, strict=True)) + size
             for x in (x1, x2, y)
         ),
-        [
-            tuple(sum(i * x.strides[axis] for axis, i in enumerate(at)) for x in (a, b, y))
-            for at in all_pairs(*map(range, outer))
-        ],
         parts,
         tiles.room(m, n, depth) * size,
     )
+
+
+def _shares(lengths: tuple[int, ...], wholes: tuple[int, ...]) -> list[list[slice]]:
+    """Parts of (calls, matrices, rows, columns) for each thread: one of the four is shared.
+
+    Matrices are, if there are enough; else the longer side, since each thread packs the other.
+    wholes: what a part of each is a multiple of
+    """
+    threads = get_num_threads()
+    everything = [slice(0, length) for length in lengths]
+    if threads == 1:
+        return [everything]
+    several = [axis for axis in (0, 1) if lengths[axis] % threads == 0 or lengths[axis] > 8]
+    axis = several[0] if several else 2 if lengths[2] >= lengths[3] else 3
+    step = -(-lengths[axis] // threads // wholes[axis]) * wholes[axis]
+    return [
+        [*everything[:axis], slice(i, min(i + step, lengths[axis])), *everything[axis + 1 :]]
+        for i in range(0, lengths[axis], step)
+    ]
 
 
 def _lines(x: Array, is_left: bool) -> tuple[bool, int]:

@@ -20,10 +20,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
+
+from tapegrad.autograd.kernels.turns import BUSY, WORK, Turns, can_wait_awake, leave_turn
 
 __all__ = [
     "blas_alone",
@@ -49,6 +51,7 @@ class _Settings:
     """How many threads compute, and the pool.
 
     is_set:  whether a number was asked for
+    stays_awake: whether threads wait awake for each other, for about a millisecond
     busy:    the lock that the one call holds that uses the pool
     waiting: where its threads wait for work
     helpers: how many there are
@@ -57,12 +60,14 @@ class _Settings:
     def __init__(self) -> None:
         self.count = 1
         self.is_set = False
+        self.stays_awake = False
         self.forget_threads()
 
     def forget_threads(self) -> None:
         """Begin with a pool that has no threads."""
         self.busy = threading.Lock()
         self.waiting: SimpleQueue[_Work] = SimpleQueue()
+        self.turns = Turns()
         self.helpers = 0
 
 
@@ -89,6 +94,7 @@ def set_num_threads(n: int) -> None:
         raise ValueError(f"set_num_threads: n must be at least 1, found {n}")
     _blas[:] = _blas_libraries()
     _settings.count, _settings.is_set = int(n), True
+    _settings.stays_awake = n > 1 and can_wait_awake(int(n))
     _set_blas(_settings.count)
 
 
@@ -132,6 +138,7 @@ def _set_blas(count: int) -> None:
 def blas_alone(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """function(*args, **options), for which BLAS shall take no second thread."""
     if _settings.count == 1 or getattr(_local, "inside", False):
+        leave_turn()
         return function(*args, **options)
     try:
         _set_blas(1)
@@ -146,12 +153,13 @@ def blas_alone(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 class _Work:
     """One call of `run_pieces`: which piece comes next, how many are at work, what was raised."""
 
-    def __init__(self, function: Callable[[int], object], count: int) -> None:
+    def __init__(self, function: Callable[[int], object], count: int, turns: Turns | None) -> None:
         self.function, self.count = function, count
         self.numbers = itertools.count()  # `next` on it is one step under Python's lock
         self.error: BaseException | None = None
         self._helpers, self._closed = 0, False
         self._changing, self._left = threading.Lock(), threading.Lock()
+        self._turns = turns
 
     def run(self) -> None:
         """Run pieces until none is left, or one has failed."""
@@ -166,12 +174,19 @@ class _Work:
         with self._changing:
             if self._closed:
                 return
-            self._helpers += 1
+            self._count_helpers(1)
+        if self._turns is not None:
+            self._turns.begin()
         self.run()
         with self._changing:
-            self._helpers -= 1
+            self._count_helpers(-1)
         with suppress(RuntimeError):  # nobody waits
             self._left.release()
+
+    def _count_helpers(self, change: int) -> None:
+        self._helpers += change
+        if self._turns is not None:
+            self._turns.numbers[BUSY] = self._helpers
 
     def close(self) -> None:
         """Let nobody begin any more, and wait until all have left.
@@ -180,14 +195,31 @@ class _Work:
         """
         with self._changing:
             self._closed = True
-        while self._helpers:
-            self._left.acquire(timeout=0.05)  # `_helpers` tells; a release may get lost
+        while helpers := self._helpers:
+            if self._turns is None or not self._turns.wait(BUSY, helpers):
+                self._left.acquire(timeout=0.05)  # `_helpers` tells; a release may get lost
 
 
-def _help_for_ever(waiting: SimpleQueue[_Work]) -> None:
+def _help_for_ever(waiting: SimpleQueue[_Work], turns: Turns) -> None:
     _local.inside = True
     while True:
-        waiting.get().help()
+        work: _Work | None = waiting.get()
+        while work is not None:
+            work.help()
+            work = _next_work(waiting, turns)
+
+
+def _next_work(waiting: SimpleQueue[_Work], turns: Turns) -> _Work | None:
+    """What comes next, if it comes soon."""
+    late = not _settings.stays_awake
+    while True:
+        number = int(turns.numbers[WORK])
+        try:
+            return waiting.get_nowait()
+        except Empty:
+            if late:
+                return None
+        late = not turns.wait(WORK, number)
 
 
 def run_pieces(function: Callable[[int], object], count: int) -> None:
@@ -203,13 +235,17 @@ def run_pieces(function: Callable[[int], object], count: int) -> None:
         return
     # No exception of a signal comes between `with` and its lock, as it may after `acquire`.
     with _settings.busy:  # where two threads come at once, one waits here
-        _run_on_threads(_Work(function, count), threads - 1)
+        turns = _settings.turns if _settings.stays_awake else None
+        _run_on_threads(_Work(function, count, turns), threads - 1, turns)
 
 
-def _run_on_threads(work: _Work, helpers: int) -> None:
+def _run_on_threads(work: _Work, helpers: int, turns: Turns | None) -> None:
     while _settings.helpers < helpers:
         threading.Thread(
-            target=_help_for_ever, args=(_settings.waiting,), name="tapegrad worker", daemon=True
+            target=_help_for_ever,
+            args=(_settings.waiting, _settings.turns),
+            name="tapegrad worker",
+            daemon=True,
         ).start()
         _settings.helpers += 1
     interrupt: BaseException | None = None
@@ -218,6 +254,9 @@ def _run_on_threads(work: _Work, helpers: int) -> None:
         _set_blas(1)
         for _ in range(helpers):
             _settings.waiting.put(work)
+        if turns is not None:
+            turns.begin()
+            turns.numbers[WORK] += 1
         work.run()
     except BaseException as error:  # noqa: BLE001  # KeyboardInterrupt between the lines
         interrupt = work.error = error
@@ -225,6 +264,8 @@ def _run_on_threads(work: _Work, helpers: int) -> None:
         try:
             work.close()
             _local.inside = False
+            if turns is not None:
+                turns.end()
             _set_blas(_settings.count)
             break
         except KeyboardInterrupt as error:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapegrad.autograd.kernels import machine
+from tapegrad.autograd.kernels.turns import call_in_turn, is_taking_turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -475,9 +476,12 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address)
     table = ctypes.c_int64 * len(kernel.arguments)
 
-    def run(*values: int, _owner: machine.Kernel = made) -> None:
-        function(ctypes.addressof(arguments := table(*values)))
-        del arguments
+    def run(*values: int) -> None:
+        arguments = table(*values)
+        if is_taking_turns():
+            call_in_turn(made.address, ctypes.addressof(arguments))
+        else:
+            function(ctypes.addressof(arguments))
 
     def fixed(*values: int) -> Callable[[], None]:
         arguments = table(*values)
@@ -485,7 +489,10 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         return lambda _held=(arguments, made): function(place)  # type: ignore[misc]  # a default
 
     def at(arguments: Any, _owner: machine.Kernel = made) -> None:
-        function(ctypes.addressof(arguments))
+        if is_taking_turns():
+            call_in_turn(made.address, ctypes.addressof(arguments))
+        else:
+            function(ctypes.addressof(arguments))
 
     run.fixed, run.at = fixed, at  # type: ignore[attr-defined]  # what a call leaves to be done
     run.address = made.address  # type: ignore[attr-defined]  # as above
