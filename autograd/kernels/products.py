@@ -41,7 +41,8 @@ LOW = 64  # rows of A up to which B is not worth a copy
 NARROW = 48  # columns of B up to which A is not worth a copy
 FEWEST = 2**15  # multiplications of one of many products with one matrix
 KEPT = 512  # plans of a thread
-ALONE = 2**13  # multiplications from which BLAS may take a second thread by itself
+# Multiplications from which BLAS takes a second thread by itself: of vectors, and of matrices.
+ALONE, MATRICES_ALONE = 2**13, 2**18
 SHARED = 2**21  # multiplications that are worth a second thread
 STEP = 48  # rows or columns of which BLAS makes whole blocks: a multiple of what it takes at once
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -83,7 +84,7 @@ def _fits(x1: Any, x2: Any) -> bool:
 
 def by_blas(x1: Any, x2: Any, out: Any = None) -> Any:
     """`numpy.matmul`, whose BLAS works on the threads of the pool and on none of its own."""
-    if x1.size * x2.size < ALONE or get_num_threads() == 1:
+    if get_num_threads() == 1 or not _takes_threads(x1, x2):
         return np.matmul(x1, x2) if out is None else np.matmul(x1, x2, out=out)
     pair = _rows_at_once(x1, x2, out)
     if pair is None:
@@ -98,6 +99,13 @@ def by_blas(x1: Any, x2: Any, out: Any = None) -> Any:
 
     run_pieces(piece, len(calls))
     return y
+
+
+def _takes_threads(x1: Any, x2: Any) -> bool:
+    """Whether BLAS may take a second thread for the product."""
+    if min(x1.ndim, x2.ndim) < 2 or 1 in (x1.shape[-2], x2.shape[-1]):
+        return bool(max(x1.size, x2.size) >= ALONE)
+    return bool(max(x1.size * x2.shape[-1], x1.shape[-2] * x2.size) > MATRICES_ALONE)
 
 
 def _rows_at_once(x1: Any, x2: Any, out: Any) -> list[Array] | None:
