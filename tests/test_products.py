@@ -9,10 +9,10 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import ops
-from tapegrad.autograd.kernels import machine, products
+from tapegrad.autograd.kernels import machine, products, threads
 from tapegrad.autograd.kernels.over_time import Loop
 from tapegrad.autograd.kernels.product_code import DEPTH, tiles_of
-from tapegrad.autograd.kernels.products import RightFactor, matmul
+from tapegrad.autograd.kernels.products import RightFactor, by_blas, matmul
 from tapegrad.autograd.kernels.threads import get_num_threads
 
 needs_llvm = pytest.mark.skipif(not machine.is_available(), reason="needs tapegrad[fast]")
@@ -223,3 +223,77 @@ def test_the_primitive_and_its_rules_run_it(monkeypatch):
     assert len(calls) == 3
     ops.einsum("ij,jk->ik", a, b)
     assert len(calls) == 4
+
+
+# BLAS's products, on the threads of the pool --------------------------------------------------
+
+
+def shared_with(count, monkeypatch):
+    monkeypatch.setattr(products, "get_num_threads", lambda: count)
+    monkeypatch.setattr(products, "SHARED", 1)
+    monkeypatch.setattr(products, "_takes_threads", lambda x1, x2: True)
+
+
+PAIRS = [((7, 5), (5, 9)), ((200, 5), (5, 9)), ((5, 9), (9, 200)), ((3, 4, 5), (5, 6)),
+         ((3, 4, 5), (3, 5, 6)), ((4, 5), (3, 5, 6)), ((1, 4, 5), (3, 5, 6)), ((0, 5), (5, 9)),
+         ((2, 3, 4, 5), (3, 5, 6)), ((2, 1, 4, 5), (3, 5, 6)), ((4, 0), (0, 6)),
+         ((0, 4, 5), (5, 6)), ((5,), (5, 9)), ((7, 5), (5,)), ((5,), (5,)), ((3, 4, 5), (5,))]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "complex64", "int64"])
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("shapes", PAIRS, ids=str)
+def test_a_product_in_parts_is_the_product(shapes, count, kind, monkeypatch):
+    shared_with(count, monkeypatch)
+    a, b = ((RNG.standard_normal(shape) * 4).astype(kind) for shape in shapes)
+    expected = np.matmul(a, b)
+    y = by_blas(a, b)
+    assert y.dtype == expected.dtype
+    assert np.shape(y) == np.shape(expected)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-4)
+    if expected.ndim:
+        out = np.full_like(expected, 7)
+        assert by_blas(a, b, out) is out
+        np.testing.assert_array_equal(out, y)
+        wide = np.full((*expected.shape, 2), 7, expected.dtype)
+        by_blas(a, b, wide[..., 0])
+        np.testing.assert_allclose(wide[..., 0], expected, rtol=1e-5, atol=1e-4)
+        assert (wide[..., 1] == 7).all()
+
+
+def test_a_product_into_one_of_its_factors_is_right(monkeypatch):
+    shared_with(2, monkeypatch)
+    a, b = matrix(60, 60, D), matrix(60, 60, D)
+    expected = a @ b
+    by_blas(a, b, a)
+    np.testing.assert_array_equal(a, expected)
+
+
+def test_a_product_of_shapes_that_do_not_fit_is_numpys_error(monkeypatch):
+    shared_with(2, monkeypatch)
+    with pytest.raises(ValueError, match="matmul"):
+        by_blas(matrix(3, 4, D), matrix(3, 4, D))
+    with pytest.raises(ValueError, match="broadcast"):
+        by_blas(np.ones((2, 3, 4)), np.ones((3, 4, 5)))
+
+
+def test_blas_has_one_thread_for_what_is_shared_and_for_what_is_not(monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    [library, *_] = threads._blas_libraries()
+    before, seen = tg.get_num_threads(), []
+
+    def watched(*args, **options):
+        seen.append(library.num_threads)
+        return real(*args, **options)
+
+    real = np.matmul
+    monkeypatch.setattr(np, "matmul", watched)
+    try:
+        tg.set_num_threads(2)
+        for rows, count in ((10, 1), (70, 1), (300, 2)):
+            seen.clear()
+            by_blas(matrix(rows, rows, F), matrix(rows, rows, F))
+            assert seen == ([2] if rows == 10 else [1] * count)
+            assert library.num_threads == 2
+    finally:
+        tg.set_num_threads(before)

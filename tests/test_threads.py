@@ -67,13 +67,23 @@ def test_a_bad_number_is_refused_and_changes_nothing(n, error, text):
 def test_blas_has_one_thread_in_pieces_and_as_many_as_were_set_outside():
     pytest.importorskip("threadpoolctl")
     tapegrad.set_num_threads(2)
-    libraries = threads._blas
+    libraries = threads._blas_libraries()
     assert libraries
     assert [library.num_threads for library in libraries] == [2] * len(libraries)
     inside = []
     run_pieces(lambda _: inside.append([library.num_threads for library in libraries]), 2)
     assert inside == [[1] * len(libraries)] * 2
     assert [library.num_threads for library in libraries] == [2] * len(libraries)
+
+
+def test_blas_gets_no_thread_for_one_call_and_then_what_it_had():
+    pytest.importorskip("threadpoolctl")
+    tapegrad.set_num_threads(2)
+    [library, *_] = threads._blas_libraries()
+    assert threads.blas_alone(lambda: library.num_threads) == 1
+    with pytest.raises(ZeroDivisionError):
+        threads.blas_alone(lambda: 1 // 0)
+    assert library.num_threads == 2
 
 
 @pytest.mark.extra

@@ -17,7 +17,6 @@ import numpy as np
 from tapegrad.autograd.compiling.buffers import ALIGNMENT
 from tapegrad.autograd.compiling.kernel_sums import LANES
 from tapegrad.autograd.compiling.kernel_writer import is_flat
-from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces
 from tapegrad.autograd.kernels.turns import call_all
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.compiling.kernel_text import KernelText
     from tapegrad.autograd.compiling.layouts import Layout
     from tapegrad.autograd.compiling.space import Space
+    from tapegrad.autograd.kernels import machine
 
 __all__ = [
     "KernelCalls",
