@@ -321,7 +321,8 @@ def direct_weight_gradient(
     lines = -(-each // plan.height) * plan.height
     pitch = -(-taps // plan.width) * plan.width
     room = plan.height - 1  # planes behind the last, which a job of too few reads
-    pieces = in_pieces(n, (math.prod(x_shape) + planes * places) * size, g[0].size * out[0].size)
+    image_bytes = (math.prod(x_shape) + planes * places) * size
+    pieces = in_pieces(n, image_bytes, g[0].size * out[0].size, summed=True)
     shares_of = max(
         1, min(len(pieces), SUM_PIECES, SUM_BYTES // max(1, groups * lines * pitch * size))
     )

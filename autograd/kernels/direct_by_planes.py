@@ -217,7 +217,8 @@ def weight_gradient_by_planes(
     down, right = frame_axes(rows, columns)
     shape = frame_shape(channels, down, right)
     as_it_is = shape == (channels, 1, 1, *x.shape[2:])
-    pieces = in_pieces(n, (math.prod(shape) + g[0].size) * x.itemsize, g[0].size * out[0].size)
+    image_bytes = (math.prod(shape) + g[0].size) * x.itemsize
+    pieces = in_pieces(n, image_bytes, g[0].size * out[0].size, summed=True)
     shares = max(1, min(len(pieces), SUM_PIECES, SUM_BYTES // max(1, planes * pitch * x.itemsize)))
     sums = np.zeros((shares, planes, pitch), x.dtype)
 

@@ -130,14 +130,17 @@ def _gathered(dtype: np.dtype[Any], vectors: int, *, summed: bool) -> Callable[.
 
 @lru_cache(maxsize=16)
 def _turning(dtype: np.dtype[Any], vectors: int) -> Callable[..., None]:
-    """panel[k, o] = source[o, k] for the planes o of each panel; the step of source is bytes."""
-    k = KernelCode("count source step depth into", dtype)
-    count, source, step, depth, into = k["count source step depth into"]
+    """panel[k, o] = source[o, k] for the planes o of each panel of each group; steps are bytes."""
+    k = KernelCode("groups group_step count source step depth into", dtype)
+    groups, group_step, count = k["groups group_step count"]
+    source, step, depth, into = k["source step depth into"]
     lanes, size = k.lanes, dtype.itemsize
     wide = vectors * lanes
 
-    def panel(number: Whole) -> None:
-        line, to = source + step * wide * number, into + depth * (wide * size) * number
+    def panel(group: Whole, number: Whole) -> None:
+        moved = group_step * group
+        line = source + moved + step * wide * number
+        to = into + moved + depth * (wide * size) * number
         starts = [line + step * i for i in range(wide)]
 
         def square(p: Whole) -> None:
@@ -155,7 +158,7 @@ def _turning(dtype: np.dtype[Any], vectors: int) -> Callable[..., None]:
         k.loop(whole, square, step=lanes)
         k.loop(depth, single, start=whole)
 
-    k.loop(count, panel)
+    k.loop(groups, lambda group: k.loop(count, lambda number: panel(group, number)) and None)
     return ready(k)
 
 
@@ -168,15 +171,11 @@ def panels_of(planes: Array, groups: int, out: Array) -> Array:
     each, step = total // groups, planes.strides[0]
     full, odd = divmod(each // lanes, VECTORS)
     at, into = address(planes), address(out)
-    if not odd:
-        groups, full = 1, groups * full
-    for _ in range(groups):
-        if full:
-            _turning(planes.dtype, VECTORS)(full, at, step, depth, into)
+    if full:
+        _turning(planes.dtype, VECTORS)(groups, each * step, full, at, step, depth, into)
+    if odd:
         rest = full * VECTORS * lanes * step
-        if odd:
-            _turning(planes.dtype, odd)(1, at + rest, step, depth, into + rest)
-        at, into = at + each * step, into + each * step
+        _turning(planes.dtype, odd)(groups, each * step, 1, at + rest, step, depth, into + rest)
     return out
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address
+from tapegrad.autograd.kernels.threads import get_num_threads
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lanes_of, ready
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
 
 PIECE_BYTES = 2**20  # of frames and results of one piece of work: each costs some calls
 PIECE_WORK = 2**23  # multiplications of one piece, which take longer than to wake a thread
-LEAST_PIECES = 4  # of a batch that is more than one of both
+LEAST_PIECES = 4  # of a batch whose results are added, and that is more than one of both
 HEIGHTS = (6, 4, 3, 2, 1)  # output planes that are computed together
 
 Array = np.ndarray[Any, Any]
@@ -138,11 +139,11 @@ def sums_kernel(dtype: np.dtype[Any], height: int, taps: int) -> Callable[..., N
     return ready(k)
 
 
-@lru_cache(maxsize=8)
-def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
+@lru_cache(maxsize=64)
+def _copying(dtype: np.dtype[Any], step: int, width: int) -> Callable[..., None]:
     """Copy rows of every `step`-th number, after `size` zeros from `first` on in each plane.
 
-    All but the numbers of images, planes, … are bytes.
+    All but the numbers of images, planes, … are bytes.  Rows have `width` numbers or more.
     """
     k = KernelCode(
         "images planes rows columns from from_image from_plane from_row into into_image into_plane "
@@ -156,11 +157,13 @@ def _copying(dtype: np.dtype[Any], step: int) -> Callable[..., None]:
     def row(n: Whole, c: Whole, i: Whole) -> None:
         line = origin + from_image * n + from_plane * c + from_row * i
         to = into + into_image * n + into_plane * c + into_row * i
-        k.starts(columns, lambda p: k.store(k.load_strided(line, p * step, step, k.lanes), to, p))
+        k.starts(
+            columns, lambda p: k.store(k.load_strided(line, p * step, step, width), to, p), width
+        )
 
     def plane(n: Whole, c: Whole) -> None:
         start = first + into_image * n + into_plane * c
-        k.starts(size, lambda p: k.store(k.all(0.0, k.lanes), start, p))
+        k.starts(size, lambda p: k.store(k.all(0.0, width), start, p), width)
         k.loop(rows, lambda i: row(n, c, i))
 
     k.loop(images, lambda n: k.loop(planes, lambda c: plane(n, c)) and None)
@@ -216,13 +219,14 @@ def copy_rows(into: Array, images: Array, around: Array | None = None) -> None:
     """
     size = into.itemsize
     step = images.strides[3] // size
-    if into.shape[3] < lanes_of(into.dtype) or step not in {1, 2} or into.strides[3] != size:
+    if not into.size or step not in {1, 2} or into.strides[3] != size:
         if around is not None:
             around[...] = 0
         into[...] = images
         return
     first, count = (0, 0) if around is None else (_start(around), around[0, 0].size)
-    _copying(into.dtype, step)(
+    width = 1 << min(into.shape[3], lanes_of(into.dtype)).bit_length() - 1
+    _copying(into.dtype, step, width)(
         *into.shape, _start(images), *images.strides[:3], _start(into), *into.strides[:3], first,
         count,
     )  # fmt: skip
@@ -284,14 +288,16 @@ def frame_shape(channels: int, down: FrameAxis, right: FrameAxis) -> tuple[int, 
     return (channels, down.planes, right.planes, down.length, right.length)
 
 
-def in_pieces(n: int, image_bytes: int, work: int) -> list[slice]:
-    """Slices of a batch; they do not depend on the number of threads.
+def in_pieces(n: int, image_bytes: int, work: int, *, summed: bool = False) -> list[slice]:
+    """Slices of a batch, as many for each thread as for any other.
 
-    work: how many multiplications an image takes
+    work:   how many multiplications an image takes
+    summed: whether results of images are added, so that no limit may depend on the threads
     """
     step = max(1, PIECE_BYTES // max(1, image_bytes))
     if n * image_bytes > PIECE_BYTES or n * work > PIECE_WORK:
-        step = min(step, -(-n // LEAST_PIECES))
+        each = LEAST_PIECES if summed else get_num_threads()
+        step = -(-n // (-(-n // (step * each)) * each)) if n else 1
     return [slice(first, min(first + step, n)) for first in range(0, n, step)]
 
 

@@ -18,7 +18,7 @@ from tapegrad.autograd.kernels import pooling as plain
 from tapegrad.autograd.kernels.addresses import address, delivered, readable
 from tapegrad.autograd.kernels.direct import direct_conv2d, direct_fits, direct_input_gradient
 from tapegrad.autograd.kernels.pooling import average_scale, average_windows, check_indices
-from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
+from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces, scratch_arrays
 from tapegrad.autograd.kernels.vector_code import Floats, Ints, KernelCode, Whole, lanes_of, ready
 from tapegrad.autograd.kernels.windows import AxisWindows, IntOrPair, expect_shape, plane_windows
 
@@ -38,8 +38,16 @@ def _has_code(*arrays: Array) -> bool:
     )
 
 
-def _pieces(planes: int, plane_bytes: int) -> list[slice]:
+def _pieces(planes: int, plane_bytes: int, *, keeps: bool = True) -> list[slice]:
+    """Slices of the planes, as many for each thread as for any other.
+
+    keeps: whether a thread comes back to what it has just written, so that a cache should hold it
+    """
     step = max(1, PIECE_BYTES // max(1, plane_bytes))
+    if (threads := get_num_threads()) > 1 and planes > step // 2:
+        step = -(-planes // (-(-planes // (step * threads)) * threads))
+    elif not keeps:
+        step = planes
     return [slice(first, min(first + step, planes)) for first in range(0, planes, step)]
 
 
@@ -167,7 +175,7 @@ def max_pool2d(
         _width(x.dtype, columns.count),
     )  # fmt: skip
     positions, offsets = _positions(rows, columns)
-    pieces = _pieces(planes, 2 * size * frame[0] * frame[1])
+    pieces = _pieces(planes, 2 * size * frame[0] * frame[1], keeps=not bare)
 
     def piece(number: int) -> None:
         part = pieces[number]
