@@ -1,4 +1,4 @@
-"""Rows added by machine code have the bits of NumPy's `add.at`, and its errors."""
+"""Rows taken and added by machine code: NumPy's bits, and its errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad import nn
-from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.kernels.fast_scattering import add_rows
+from tapegrad.autograd.kernels import fast_scattering, machine, threads
+from tapegrad.autograd.kernels.fast_scattering import add_rows, take_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
@@ -61,6 +61,68 @@ def test_other_arrays_go_by_numpy():
         assert not add_rows(*other)
     scatter_add(np, y, (index,), x.astype("d"))
     np.testing.assert_array_equal(y, 8)
+
+
+# Rows taken -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[1, 3])
+def any_size(request, monkeypatch):
+    """Let code take any number of entries, on one thread or three."""
+    monkeypatch.setattr(fast_scattering, "MANY", 1)
+    monkeypatch.setattr(threads, "WORTH", 1)
+    before = tg.get_num_threads()
+    tg.set_num_threads(request.param)
+    yield
+    tg.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("kind", ["i8", "i4", "u2"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("columns", [(1,), (7,), (33,), (3, 5), (64,)])
+@pytest.mark.parametrize("shape", [(1,), (100,), (9, 12)])
+def test_rows_taken_are_numpys(columns, shape, dtype, kind):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, *columns)).astype(dtype)
+    index = rng.integers(0 if kind[0] == "u" else -9, 9, shape).astype(kind)
+    found = take_rows(x, index)
+    np.testing.assert_array_equal(found, x[index])
+    assert found.shape == x[index].shape
+    start, g = rng.normal(size=x.shape).astype(dtype), rng.normal(size=found.shape).astype(dtype)
+    expected = start.copy()
+    np.add.at(expected, index, g)
+    if g.size >= fast_scattering.FEWEST:
+        assert add_rows(start, index, g)
+        np.testing.assert_array_equal(start, expected)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_rows_that_code_does_not_take():
+    x, index = np.ones((5, 8), "f"), np.zeros(4, int)
+    for other in ((x, np.array([5])), (x, np.array([-6])), (x.T, index), (x, index == 0),
+                  (x[:, 0], index), (x.astype("i4"), index), (x, index[:0]), (x, 1),
+                  (x.astype(">f4"), index)):  # fmt: skip
+        assert take_rows(*other) is None
+    for bad in (5, -6):
+        with pytest.raises(IndexError, match="out of bounds"):
+            tg.Tensor(x)[np.array([bad])]
+
+
+@pytest.mark.usefixtures("any_size")
+def test_an_index_of_a_tensor_takes_rows_by_code(monkeypatch):
+    calls, real = [], take_rows
+    monkeypatch.setattr(
+        "tapegrad.autograd.ops.indexing.take_rows", lambda *a: calls.append(1) or real(*a)
+    )
+    x = tg.Parameter(np.arange(40, dtype="f").reshape(5, 8))
+    y = x[np.array([3, 1, 3])]
+    np.testing.assert_array_equal(y.data, x.data[[3, 1, 3]])
+    (y * y).sum().backward()
+    expected = np.zeros((5, 8), "f")
+    np.add.at(expected, [3, 1, 3], 2 * x.data[[3, 1, 3]])
+    np.testing.assert_array_equal(x.grad.data, expected)
+    assert calls
 
 
 # Gradients of rows ------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ class KnownZeros:
 
     writes: how many writes there were
     known:  the number of writes at which all entries were 0 but those of `parts`; -1 for never
-    parts:  address, bytes -> (number of rows, those that may differ from 0 or None for all)
+    parts:  address, bytes -> (number of rows, those that may differ from 0 or None for all,
+            whether these are one array that names each row once)
     """
 
     __slots__ = ("__weakref__", "known", "owner", "parts", "writes")
@@ -64,7 +65,7 @@ class KnownZeros:
     def __init__(self, owner: Array) -> None:
         self.owner = weakref.ref(owner, self._gone)
         self.writes, self.known = 0, -1
-        self.parts: dict[tuple[int, int], tuple[int, list[Array] | None]] = {}
+        self.parts: dict[tuple[int, int], tuple[int, list[Array] | None, bool]] = {}
 
     def _gone(self, reference: Any) -> None:
         for key in [key for key, zeros in zeros_by_owner.items() if zeros is self]:
@@ -85,9 +86,10 @@ class KnownZeros:
         if before < 0 or not array.flags.c_contiguous:
             return
         key, height = (_address(array), array.nbytes), len(array) if array.ndim else 1
-        height_before, old = self.parts.get(key, (height, []))
+        height_before, old, _ = self.parts.get(key, (height, [], False))
         is_whole = rows is None or old is None or height != height_before
-        self.parts[key] = (height, None if is_whole else [*old, rows])  # type: ignore[misc, list-item]  # no None
+        now = None if is_whole else [*old, rows]  # type: ignore[misc, list-item]  # no None
+        self.parts[key] = (height, now, False)
         self.known = before + 1
 
 
@@ -121,14 +123,18 @@ def unclean_parts(array: Array) -> list[UncleanPart] | None:
     first, size = _address(array), array.itemsize
     last, total = first, 0
     found: list[UncleanPart] = []
-    for (start, nbytes), (height, rows) in sorted(zeros.parts.items(), key=itemgetter(0)):
+    for key, (height, rows, distinct) in sorted(zeros.parts.items(), key=itemgetter(0)):
+        start, nbytes = key
         stop = start + nbytes
         if stop <= first or start >= first + array.nbytes:
             continue
         if start < last or stop > first + array.nbytes:
             return None  # parts that overlap, or reach beyond
         last = stop
-        each = None if rows is None else _distinct(rows, height)
+        if rows is not None and not distinct:
+            rows = [_distinct(rows, height)]
+            zeros.parts[key] = (height, rows, True)
+        each = None if rows is None else rows[0]
         total += nbytes // size if each is None else each.size * (nbytes // size // height)
         found.append(UncleanPart((start - first) // size, (stop - first) // size, height, each))
     return found if total * SHARE <= array.size else None

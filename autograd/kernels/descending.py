@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.kernels.addresses import address, readable
-from tapegrad.autograd.kernels.threads import run_pieces
+from tapegrad.autograd.kernels.threads import run_pieces, run_shares
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["adapt", "descend", "descend_parts", "prepared_descent"]
 
 Array = np.ndarray[Any, Any]
+AHEAD = 4  # rows
 PIECE = 1 << 17  # entries for one thread at a time
 
 
@@ -158,17 +159,25 @@ def _rows_step(dtype: np.dtype[Any]) -> Callable[..., None]:
     k = KernelCode("x g index rows columns rate", dtype)
     x, g, index, rows, columns, rate = k["x g index rows columns rate"]
     factor = k.load(rate, 0, 1)
+    last: Any = rows - 1
 
     def row(n: Whole) -> None:
         at = k.load_whole(index, n) * columns
         into, source = k.at(x, at), k.at(g, at)
+        later = k.load_whole(index, (n + AHEAD).minimum(last)) * columns
+        soon = k.at(x, later), k.at(g, later)
         whole = columns // k.lanes * k.lanes
 
         def entry(i: Whole, width: int) -> None:
             step = _rounded("fmul", factor.repeated(width), k.load(source, i, width))
             k.store(_rounded("fsub", k.load(into, i, width), step), into, i)
 
-        k.loop(whole, lambda i: entry(i, k.lanes), step=k.lanes)
+        def line(i: Whole) -> None:
+            for base in soon:  # on their way from memory meanwhile
+                k.fetch(base, i)
+            entry(i, k.lanes)
+
+        k.loop(whole, line, step=k.lanes)
         k.loop(columns, lambda i: entry(i, 1), start=whole)
 
     k.loop(rows, row)
@@ -182,8 +191,16 @@ def descend_parts(x: Array, g: Array, parts: Sequence[UncleanPart], rate: float)
             whole = slice(part.begin, part.stop)
             descend(x[whole], g[whole], None, rate, 0.0, 0.0, nesterov=False)
             continue
-        to, source = part.of(x), part.of(g)
-        index, number = readable(part.rows, np.dtype(np.int64)), np.array([rate], x.dtype)
-        _rows_step(x.dtype)(
-            address(to), address(source), address(index), index.size, to.shape[1], address(number)
-        )
+        _descend_rows(part.of(x), part.of(g), readable(part.rows, np.dtype(np.int64)), rate)
+
+
+def _descend_rows(x: Array, g: Array, index: Array, rate: float) -> None:
+    number, run, columns = np.array([rate], x.dtype), _rows_step(x.dtype), x.shape[1]
+
+    def share(part: slice) -> None:
+        run(
+            address(x), address(g), address(index) + part.start * index.itemsize,
+            part.stop - part.start, columns, address(number),
+        )  # fmt: skip
+
+    run_shares(share, index.size, index.size * columns)

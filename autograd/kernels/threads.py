@@ -33,12 +33,14 @@ __all__ = [
     "get_num_threads",
     "keeps_up_with_blas",
     "run_pieces",
+    "run_shares",
     "scratch_arrays",
     "set_num_threads",
     "set_threads_as_asked",
 ]
 
 VARIABLE = "TAPEGRAD_NUM_THREADS"
+WORTH = 2**16  # numbers that are worth a second thread
 KEPT_BYTES = 2**26  # scratch memory that each thread keeps between calls
 KEPT_FORMS = 64  # sets of arrays in it that each thread remembers
 
@@ -252,6 +254,20 @@ def run_pieces(function: Callable[[int], object], count: int) -> None:
     with _settings.busy:  # where two threads come at once, one waits here
         turns = _settings.turns if _settings.stays_awake else None
         _run_on_threads(_Work(function, count, turns), threads - 1, turns)
+
+
+def run_shares(
+    function: Callable[[slice], object], length: int, entries: int, whole: int = 1
+) -> None:
+    """Run function(slice) for slices of `length`, one for each thread where that is worth it.
+
+    entries: how many numbers are read or written in all
+    whole:   what the length of a slice is a multiple of
+    """
+    threads = _settings.count if entries >= WORTH else 1
+    step = max(1, -(-length // (threads * whole))) * whole
+    parts = [slice(first, min(first + step, length)) for first in range(0, length, step)]
+    run_pieces(lambda number: function(parts[number]), len(parts))
 
 
 def _run_on_threads(work: _Work, helpers: int, turns: Turns | None) -> None:

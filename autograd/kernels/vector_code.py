@@ -313,6 +313,12 @@ class KernelCode:
         """The 64-bit integer `at` from `base` on."""
         return Whole(self, self.let(f"load i64, ptr {self.place(base, at, 'i64')}, align 8"))
 
+    def fetch(self, base: Whole, at: Int) -> None:
+        """Let the processor bring a number, with its cache line, from memory for later."""
+        self.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        place = self.place(base, at, self.item)
+        self.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
+
     def load_strided(self, base: Whole, at: Int, step: int, width: int) -> Floats:
         """Every `step`-th number of memory from number `at` on; step 1 or 2.
 

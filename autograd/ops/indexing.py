@@ -20,6 +20,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import ViewStep, follow_path
+from tapegrad.autograd.kernels.fast_scattering import take_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import normalize_axis
@@ -87,6 +88,17 @@ def take_index(
     xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...]
 ) -> Array:
     """x indexed by integer or boolean arrays, and the basic indices of `template`."""
+    return x[fill_index(template, indices)]
+
+
+@take_index.on("numba")
+def _take_index_compiled(
+    xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...]
+) -> Array:
+    if len(indices) == 1 and template == (HOLE,):
+        y = take_rows(x, indices[0])
+        if y is not None:
+            return y
     return x[fill_index(template, indices)]
 
 
