@@ -43,7 +43,7 @@ FEWEST = 2**15  # multiplications of one of many products with one matrix
 KEPT = 512  # plans of a thread
 # Multiplications from which BLAS takes a second thread by itself: of vectors, and of matrices.
 ALONE, MATRICES_ALONE = 2**13, 2**18
-SHARED = 2**21  # multiplications that are worth a second thread
+SHARED = 2**22  # multiplications that are worth a second thread
 STEP = 48  # rows or columns of which BLAS makes whole blocks: a multiple of what it takes at once
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 Array = np.ndarray[Any, Any]
