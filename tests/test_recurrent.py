@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from tapegrad import nn
+import tapegrad as tg
+from tapegrad import nn, ops
 from tapegrad.autograd import ReplayError, grad, replay
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.ops import recurrent
 
 RNG = np.random.default_rng(11)
 
@@ -439,3 +441,43 @@ def test_entries_of_a_dict_of_parameters_are_shared_by_their_names():
     layer.weights["weight_hh_l0"].data[...] = 2
     assert (again.weights["weight_ih_l0"].numpy() == 2).all()
     assert not (again.weights["weight_hh_l0"].numpy() == 2).any()
+
+
+def lstm_example(dtype):
+    rng = np.random.default_rng(0)
+    shapes = ((5, 3, 4), (10, 24), (24,), (3, 6), (3, 6))
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("with_cells", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_lstms_gradient_without_machine_code_is_that_of_its_steps(
+    dtype, with_cells, monkeypatch
+):
+    monkeypatch.setattr(recurrent.kernels, "fits", lambda *_: False)
+    arguments = lstm_example(dtype)
+    wide = [a.astype("f8") for a in arguments]
+    weights = np.random.default_rng(1).normal(size=(2, 5, 3, 6)).astype(dtype)
+
+    def loss(*arguments):
+        y, c, _ = ops.lstm_over_time(*arguments)
+        return np.sum(y * weights[0]) + (np.sum(c * weights[1]) if with_cells else 0)
+
+    calls, apply = [], recurrent.apply
+    monkeypatch.setattr(recurrent, "apply", lambda *a: calls.append(1) or apply(*a))
+    found = tg.grad(loss, tuple(range(5)))(*arguments)
+    assert calls
+    monkeypatch.setattr(recurrent, "runs_unrecorded", lambda *_: False)
+    expected = tg.grad(loss, tuple(range(5)))(*wide)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "f4" else 1e-12, atol=1e-5)
+
+
+def test_an_lstm_of_several_dtypes_computes_in_the_widest():
+    x, weight, bias, h, c = lstm_example("f4")
+    exact = ops.lstm_over_time(*(a.astype("f8") for a in (x, weight, bias, h, c)))
+    for given in ((x, weight, bias.astype("f8"), h, c), (x, weight, bias, h.astype("f8"), c)):
+        for a, b in zip(ops.lstm_over_time(*given), exact, strict=True):
+            assert a.dtype == "f8"
+            np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-6)

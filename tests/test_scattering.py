@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad import nn
-from tapegrad.autograd.kernels import fast_scattering, machine, threads
+from tapegrad.autograd.kernels import fast_scattering, machine, scattering, threads
 from tapegrad.autograd.kernels.fast_scattering import add_rows, take_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
 
@@ -61,6 +61,28 @@ def test_other_arrays_go_by_numpy():
         assert not add_rows(*other)
     scatter_add(np, y, (index,), x.astype("d"))
     np.testing.assert_array_equal(y, 8)
+
+
+@pytest.mark.parametrize("columns", [(8,), (33,), (3, 5)])
+@pytest.mark.parametrize("kind", ["i8", "i4", "u2"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rows_added_by_turns_have_the_bits_of_add_at(dtype, kind, columns, monkeypatch):
+    monkeypatch.setattr("tapegrad.autograd.kernels.scattering.add_rows", lambda *_: False)
+    rng = np.random.default_rng(0)
+    for shape, rows in (((40,), 30), ((9, 12), 200), ((60,), 1)):
+        index = rng.integers(0 if kind[0] == "u" else -rows, rows, shape).astype(kind)
+        x = rng.normal(size=(*shape, *columns)).astype(dtype)
+        found = rng.normal(size=(rows, *columns)).astype(dtype)
+        expected = found.copy()
+        np.add.at(expected, index, x)
+        if rows > 1:  # else one row has too many turns
+            turned = found.copy()
+            assert scattering._add_by_turns(turned, index, x)
+            np.testing.assert_array_equal(turned, expected)
+        scatter_add(np, found, index, x)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(IndexError):
+        scatter_add(np, found, np.full(40, 1), np.ones((40, *columns), dtype))
 
 
 # Rows taken -------------------------------------------------------------------------------------

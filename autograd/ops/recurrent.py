@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
@@ -26,6 +28,8 @@ from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 __all__ = ["gru_over_time", "gru_reset_after_over_time", "lstm_over_time"]
 
@@ -48,16 +52,20 @@ def lstm_over_time(
     steps, samples, inputs = x.shape
     size = h.shape[1]
     dtype = xp.result_type(x, weight, bias, h, c)
-    sums = (x.reshape(steps * samples, inputs) @ weight[:inputs]).reshape(steps, samples, 4 * size)
+    gates = (x.reshape(steps * samples, inputs) @ weight[:inputs]).astype(dtype, copy=False)
+    gates = gates.reshape(steps, samples, 4 * size)
     ys, cs = (xp.empty((steps, samples, size), dtype=dtype) for _ in range(2))
-    gates = xp.empty((steps, samples, 4 * size), dtype=dtype)
-    opened = sigmoid.primitive.body
+    opened, by_state = sigmoid.primitive.body, weight[inputs:]
     for t in range(steps):
-        total = sums[t] + (h @ weight[inputs:] + bias)
+        total = (h @ by_state).astype(dtype, copy=False)
+        total += bias
+        total += gates[t]
         gates[t, :, : 3 * size] = opened(xp, total[:, : 3 * size])
         gates[t, :, 3 * size :] = xp.tanh(total[:, 3 * size :])
         i, f, o, n = (gates[t, :, k * size : (k + 1) * size] for k in range(4))
-        cs[t] = c = f * c + i * n
+        c = f * c
+        c += i * n
+        cs[t] = c
         ys[t] = h = o * xp.tanh(c)
     return [ys, cs, gates]
 
@@ -90,7 +98,42 @@ def lstm_gradient(
 
     with_x: whether that of x is wanted; else it is empty
     """
-    return kernels.lstm_gradient(cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x)
+    given = [cotangent, ys, cs, gates, x, weight, h, c]
+    if xp is np and kernels.fits(*given, *([] if by_cells is None else [by_cells])):
+        return kernels.lstm_gradient(cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x)
+    (steps, samples, inputs), size = x.shape, h.shape[1]
+    parts, tanh = gates.reshape(steps, samples, 4, size), xp.tanh(cs)
+    i, f, o, n = (parts[:, :, k] for k in range(4))
+    # what the cotangent of the cell, for the third that of the result, is multiplied by
+    sums = 1 - parts
+    sums[:, :, :3] *= parts[:, :, :3]
+    sums[:, :, 3] *= 1 + n
+    sums[:, :, 0] *= n
+    sums[0, :, 1] *= c
+    sums[1:, :, 1] *= cs[:-1]
+    sums[:, :, 2] *= tanh
+    sums[:, :, 3] *= i
+    through = (1 - tanh) * (1 + tanh)
+    through *= o
+    dy, dc = xp.zeros_like(h), xp.zeros_like(c)
+    by_state = xp.ascontiguousarray(weight[inputs:].T)
+    for t in reversed(range(steps)):
+        dy += cotangent[t]
+        dc += dy * through[t]
+        if by_cells is not None:
+            dc += by_cells[t]
+        sums[t, :, 2] *= dy
+        sums[t, :, :2] *= dc[:, None]
+        sums[t, :, 3] *= dc
+        dy = sums[t].reshape(samples, 4 * size) @ by_state
+        dc *= f[t]
+    flat = sums.reshape(steps * samples, 4 * size)
+    by_x = (flat @ weight[:inputs].T).reshape(x.shape) if with_x else xp.empty(0, dtype=x.dtype)
+    by_weight = xp.empty_like(weight)
+    by_weight[:inputs] = x.reshape(steps * samples, inputs).T @ flat
+    by_weight[inputs:] = h.T @ sums[0].reshape(samples, -1)
+    by_weight[inputs:] += ys[:-1].reshape(-1, size).T @ flat[samples:]
+    return [by_x, by_weight, flat.sum(axis=0), dy, dc]
 
 
 _GRADIENT = Primitive(lstm_gradient, differentiable=False, several=True)
@@ -108,9 +151,17 @@ def _lstm_rule(
         and runs_unrecorded(g_y, saved if g_c is None else (g_c, *saved))
     ):
         given = [g_y, *saved] if g_c is None else [g_y, *saved, g_c]
-        if kernels.fits(*map(as_array, given)):
+        if _is_of_one_kind(*map(as_array, given)):
             return tuple(apply(_GRADIENT, (g_y, *saved, g_c), {"with_x": wanted[0]}))
     return _lstm_by_steps(g_y, g_c, g_gates, y, x, weight, h, c)
+
+
+def _is_of_one_kind(*arrays: Array) -> bool:
+    """Whether all are NumPy's, of float32 or float64, and none is empty."""
+    first = arrays[0].dtype
+    return first in FLOATS and all(
+        type(a) is np.ndarray and a.dtype == first and a.size for a in arrays
+    )
 
 
 def _lstm_by_steps(

@@ -20,6 +20,7 @@ from tapegrad.optim.core.rule import (
     scalar_shape,
     update_rule,
 )
+from tapegrad.optim.core.step import BLOCK
 
 NUMBERS = (int, float)
 
@@ -99,6 +100,30 @@ def _is_ordinary(options: Mapping[str, Any]) -> bool:
     if (not decay and options["weightDecays"] is not None) or options["learningRates"] is not None:
         return False
     return is_available()
+
+
+@sgd.on("numpy")
+def _sgd_in_place(
+    x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
+) -> bool | None:
+    """Without decay and momentum: in blocks that a cache holds, or the rows that differ from 0."""
+    if any(options[name] for name in ("weightDecay", "momentum")):
+        return False
+    if options["weightDecays"] is not None or options["learningRates"] is not None:
+        return False
+    rate = decayed_rate(options["learningRate"], options["learningRateDecay"], state["evalCounter"])
+    if np.ndim(rate) or x.dtype.kind != "f":
+        return False
+    rate = cast_like(np, rate, x)
+    parts = unclean_parts(g) if 0 <= rate < np.inf else None  # a step by 0 is none, to the bit
+    if parts is not None and all(part.rows is not None for part in parts):
+        for part in parts:
+            part.of(x)[part.rows] -= rate * part.of(g)[part.rows]
+        return None
+    for start in range(0, x.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        x[block] -= rate * g[block]
+    return None
 
 
 @sgd.prepared
