@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
-from tapegrad import compile, devices, grad, nn, no_grad, optim, replay
+from tapegrad import compile, devices, grad, hvp, nn, no_grad, optim, primitive, replay
 from tapegrad.autograd import Parameter, ReplayError, Tensor, ops, value_and_grad
 from tapegrad.autograd.compiling import bound, buffers
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
@@ -299,6 +299,48 @@ def test_equal_and_unused_entries_run_once_and_never():
     np.testing.assert_allclose(y.numpy(), 2 * np.log1p(x * x).sum(), rtol=1e-6)
     names = [e.primitive.name for g in bound_program(step).groups for e in g.entries]
     assert sorted(names) == ["add", "log1p", "multiply", "sum"]
+
+
+def test_products_that_are_equal_or_unused_run_once_and_never():
+    X, y, v = single(30, 4), single(30), single(4)
+
+    def loss(w):
+        return np.mean(np.logaddexp(0, -y * (X @ w)))
+
+    step = compile(lambda w: hvp(loss, (w,), (v,)))
+    w = single(4)
+    found = third_call(step, w)
+    np.testing.assert_allclose(found, hvp(loss, (w,), (v,)), rtol=1e-5, atol=1e-7)
+    names = [e.primitive.name for g in bound_program(step).groups for e in g.entries]
+    assert names.count("matmul") == 3  # of the gradient, only its derivative is wanted
+
+    def body(a, b):
+        turned = b.T
+        twice = np.einsum("ij,kj->ik", a, b) + np.einsum("ij,kj->ik", a, b)
+        return twice, (a @ turned) * (a @ turned)
+
+    step = compile(body)
+    a, b = single(5, 3), single(4, 3)
+    for one, other in zip(third_call(step, a, b), body(a, b), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    names = [e.primitive.name for g in bound_program(step).groups for e in g.entries]
+    assert names.count("contract") == names.count("matmul") == 1
+
+
+def test_a_users_product_stays_though_nobody_reads_it():
+    calls = []
+
+    @primitive
+    def matmul(xp, x):
+        calls.append(1)
+        return x * 2
+
+    step = compile(lambda x: (matmul(x), x + 1)[1])
+    x = single(3)
+    third_call(step, x)
+    before = len(calls)
+    step(x)
+    assert len(calls) == before + 1
 
 
 def test_equal_entries_with_a_write_between_them_stay_two():

@@ -1,7 +1,8 @@
 """Passes over a program: functions program -> program that leave its results as they are.
 
-They touch only entries that are *pure*: views, ufuncs, and bodies that can be taken apart into such
-(`tracing.py`).  Any other body may raise, draw or look at something, and is left alone.
+They touch only entries that are *pure*: views, ufuncs, bodies that can be taken apart into such
+(`tracing.py`), and products.  Any other body may raise, draw or look at something, and is left
+alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fold_constants", "join_equal_entries", "ownership_of", "remove_unused"]
 
+PRODUCTS = frozenset({"contract", "matmul"})  # of arrays whose shapes have been looked at
 FOLDED_BYTES = 4096  # a larger constant would take memory for good, to save little time
 
 
@@ -113,7 +115,9 @@ def _is_pure(entry: ProgramEntry, layouts: list[Layout]) -> bool:
 
 def _computes(entry: ProgramEntry, layouts: list[Layout]) -> bool:
     """Whether an entry is arithmetic and nothing else."""
-    function = entry.primitive.inline
+    function, body = entry.primitive.inline, entry.primitive.body
+    if entry.primitive.name in PRODUCTS and body.__module__.startswith("tapegrad."):
+        return True
     if function is not None:
         return function.signature is None
     try:
