@@ -334,7 +334,7 @@ def test_a_users_product_stays_though_nobody_reads_it():
 
     def matmul(xp, x):
         calls.append(1)
-        return x * 2
+        return xp.cumsum(x)
 
     own = Primitive(matmul, differentiable=False)
     product = public_function(own, own.body)
