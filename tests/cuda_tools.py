@@ -142,6 +142,12 @@ def why_no_compiler() -> str:
     return "" if shutil.which("g++") else "no C++ compiler (g++) to run the GPU's kernels with"
 
 
+# The libraries that this process has loaded, by the hash of their text. Two copies of the fibers
+# would share those names that are not static and not those that are: a barrier reached from the
+# second would switch to a fiber of the first, which has none.
+_LOADED: dict[str, ctypes.CDLL] = {}
+
+
 class HostLauncher:
     """Compiles kernels for the CPU, launches them on strict arrays, and records captures.
 
@@ -160,16 +166,16 @@ class HostLauncher:
 
     def _library(self, text: str, mode: int = ctypes.RTLD_LOCAL) -> ctypes.CDLL:
         name = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        library = self.folder / f"{name}.so"
-        if not library.exists():
-            source = self.folder / f"{name}.cpp"
+        if name not in _LOADED:
+            library, source = self.folder / f"{name}.so", self.folder / f"{name}.cpp"
             source.write_text(text)
             command = ["g++", "-shared", "-fPIC", "-O0", "-ffp-contract=off", "-w"]
             done = subprocess.run(
                 [*command, "-o", library, source], capture_output=True, text=True, check=False
             )
             assert not done.returncode, done.stderr + text
-        return ctypes.CDLL(str(library), mode)
+            _LOADED[name] = ctypes.CDLL(str(library), mode)
+        return _LOADED[name]
 
     def compile(self, source: str, name: str):
         self.sources.append(source)

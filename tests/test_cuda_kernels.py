@@ -178,6 +178,17 @@ def test_more_entries_than_threads(launcher):
     assert kernels(step) >= 2
 
 
+def test_a_second_launcher_of_the_process_joins_its_threads_too(tmp_path):
+    expected = np.full(300, 40, np.float32)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        launcher = HostLauncher(tmp_path / name)
+        with launching_on_strict(launcher):
+            _, [found] = run(lambda x: ops.sum(x * x, axis=1), np.ones((300, 40), np.float32))
+        assert any("__shared__" in source for source in launcher.sources)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_long_row_is_left_to_the_array_library(launcher):
     x = np.ones(70_000, "f")
     step, (found,) = run(np.sum, x)

@@ -7,21 +7,26 @@ cannot write into a given array.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.compiling.blocks import bind_blocks
-from tapegrad.autograd.compiling.buffers import (
-    Lifetime,
-    aligned_bytes,
-    plan_buffers,
+from tapegrad.autograd.compiling.binding import (
+    Action,
+    OtherForm,
+    is_transposed,
+    lifetimes_of,
+    nothing,
+    run_bodies_from,
+    takes_out,
+    view_of_fixed,
 )
+from tapegrad.autograd.compiling.blocks import bind_blocks
+from tapegrad.autograd.compiling.buffers import aligned_bytes, plan_buffers
 from tapegrad.autograd.compiling.kernel_calls import (
     KernelCalls,
     bind_kernel,
@@ -34,11 +39,10 @@ from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text, pie
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
-from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.replay.plain import bind_entry
+from tapegrad.autograd.replay.plain import bind_entry, operand_value
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -47,8 +51,6 @@ if TYPE_CHECKING:
     from tapegrad.autograd.replay.recording import ProgramEntry
 
 __all__ = ["BoundProgram", "bind_program"]
-
-Action = Callable[[list[Any]], object]
 
 
 @dataclass
@@ -79,14 +81,6 @@ def bind_program(
 ) -> BoundProgram:
     """Compile the kernels of a program, plan its memory, and return what runs it."""
     return _Binder(program, groups, layouts, ownership).bind()
-
-
-class _OtherForm(EngineSignal):
-    """The entry at a position gave a result of another shape, dtype or layout than before."""
-
-    def __init__(self, position: int, slot: int = -1, value: Any = None) -> None:
-        super().__init__(position)
-        self.position, self.slot, self.value = position, slot, value
 
 
 class _Binder:
@@ -144,7 +138,7 @@ class _Binder:
         program, freed = self.program, self._freed()
         steps: list[tuple[Action, list[int]]] = []
         for position, action in enumerate(actions):
-            if action is not _nothing:
+            if action is not nothing:
                 steps.append((self._watched(position, action), [*freed[position]]))
             elif steps:
                 steps[-1][1].extend(freed[position])
@@ -155,7 +149,7 @@ class _Binder:
                     action(values)
                     for number in gone:
                         values[number] = None
-            except _OtherForm as other:
+            except OtherForm as other:
                 return other.position
             return None
 
@@ -164,13 +158,13 @@ class _Binder:
             first = perf_counter_ns()
             try:
                 for position, action in enumerate(self.alone):
-                    if action is not _nothing:
+                    if action is not nothing:
                         begin = perf_counter_ns()
                         action(values)
                         parts.append((position, begin, perf_counter_ns()))
                     for number in freed[position]:
                         values[number] = None
-            except _OtherForm as other:
+            except OtherForm as other:
                 return other.position
             finally:
                 times.calls.append((first, perf_counter_ns(), parts))
@@ -181,7 +175,7 @@ class _Binder:
             for number, array in zip(inputs, arrays, strict=True):
                 values[number] = array
             if (stopped := run_steps(values)) is not None:
-                self._go_on(stopped + 1, values)
+                run_bodies_from(stopped + 1, self.groups, values)
             return program.build_result(values)
 
         return BoundProgram(
@@ -213,23 +207,9 @@ class _Binder:
             for slot, shape, dtype, strides in wanted:
                 y = values[slot]
                 if y.shape != shape or y.dtype != dtype or (y.strides != strides and y.size > 1):
-                    raise _OtherForm(position)
+                    raise OtherForm(position)
 
         return act
-
-    def _go_on(self, first: int, values: list[Any]) -> None:
-        """Run the groups from `first` by the bodies of their entries."""
-        made = {s: e for g in self.groups for e in g.entries for s in slots_in(e.results)}
-
-        def run(entry: ProgramEntry) -> None:
-            for slot in slots_in(entry.operands):
-                if values[slot] is None:  # a view, of which a kernel reads only the base
-                    run(made[slot])
-            bind_entry(entry)(values)
-
-        for group in self.groups[first:]:
-            for entry in group.entries:
-                run(entry)
 
     def _freed(self) -> list[list[int]]:
         """For each position, the values of no fixed place that nobody needs any more."""
@@ -263,21 +243,15 @@ class _Binder:
 
     def _plan(self) -> int:
         """Give places to all results that can be written into one; return their bytes."""
-        lifetimes: dict[int, Lifetime] = {}
-        by_owner: dict[int, int] = {}  # owner -> the slot that has a place
+        placed = []
         for position, group in enumerate(self.groups):
             for entry in group.entries:
                 for slot in slots_in(entry.results):
-                    layout = self.layouts[slot]
                     stored = position not in self.kernels or slot in self.kernels[position].writes
-                    if stored and layout.owns and self._can_write(position, entry, slot):
-                        by_owner[layout.owner] = slot
-                        lifetimes[slot] = Lifetime(layout.nbytes, position, position)
-        for slot, position in self.last_use.items():
-            owner = self.layouts[slot].owner
-            if owner in by_owner:
-                life = lifetimes[by_owner[owner]]
-                life.last = max(life.last, position)
+                    owns = stored and self.layouts[slot].owns
+                    if owns and self._can_write(position, entry, slot):
+                        placed.append((position, slot))
+        lifetimes = lifetimes_of(placed, self.last_use, self.layouts)
         self.planned, total = plan_buffers(lifetimes)
         self.arena = aligned_bytes(total)
         for slot, offset in self.planned.items():
@@ -297,9 +271,9 @@ class _Binder:
         primitive = entry.primitive
         if primitive.mutates or primitive.random or primitive.aux or primitive.several:
             return False
-        if primitive.inline is None and not _takes_out(primitive.body_for(np)):
+        if primitive.inline is None and not takes_out(primitive.body_for(np)):
             return False
-        return layout.contiguous or _is_transposed(layout)
+        return layout.contiguous or is_transposed(layout)
 
     # Actions --------------------------------------------------------------------------------------
 
@@ -324,13 +298,13 @@ class _Binder:
                         self.scratch,
                     )
                 )
-                actions.append(_nothing)
+                actions.append(nothing)
                 self.alone.append(calls_in_a_row(row[-1:]))
                 continue
             action = self._bind_group(position, group)
             actions.append(action)
-            self.alone.append(action if action is _nothing else self._watched(position, action))
-            if row and action is not _nothing:
+            self.alone.append(action if action is nothing else self._watched(position, action))
+            if row and action is not nothing:
                 actions[start] = calls_in_a_row(row)
                 row = []
         if row:
@@ -343,32 +317,20 @@ class _Binder:
         [entry] = group.entries
         results = list(slots_in(entry.results))
         primitive = entry.primitive
-        is_view = primitive.view and not (primitive.several or primitive.aux)
-        if is_view and self._bind_view(entry, results[0]):
-            self.views.add(position)
-            return _nothing
+        if primitive.view and not (primitive.several or primitive.aux):
+            view = view_of_fixed(entry, results[0], self.fixed, self.layouts)
+            if view is not None:
+                self.fixed[results[0]] = view
+                self.views.add(position)
+                return nothing
         if len(results) == 1 and results[0] in self.planned:
             return self._bind_writing(entry, self.fixed[results[0]])
         if primitive.prepare is not None and set(slots_in(entry.operands)) <= set(self.fixed):
-            operands = [_filled(part, self.fixed) for part in entry.operands]
+            operands = [operand_value(part, self.fixed) for part in entry.operands]
             call = primitive.prepare(*operands, **entry.settings)
             if call is not None:
                 return _noted_write(call, operands[primitive.arguments.index(primitive.mutates)])
         return bind_entry(entry)
-
-    def _bind_view(self, entry: ProgramEntry, slot: int) -> bool:
-        """Make a view of fixed memory once; False if it is none, or of memory that moves."""
-        base, layout = entry.operands[0], self.layouts[slot]
-        if not isinstance(base, ProgramSlot) or base.number not in self.fixed:
-            return False
-        if layout.owner != self.layouts[base.number].owner or len(entry.operands) != 1:
-            return False
-        view = entry.primitive.body_for(np)(np, self.fixed[base.number], **entry.settings)
-        same = view.shape == layout.shape and view.strides == layout.strides
-        if not same or not (view is self.fixed[base.number] or view.base is not None):
-            return False
-        self.fixed[slot] = view
-        return True
 
     def _bind_writing(self, entry: ProgramEntry, out: np.ndarray) -> Action:
         """A body that writes its result into `out`."""
@@ -382,10 +344,10 @@ class _Binder:
             operands = list(entry.operands)
         slots = set(slots_in(tuple(operands)))
         if slots <= set(self.fixed):
-            arguments = tuple(_filled(part, self.fixed) for part in operands)
+            arguments = tuple(operand_value(part, self.fixed) for part in operands)
             call = partial(run, *arguments, out=out)
             return lambda _: call()
-        return lambda values: run(*[_filled(part, values) for part in operands], out=out)
+        return lambda values: run(*[operand_value(part, values) for part in operands], out=out)
 
     def _bind_blocks(self, group: EntryGroup, kernel: KernelText) -> Action:
         assert group.space is not None
@@ -410,30 +372,6 @@ def _noted_write(call: Callable[[], Any], target: np.ndarray) -> Action:
         note_write(target)
 
     return act
-
-
-def _nothing(_: list[Any]) -> None:
-    """The action of a view that has been made already."""
-
-
-@cache
-def _takes_out(body: Callable[..., Any]) -> bool:
-    return "out" in inspect.signature(body).parameters
-
-
-def _is_transposed(layout: Layout) -> bool:
-    """Whether the entries follow each other in column-major order, without gaps."""
-    flipped = replace(layout, shape=layout.shape[::-1], strides=layout.strides[::-1])
-    return flipped.contiguous
-
-
-def _filled(part: Any, values: Any) -> Any:
-    """An operand with arrays in place of slots."""
-    if isinstance(part, ProgramSlot):
-        return values[part.number]
-    if isinstance(part, list):
-        return [_filled(item, values) for item in part]
-    return part
 
 
 def _as_arrays(function: np.ufunc, operands: tuple[Any, ...], layouts: list[Layout]) -> list[Any]:

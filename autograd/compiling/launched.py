@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.compiling.bound import (
-    BoundProgram,
-    _filled,
-    _is_transposed,
-    _nothing,
-    _OtherForm,
-    _takes_out,
+from tapegrad.autograd.compiling.binding import (
+    Action,
+    OtherForm,
+    is_transposed,
+    lifetimes_of,
+    nothing,
+    run_bodies_from,
+    takes_out,
+    view_of_fixed,
 )
-from tapegrad.autograd.compiling.buffers import Lifetime, plan_buffers
+from tapegrad.autograd.compiling.bound import BoundProgram
+from tapegrad.autograd.compiling.buffers import plan_buffers
 from tapegrad.autograd.compiling.cuda_code import cuda_obstacle
 from tapegrad.autograd.compiling.cuda_text import FLAT_THREADS, CudaText, Unwritable, cuda_text
 from tapegrad.autograd.compiling.grouping import EntryGroup, group_entries
@@ -36,8 +39,7 @@ from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
-from tapegrad.autograd.replay.plain import bind_entry
-from tapegrad.autograd.replay.recording import ProgramSlot
+from tapegrad.autograd.replay.plain import bind_entry, operand_value
 
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_launched"]
 
-Action = Callable[[list[Any]], object]
 LEAST_GRAPH = 2  # actions: a graph of one saves nothing
 
 
@@ -145,21 +146,15 @@ class _DeviceBinder:
 
     def _plan(self) -> int:
         """Give places to results that can be written into one; return their bytes."""
-        lifetimes: dict[int, Lifetime] = {}
-        by_owner: dict[int, int] = {}
+        placed = []
         for position, group in enumerate(self.groups):
+            text = self.texts.get(position)
             for entry in group.entries:
                 for slot in slots_in(entry.results):
-                    layout, text = self.layouts[slot], self.texts.get(position)
-                    stored = text is None or slot in text.writes
-                    if stored and layout.owns and self._can_write(position, entry, slot):
-                        by_owner[layout.owner] = slot
-                        lifetimes[slot] = Lifetime(layout.nbytes, position, position)
-        for slot, position in self.last_use.items():
-            owner = self.layouts[slot].owner
-            if owner in by_owner:
-                life = lifetimes[by_owner[owner]]
-                life.last = max(life.last, position)
+                    owns = (text is None or slot in text.writes) and self.layouts[slot].owns
+                    if owns and self._can_write(position, entry, slot):
+                        placed.append((position, slot))
+        lifetimes = lifetimes_of(placed, self.last_use, self.layouts)
         planned, self.nbytes = plan_buffers(lifetimes)
         self.planned = set(planned)
         arena = self.xp.empty(self.nbytes, np.uint8)
@@ -179,8 +174,8 @@ class _DeviceBinder:
         primitive = entry.primitive
         if primitive.mutates or primitive.random or primitive.aux or primitive.several:
             return False
-        fits = layout.contiguous or _is_transposed(layout)
-        return fits and _takes_out(primitive.body_for(self.xp))
+        fits = layout.contiguous or is_transposed(layout)
+        return fits and takes_out(primitive.body_for(self.xp))
 
     # Actions --------------------------------------------------------------------------------------
 
@@ -190,30 +185,17 @@ class _DeviceBinder:
         [entry] = group.entries
         results = list(slots_in(entry.results))
         primitive = entry.primitive
-        is_view = primitive.view and not (primitive.several or primitive.aux)
-        if is_view and self._bind_view(entry, results[0]):
-            self.views.add(position)
-            return _nothing
+        if primitive.view and not (primitive.several or primitive.aux):
+            view = view_of_fixed(entry, results[0], self.fixed, self.layouts)
+            if view is not None:
+                self.fixed[results[0]] = view
+                self.views.add(position)
+                return nothing
         if len(results) == 1 and results[0] in self.planned:
             out = self.fixed[results[0]]
             body = partial(primitive.body_for(entry.xp), entry.xp, **entry.settings)
-            return lambda values: body(*[_filled(p, values) for p in entry.operands], out=out)
+            return lambda values: body(*[operand_value(p, values) for p in entry.operands], out=out)
         return bind_entry(entry)
-
-    def _bind_view(self, entry: ProgramEntry, slot: int) -> bool:
-        """Make a view of fixed memory once; False if it is none, or of memory that moves."""
-        base, layout = entry.operands[0], self.layouts[slot]
-        if not isinstance(base, ProgramSlot) or base.number not in self.fixed:
-            return False
-        if layout.owner != self.layouts[base.number].owner or len(entry.operands) != 1:
-            return False
-        source = self.fixed[base.number]
-        view = entry.primitive.body_for(entry.xp)(entry.xp, source, **entry.settings)
-        same = view.shape == layout.shape and view.strides == layout.strides
-        if not same or not (view is source or view.base is not None):
-            return False
-        self.fixed[slot] = view
-        return True
 
     def bind(self) -> BoundProgram:
         """Bind all groups."""
@@ -306,10 +288,10 @@ class _Steps:
         self, first: int, values: list[Any], act: Callable[[int, Action], object]
     ) -> None:
         for position in range(first, len(self.actions)):
-            if self.actions[position] is not _nothing:
+            if self.actions[position] is not nothing:
                 act(position, self.actions[position])
                 if self._is_other(position, values):
-                    self._go_on(position + 1, values)
+                    run_bodies_from(position + 1, self.groups, values)
                     return
 
     def _moving(self, position: int) -> list[int]:
@@ -328,20 +310,6 @@ class _Steps:
                 return True
         return False
 
-    def _go_on(self, first: int, values: list[Any]) -> None:
-        """Run the groups from `first` by the bodies of their entries."""
-        made = {s: e for g in self.groups for e in g.entries for s in slots_in(e.results)}
-
-        def run(entry: ProgramEntry) -> None:
-            for slot in slots_in(entry.operands):
-                if values[slot] is None:  # a view, of which a kernel reads only the base
-                    run(made[slot])
-            bind_entry(entry)(values)
-
-        for group in self.groups[first:]:
-            for entry in group.entries:
-                run(entry)
-
     # Graphs ---------------------------------------------------------------------------------------
 
     def _run_graphs(self, arrays: list[Any]) -> Any:
@@ -356,10 +324,10 @@ class _Steps:
                     self.frame[number][...] = array
                 for step in self.graphs:
                     step(self.frame)
-        except _OtherForm as other:
+        except OtherForm as other:
             values = self.frame.copy()
             values[other.slot] = other.value
-            self._go_on(other.position + 1, values)
+            run_bodies_from(other.position + 1, self.groups, values)
             return self._result(values, arrays)
         return self._result(self.frame, arrays)
 
@@ -380,7 +348,7 @@ class _Steps:
         position, count = 0, len(self.actions)
         while position < count:
             stop = self._refused_from(position)
-            work = [i for i in range(position, stop) if self.actions[i] is not _nothing]
+            work = [i for i in range(position, stop) if self.actions[i] is not nothing]
             if len(work) >= LEAST_GRAPH:
                 launch = self._captured(work)
                 new = [partial(self._launch_graph, launch, work)]
@@ -420,7 +388,7 @@ class _Steps:
 
     def _act_quietly(self, position: int, values: list[Any]) -> None:
         action = self.actions[position]
-        if action is not _nothing:
+        if action is not nothing:
             action(values)
 
     def _captured(self, work: list[int]) -> Callable[[], None]:
@@ -450,7 +418,7 @@ class _Steps:
             is_other = (new.shape, new.dtype) != (layout.shape, layout.dtype)
             if is_other or (old is None and new.strides != layout.strides and new.size > 1):
                 frame[slot] = old
-                raise _OtherForm(position, slot, new)
+                raise OtherForm(position, slot, new)
             if old is not None and new is not old:
                 frame[slot] = old
                 old[...] = new

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.compiling.layouts import Ownership, slots_in
 from tapegrad.autograd.compiling.tracing import Untraceable, trace_entry
 from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.autograd.replay.plain import operand_value
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def fold_constants(program: Program, layouts: list[Layout]) -> Program:
             and ownership.is_plain(results[0])
             and layouts[results[0]].nbytes <= FOLDED_BYTES
         ):
-            operands = [_filled(part, state) for part in entry.operands]
+            operands = [operand_value(part, state) for part in entry.operands]
             value = entry.primitive.body_for(entry.xp)(entry.xp, *operands, **entry.settings)
             state[results[0]] = entry.xp.asarray(value)
             constants.add(results[0])
@@ -125,10 +126,6 @@ def _computes(entry: ProgramEntry, layouts: list[Layout]) -> bool:
     except Untraceable:
         return False
     return True
-
-
-def _filled(part: Any, values: dict[int, Any]) -> Any:
-    return values[part.number] if isinstance(part, ProgramSlot) else part
 
 
 def _renamed(operands: tuple[Any, ...], instead: dict[int, int]) -> tuple[Any, ...]:

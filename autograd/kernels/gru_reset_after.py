@@ -21,7 +21,7 @@ from tapegrad.autograd.kernels.over_time import (
     transposed_product,
 )
 from tapegrad.autograd.kernels.products import RightFactor, leaves_to_blas
-from tapegrad.autograd.kernels.recurrent import ROWS, all_entries
+from tapegrad.autograd.kernels.recurrent import all_entries, begun_loops
 from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
@@ -91,20 +91,16 @@ def _step_back(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 def gru(x: Array, weight: Array, bias: Array, shift: Array, h: Array) -> list[Array]:
     """`ops.gru_reset_after_over_time` by machine code."""
-    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    (steps, samples, _), size, dtype = x.shape, h.shape[1], x.dtype
     x, weight, bias, shift, h = (readable(a, dtype) for a in (x, weight, bias, shift, h))
     gates = np.empty((steps, samples, 3 * size), dtype)
     ys, inner = (np.empty((steps, samples, size), dtype) for _ in range(2))
-    [product] = scratch_arrays(dtype, gates.shape[1:])
-    is_plain = leaves_to_blas(samples * weight.size)
-    by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
+    product, begun = begun_loops(x, weight, h, gates, ys)
     function, at_bias, at_shift = _step(dtype), address(bias), address(shift)
 
     def piece(part: slice) -> None:
-        count = part.stop - part.start
-        loop, into = Loop(steps), places(ys[:, part])
-        loop.product(x[:, part], by_input, gates[:, part], several=max(1, ROWS // count))
-        loop.product(ys[:, part], by_state, product[part], first=h[part])
+        count, into = part.stop - part.start, places(ys[:, part])
+        loop = begun(part)
         loop.call(
             function, address(product[part]), at_bias, at_shift,
             np.append(address(h[part]), into[:-1]), places(gates[:, part]),

@@ -28,7 +28,7 @@ from tapegrad.autograd.kernels.threads import scratch_arrays
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import sigmoid_of, tanh_of
 
-__all__ = ["ROWS", "all_entries", "fits", "lstm", "lstm_gradient"]
+__all__ = ["ROWS", "all_entries", "begun_loops", "fits", "lstm", "lstm_gradient"]
 
 Array = np.ndarray[Any, Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -115,23 +115,40 @@ def _lstm_step_back(dtype: np.dtype[Any], with_cells: bool) -> Callable[..., Non
     return ready(k)
 
 
+def begun_loops(
+    x: Array, weight: Array, h: Array, gates: Array, ys: Array
+) -> tuple[Array, Callable[[slice], Loop]]:
+    """(product, f): f(slice of samples) is a loop that begins each step with the products of gates.
+
+    These are gates = x W and product = y V, where [W, V] are the rows of the weight and y is the
+    result of the step before, h at first.
+    """
+    steps, samples, inputs = x.shape
+    [product] = scratch_arrays(x.dtype, gates.shape[1:])
+    is_plain = leaves_to_blas(samples * weight.size)
+    by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
+
+    def begun(part: slice) -> Loop:
+        loop, several = Loop(steps), max(1, ROWS // (part.stop - part.start))
+        loop.product(x[:, part], by_input, gates[:, part], several=several)
+        loop.product(ys[:, part], by_state, product[part], first=h[part])
+        return loop
+
+    return product, begun
+
+
 def lstm(x: Array, weight: Array, bias: Array, h: Array, c: Array) -> list[Array]:
     """`ops.lstm_over_time` by machine code."""
-    (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
+    (steps, samples, _), size, dtype = x.shape, h.shape[1], x.dtype
     x, weight, bias, h, c = (readable(a, dtype) for a in (x, weight, bias, h, c))
     gates = np.empty((steps, samples, 4 * size), dtype)
     ys, cs = (np.empty((steps, samples, size), dtype) for _ in range(2))
-    [product] = scratch_arrays(dtype, gates.shape[1:])
-    is_plain = leaves_to_blas(samples * weight.size)
-    by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
+    product, begun = begun_loops(x, weight, h, gates, ys)
     function, at_bias = _lstm_step(dtype), address(bias)
 
     def piece(part: slice) -> None:
-        count = part.stop - part.start
-        loop = Loop(steps)
-        loop.product(x[:, part], by_input, gates[:, part], several=max(1, ROWS // count))
-        loop.product(ys[:, part], by_state, product[part], first=h[part])
-        cells = places(cs[:, part])
+        count, cells = part.stop - part.start, places(cs[:, part])
+        loop = begun(part)
         loop.call(
             function, address(product[part]), at_bias, np.append(address(c[part]), cells[:-1]),
             places(gates[:, part]), cells, places(ys[:, part]), count, size,

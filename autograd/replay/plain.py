@@ -16,7 +16,7 @@ from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program, ProgramRun
 
-__all__ = ["bind_bodies", "bind_entry"]
+__all__ = ["bind_bodies", "bind_entry", "operand_value"]
 
 
 def bind_bodies(program: Program) -> ProgramRun:
@@ -48,7 +48,7 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
         written = primitive.arguments.index(primitive.mutates)
 
         def write(values: list[Any]) -> None:
-            operands = [_operand_value(part, values) for part in entry.operands]
+            operands = [operand_value(part, values) for part in entry.operands]
             announce_write(operands[written])
             finish = run(*operands)
             note_write(operands[written])
@@ -60,7 +60,7 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     if primitive.aux or primitive.several:
 
         def call_several(values: list[Any]) -> None:
-            results = run(*[_operand_value(part, values) for part in entry.operands])
+            results = run(*[operand_value(part, values) for part in entry.operands])
             for slot, result in zip(leaves(list(entry.results)), results, strict=True):
                 values[slot.number] = result if devices.is_array(result) else xp.asarray(result)
 
@@ -87,15 +87,16 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
             return call_two
 
     def call(values: list[Any]) -> None:
-        y = run(*[_operand_value(part, values) for part in entry.operands])
+        y = run(*[operand_value(part, values) for part in entry.operands])
         values[target] = y if devices.is_array(y) else xp.asarray(y)
 
     return call
 
 
-def _operand_value(part: Any, values: list[Any]) -> Any:
+def operand_value(part: Any, values: Any) -> Any:
+    """An operand with arrays in place of slots: values[number], a list or a dict."""
     if isinstance(part, ProgramSlot):
         return values[part.number]
     if isinstance(part, list):
-        return [_operand_value(item, values) for item in part]
+        return [operand_value(item, values) for item in part]
     return part
