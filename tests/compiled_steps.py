@@ -41,5 +41,5 @@ def calls(step):
     return [
         g.entries[0].primitive.name
         for i, g in enumerate(found.groups)
-        if i not in found.kernels and i not in found.views
+        if i not in {*found.kernels, *found.views, *found.placed}
     ]

@@ -26,7 +26,8 @@ from tapegrad.autograd.compiling.binding import (
     view_of_fixed,
 )
 from tapegrad.autograd.compiling.blocks import bind_blocks
-from tapegrad.autograd.compiling.buffers import aligned_bytes, plan_buffers
+from tapegrad.autograd.compiling.buffers import Lifetime, aligned_bytes, plan_buffers
+from tapegrad.autograd.compiling.first_writes import START
 from tapegrad.autograd.compiling.kernel_calls import (
     KernelCalls,
     bind_kernel,
@@ -36,7 +37,7 @@ from tapegrad.autograd.compiling.kernel_calls import (
     stride_of,
 )
 from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text, pieced_text
-from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
+from tapegrad.autograd.compiling.layouts import Layout, Ownership, may_overlap, slots_in
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.mode import announce_write
@@ -62,6 +63,7 @@ class BoundProgram:
     unplanned: the bytes that they would take without reuse
     scratch: the memory that kernels work in
     views:   entries that are views, made once
+    placed:  first contributions to gradients that were computed in their place
     timed:   runs as `run` does, and notes in `times` how long each part took
     """
 
@@ -73,14 +75,23 @@ class BoundProgram:
     unplanned: int = 0
     scratch: int = 0
     views: set[int] = field(default_factory=set)
+    placed: set[int] = field(default_factory=set)
     times: StepTimes = field(default_factory=StepTimes)
 
 
 def bind_program(
-    program: Program, groups: list[EntryGroup], layouts: list[Layout], ownership: Ownership
+    program: Program,
+    groups: list[EntryGroup],
+    layouts: list[Layout],
+    ownership: Ownership,
+    *,
+    exact: bool = False,
 ) -> BoundProgram:
-    """Compile the kernels of a program, plan its memory, and return what runs it."""
-    return _Binder(program, groups, layouts, ownership).bind()
+    """Compile the kernels of a program, plan its memory, and return what runs it.
+
+    exact: whether results must have the bits of calls one by one, signs of zeros as well
+    """
+    return _Binder(program, groups, layouts, ownership, exact).bind()
 
 
 class _Binder:
@@ -90,9 +101,10 @@ class _Binder:
         groups: list[EntryGroup],
         layouts: list[Layout],
         ownership: Ownership,
+        exact: bool,
     ) -> None:
         self.program, self.groups = program, groups
-        self.layouts, self.ownership = layouts, ownership
+        self.layouts, self.ownership, self.exact = layouts, ownership, exact
         self.kernels: dict[int, KernelText] = {}
         self.compiled: dict[str, machine.Kernel] = {}
         self.fixed: dict[int, np.ndarray] = dict(program.state)
@@ -101,6 +113,8 @@ class _Binder:
         for position, slots in enumerate(self.reads):
             self.last_use.update(dict.fromkeys(slots, position))
         self.views: set[int] = set()
+        self.placed: set[int] = set()
+        self.in_gradients: dict[int, np.ndarray] = {}  # slot -> the gradient that it is written to
         self.arena = aligned_bytes(0)
         self.scratch = aligned_bytes(0)
         self.planned: dict[int, int] = {}  # slot -> offset in the arena
@@ -187,6 +201,7 @@ class _Binder:
             unplanned,
             self.scratch.nbytes,
             self.views,
+            self.placed,
             times,
         )
 
@@ -252,6 +267,8 @@ class _Binder:
                     if owns and self._can_write(position, entry, slot):
                         placed.append((position, slot))
         lifetimes = lifetimes_of(placed, self.last_use, self.layouts)
+        if not self.exact:
+            self._place_in_gradients(lifetimes)
         self.planned, total = plan_buffers(lifetimes)
         self.arena = aligned_bytes(total)
         for slot, offset in self.planned.items():
@@ -261,6 +278,41 @@ class _Binder:
             )
         self.scratch = aligned_bytes(max(map(bytes_of_scratch, self.kernels.values()), default=0))
         return sum(life.nbytes for life in lifetimes.values())
+
+    def _place_in_gradients(self, lifetimes: dict[int, Lifetime]) -> None:
+        """Let results be computed in the gradients whose first contributions they are.
+
+        Of the lifetimes, theirs are taken out.
+        """
+        by_owner = {self.layouts[slot].owner: slot for slot in lifetimes}
+        for position, group in enumerate(self.groups):
+            [entry, *more] = group.entries
+            if more or entry.primitive is not START:
+                continue
+            [target, x] = slots_in(entry.operands)
+            slot, gradient = by_owner.get(self.layouts[x].owner), self.program.state[target]
+            if slot is None or lifetimes[slot].first in self.kernels:
+                continue
+            life, layout = lifetimes[slot], self.layouts[slot]
+            is_whole = layout.nbytes == gradient.nbytes and _lies_as(self.layouts[x], gradient)
+            if not is_whole or self._touches(life, gradient):  # the sum itself, if not the last use
+                continue
+            del lifetimes[slot]
+            self.fixed[slot] = np.ndarray(
+                layout.shape, layout.dtype, gradient, strides=layout.strides
+            )
+            self.in_gradients[slot] = gradient
+            self.placed.add(position)
+
+    def _touches(self, life: Lifetime, array: np.ndarray) -> bool:
+        """Whether something reads or writes an array of the state in a lifetime, but at its end."""
+        return any(
+            may_overlap(self.program.state[slot], array)
+            for group in self.groups[life.first : life.last]
+            for entry in group.entries
+            for slot in slots_in((*entry.operands, *entry.results))
+            if slot in self.program.state
+        )
 
     def _can_write(self, position: int, entry: ProgramEntry, slot: int) -> bool:
         layout = self.layouts[slot]
@@ -323,13 +375,19 @@ class _Binder:
                 self.fixed[results[0]] = view
                 self.views.add(position)
                 return nothing
+        if position in self.placed:
+            return nothing
         if len(results) == 1 and results[0] in self.planned:
             return self._bind_writing(entry, self.fixed[results[0]])
+        if len(results) == 1 and results[0] in self.in_gradients:
+            action = self._bind_writing(entry, self.fixed[results[0]])
+            return _noted_write(action, self.in_gradients[results[0]])
         if primitive.prepare is not None and set(slots_in(entry.operands)) <= set(self.fixed):
             operands = [operand_value(part, self.fixed) for part in entry.operands]
             call = primitive.prepare(*operands, **entry.settings)
             if call is not None:
-                return _noted_write(call, operands[primitive.arguments.index(primitive.mutates)])
+                target = operands[primitive.arguments.index(primitive.mutates)]
+                return _noted_write(lambda _: call(), target)
         return bind_entry(entry)
 
     def _bind_writing(self, entry: ProgramEntry, out: np.ndarray) -> Action:
@@ -363,12 +421,20 @@ class _Binder:
         return call
 
 
-def _noted_write(call: Callable[[], Any], target: np.ndarray) -> Action:
-    """The action of a call on fixed arrays that writes into `target`."""
+def _lies_as(layout: Layout, array: np.ndarray) -> bool:
+    """Whether a value has an array's form, and its entries the same order in memory."""
+    if layout.shape != array.shape or layout.dtype != array.dtype:
+        return False
+    steps = zip(layout.shape, layout.strides, array.strides, strict=True)
+    return all(length == 1 or one == other for length, one, other in steps)
 
-    def act(_: list[Any]) -> None:
+
+def _noted_write(action: Action, target: np.ndarray) -> Action:
+    """An action that writes into `target`."""
+
+    def act(values: list[Any]) -> None:
         announce_write(target)
-        call()
+        action(values)
         note_write(target)
 
     return act

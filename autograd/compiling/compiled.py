@@ -219,7 +219,7 @@ class Compiled(Replay[P]):
             groups = group_entries(program, layouts, ownership, lambda _: "", LEAST_ENTRIES)
         else:
             groups = group_entries(program, layouts, ownership, None)
-        return bind_program(program, groups, layouts, ownership)
+        return bind_program(program, groups, layouts, ownership, exact=not self._fuse)
 
     def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
         layouts = tuple(

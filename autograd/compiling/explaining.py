@@ -21,9 +21,11 @@ def explanation(program: Program, bound: BoundProgram | str) -> str:
         return f"{len(program.entries)} operations, run one by one: {bound}\n"
     fused = sum(len(bound.groups[i].entries) for i in bound.kernels)
     views = len(bound.views)
-    left = len(program.entries) - fused - views
+    left = len(program.entries) - fused - views - len(bound.placed)
     kernels = _count(len(bound.kernels), "kernel")
     counts = f"{fused} in {kernels}, {_count(views, 'view')} made once, {_count(left, 'call')}"
+    if bound.placed:
+        counts += f", {_count(len(bound.placed), 'result')} in a gradient's place"
     places = f"{bound.nbytes:,} bytes for intermediate values ({bound.unplanned:,} without reuse)"
     memory = f"{places}, {bound.scratch:,} inside kernels"
     total = bound.times.of_call()
@@ -40,7 +42,9 @@ def explanation(program: Program, bound: BoundProgram | str) -> str:
         if column:
             took = times.get(position)
             column = f"{'' if took is None else _microseconds(took):>9} "
-        lines.append(_line(group, position in bound.kernels, position in bound.views, column))
+        kind = "kernel" if position in bound.kernels else "view" if position in bound.views else ""
+        kind = "placed" if position in bound.placed else kind or "call"
+        lines.append(_line(group, kind, column))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -48,20 +52,19 @@ def _microseconds(seconds: float) -> str:
     return f"{seconds * 1e6:,.1f}"
 
 
-def _line(group: EntryGroup, is_kernel: bool, is_view: bool, column: str) -> str:
+def _line(group: EntryGroup, kind: str, column: str) -> str:
     first = group.entries[0]
     where = first.where.rsplit("/", 1)[-1]
     names = [entry.primitive.name for entry in group.entries]
-    if is_kernel:
+    if kind == "kernel":
         assert group.space is not None
         shape = " × ".join(map(str, group.space.shape)) or "one number"
         text = ", ".join(names[:MOST_NAMES])
         if len(names) > MOST_NAMES:
             text += f", … ({len(names)})"
         return f"{'kernel':<8} {column}{shape:<16} {where:<24} {text}"
-    kind = "view" if is_view else "call"
-    reason = MOVING if first.primitive.view and not is_view else group.reason
-    reason = "" if is_view or not reason else f": {reason}"
+    reason = MOVING if first.primitive.view and kind == "call" else group.reason
+    reason = f": {reason}" if kind == "call" and reason else ""
     return f"{kind:<8} {column}{'':<16} {where:<24} {names[0]}{reason}"
 
 
