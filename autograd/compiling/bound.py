@@ -135,6 +135,8 @@ class _Binder:
         by_steps = first.primitive.steps is not None and machine.is_available()
         if more or (first.primitive.inline is None and not by_steps):
             return False
+        if machine.is_available() and pieces_of(group.space):  # which several threads can take
+            return False
         read = {v.slot for c in group.space.calls for v in c.operands if isinstance(v, Value)}
         known = {None, *slots_in(first.operands), *slots_in(first.results)}
         return read <= known  # else it reads the base of a stretched view
