@@ -101,6 +101,17 @@ class Steps:
         """x1 x2, which lasts until the next product in the same room."""
         return self.xp.matmul(x1, x2)
 
+    def add_product(self, into: Array, x1: Array, x2: Array, *, first: bool) -> None:
+        """Add x1 x2 to an array, which is not read if this is the first."""
+        if first:
+            into[...] = self.xp.matmul(x1, x2)
+        else:
+            into += self.xp.matmul(x1, x2)
+
+    def dots(self, x1: Array, x2: Array) -> Array:
+        """Σ x1 · x2 over the last axis, which stays."""
+        return self.xp.sum(x1 * x2, axis=-1, keepdims=True)
+
     def scaled(self, at: Shape, rows: slice) -> Array:
         """Some queries times the scale, until the next."""
         return self.task.q[at][..., rows, :] * self.task.scale
@@ -130,13 +141,19 @@ class Steps:
     def slopes(
         self, s: Array, slopes: Array, high: Array, total: Array, mean: Array, seen: int
     ) -> tuple[Array, Array]:
-        """(the weights of scores s, the slopes of scores by those of weights)."""
+        """(the weights of scores s, the slopes of scores by those of weights).
+
+        mean: Σ weight · slope of whole rows; where a block has these, its own sum is exact where
+              one weight is nearly 1
+        """
         weights = self.xp.exp(s - high) / total
+        if len(self.keys) == 1:
+            mean = self.xp.sum(weights * slopes, axis=-1, keepdims=True)
         return weights, weights * (slopes - mean)
 
     def seen(self, rows: slice, columns: slice) -> int:
-        """How many of the keys the first of the queries sees by a causal mask."""
-        return rows.start + 1 - columns.start if self.task.causal else columns.stop
+        """How many of the keys the first of the queries sees, before other masks than `hide`'s."""
+        return rows.start + 1 - columns.start if self.hides_later else columns.stop
 
     def hide(
         self, s: Array, at: Shape, rows: slice, columns: slice, *, slopes: bool = False
@@ -165,8 +182,8 @@ class CompiledSteps(Steps):
 
     def __init__(self, task: Task, *, skips: bool) -> None:
         super().__init__(np, task)
-        self.skips, self.dtype = skips, task.q.dtype
-        self.hides_later = True
+        self.skips = self.hides_later = skips
+        self.dtype = task.q.dtype
         count, (high, wide) = math.prod(self.batch), self.size
         d, e = task.q.shape[-1], task.v.shape[-1]
         sizes = high * wide, high * max(wide, e), max(high, wide) * max(d, e), high * d
@@ -183,6 +200,17 @@ class CompiledSteps(Steps):
     def product(self, x1: Array, x2: Array, room: int) -> Array:
         """As of `Steps`."""
         return matmul(x1, x2, out=self._room(room, (*x1.shape[:-1], x2.shape[-1])))
+
+    def add_product(self, into: Array, x1: Array, x2: Array, *, first: bool) -> None:
+        """As of `Steps`."""
+        if first:
+            matmul(x1, x2, out=into)
+        else:
+            into += self.product(x1, x2, 2)
+
+    def dots(self, x1: Array, x2: Array) -> Array:
+        """As of `Steps`."""
+        return np.einsum("...i,...i->...", x1, x2)[..., None]
 
     def scaled(self, at: Shape, rows: slice) -> Array:
         """As of `Steps`."""
@@ -203,7 +231,7 @@ class CompiledSteps(Steps):
     ) -> tuple[Array, Array]:
         """As of `Steps`, in place."""
         rows = [np.ascontiguousarray(x) for x in (high, 1 / total, mean)]
-        run, places = sloping_kernel(self.dtype), map(address, rows)
+        run, places = sloping_kernel(self.dtype, len(self.keys) == 1), map(address, rows)
         run(address(s), address(slopes), *self._matrices(s), seen, *places)
         return s, slopes
 
@@ -273,8 +301,8 @@ def attend_in_reverse(
     bias_shape: the mask's shape, if its cotangent is asked for; it is one of floats
     """
     xp, task, dtype = steps.xp, steps.task, steps.task.q.dtype
-    by_q, by_k, by_v = (xp.zeros(x.shape, dtype) for x in (task.q, task.k, task.v))
-    mean = xp.sum(g * y, axis=-1, keepdims=True)
+    by_q, by_k, by_v = (xp.empty(x.shape, dtype) for x in (task.q, task.k, task.v))
+    mean = steps.dots(g, y)
     by_bias = None
     if bias_shape is not None:
         own = (*(1,) * (len(task.lead) + 2 - len(bias_shape)), *bias_shape)
@@ -285,20 +313,22 @@ def attend_in_reverse(
         g_here, mean_here, into = g[at], mean[at], by_q[at]
         for columns in steps.keys:
             k, v = (x[at][..., columns, :] for x in (task.k, task.v))
-            for rows in steps.queries:
-                if steps.skips and columns.start >= rows.stop:
-                    continue
-                q, g_rows = steps.scaled(at, rows), g_here[..., rows, :]
+            into_k, into_v = (x[at][..., columns, :] for x in (by_k, by_v))
+            seeing = [r for r in steps.queries if not steps.skips or columns.start < r.stop]
+            for rows in seeing:
+                q, g_rows, first = steps.scaled(at, rows), g_here[..., rows, :], rows is seeing[0]
                 s = steps.hide(steps.product(q, _turned(k), 0), at, rows, columns)
                 numbers = (x[..., rows, :] for x in (highs[at], totals[at], mean_here))
                 slopes, seen = steps.product(g_rows, _turned(v), 1), steps.seen(rows, columns)
                 weights, slopes = steps.slopes(s, slopes, *numbers, seen)
                 slopes = steps.hide(slopes, at, rows, columns, slopes=True)
-                by_v[at][..., columns, :] += steps.product(_turned(weights), g_rows, 2)
-                by_k[at][..., columns, :] += steps.product(_turned(slopes), q, 2)
-                into[..., rows, :] += steps.product(slopes, k, 2)
+                steps.add_product(into_v, _turned(weights), g_rows, first=first)
+                steps.add_product(into_k, _turned(slopes), q, first=first)
+                steps.add_product(into[..., rows, :], slopes, k, first=not columns.start)
                 if by_bias is not None:
                     _add_to(by_bias, slopes, (*at, *(slice(None),) * len(steps.batch), rows, columns))
+            if not seeing:
+                into_k[...] = into_v[...] = 0
         into *= task.scale
 
     if by_bias is None:

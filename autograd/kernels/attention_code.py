@@ -108,12 +108,13 @@ def weighing_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     return ready(k)
 
 
-@lru_cache(maxsize=2)
-def sloping_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
+@lru_cache(maxsize=4)
+def sloping_kernel(dtype: np.dtype[Any], whole: bool) -> Callable[..., None]:
     """Scores become weights w = e^(score - high) · inverse, slopes w · (slope - mean).
 
     seen:                as of `weighing_kernel`; what is not seen has no weight and no slope
     high, inverse, mean: of each row
+    whole:               whether rows are whole: then the mean is Σ w · slope, whatever is given
     """
     k = KernelCode("scores slopes count rows columns seen high inverse mean", dtype)
     scores, slopes, columns = k["scores slopes columns"]
@@ -121,18 +122,30 @@ def sloping_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
 
     def row(n: Whole, seen: Whole) -> None:
         line, other = k.at(scores, n * columns), k.at(slopes, n * columns)
-        most, factor, middle = (k.load(place, n, 1) for place in (high, inverse, mean))
-        whole = _whole_registers(k, line, seen, columns)
-        for width, start, stop in _parts(k, whole):
+        most, factor = k.load(high, n, 1), k.load(inverse, n, 1)
+        stop = _whole_registers(k, line, seen, columns)
+        parts = _parts(k, stop)
 
-            def part(i: Whole, width: int = width) -> None:
-                power = _power(k.load(line, i, width) - most.repeated(width))
-                weight = power * factor.repeated(width)
-                k.store(weight, line, i)
+        def weight_at(i: Whole, width: int) -> Floats:
+            weight = _power(k.load(line, i, width) - most.repeated(width)) * factor.repeated(width)
+            k.store(weight, line, i)
+            return weight
+
+        def terms(i: Whole, found: Floats) -> list[Floats]:
+            return [found + weight_at(i, found.width) * k.load(other, i, found.width)]
+
+        middle = k.all(0.0, 1) if whole else k.load(mean, n, 1)
+        for width, start, end in parts if whole else ():
+            [found] = k.loop(end, terms, [k.all(0.0, width)], start=start, step=width)
+            middle = middle + joined(found, lambda a, b: a + b)
+        for width, start, end in parts:
+
+            def slope(i: Whole, width: int = width) -> None:
+                weight = k.load(line, i, width) if whole else weight_at(i, width)
                 k.store(weight * (k.load(other, i, width) - middle.repeated(width)), other, i)
 
-            k.loop(stop, part, start=start, step=width)
-        _fill(line, whole, columns, k.all(0.0, 1) * factor)  # NaN in a row without a sum
+            k.loop(end, slope, start=start, step=width)
+        _fill(line, stop, columns, k.all(0.0, 1) * factor)  # NaN in a row without a sum
         _fill(other, seen, columns, k.all(0.0, 1))
 
     _each_row(k, row)

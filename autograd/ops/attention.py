@@ -260,12 +260,12 @@ def _attention_rule(
         found = apply(_GRADIENT, (g, y, q, k, v, highest, total, mask), settings)
         return tuple(found) if wanted[3] else (*found, None)
     weights, q = _weights(q, k, mask, causal, scale)
-    by_v = matmul(_turned(weights), g)
-    by_weights = matmul(g, _turned(e.widen_half(v)))
-    slopes = weights * (by_weights - r.sum(weights * by_weights, axis=-1, keepdims=True))
-    slopes = _hidden(slopes, mask, causal, 0)
-    factor = _scale(q, scale)
-    return matmul(slopes, k) * factor, matmul(_turned(slopes), q), by_v, slopes
+    g, k, v = (e.widen_half(x) for x in (g, k, v))
+    by_weights = matmul(g, _turned(v))
+    mean = r.sum(weights * by_weights, axis=-1, keepdims=True)
+    slopes = _hidden(weights * (by_weights - mean), mask, causal, 0)
+    by_q = matmul(slopes, k) * _scale(q, scale)
+    return by_q, matmul(_turned(slopes), q), matmul(_turned(weights), g), slopes
 
 
 def _is_unrecorded(*values: Any) -> bool:
