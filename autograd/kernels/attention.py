@@ -1,4 +1,4 @@
-"""Attention without the matrix of scores: softmax(q kᵀ · scale + mask) v by blocks, and its reverse.
+"""Attention without the matrix of scores: softmax(q kᵀ · scale + mask) v, by blocks, both ways.
 
 A block is some queries against some keys.  Rows of scores are never whole: a row remembers the
 largest score so far, and the sum of e^(score - largest) so far; where a later block has a larger
@@ -8,8 +8,8 @@ numbers, so memory grows with the length of the sequences and not with its squar
 How a block is worked on is in `Steps`, for any array library; `CompiledSteps` has machine code.
 Where blocks begin depends on shapes alone, and each piece of work writes to places of its own: so
 bits do not depend on the number of threads.
-Source: T. Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness",
-2022, algorithms 1 and 4; M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax",
+Source: T. Dao et al., "FlashAttention: fast and memory-efficient exact attention with
+IO-awareness", 2022, algorithms 1 and 4; M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax",
 2018, algorithm 3.
 """
 
@@ -97,7 +97,7 @@ class Steps:
         for number in range(count):
             function(number)
 
-    def product(self, x1: Array, x2: Array, room: int) -> Array:  # noqa: ARG002  # see below
+    def product(self, x1: Array, x2: Array, room: int) -> Array:
         """x1 x2, which lasts until the next product in the same room."""
         return self.xp.matmul(x1, x2)
 
@@ -326,7 +326,9 @@ def attend_in_reverse(
                 steps.add_product(into_k, _turned(slopes), q, first=first)
                 steps.add_product(into[..., rows, :], slopes, k, first=not columns.start)
                 if by_bias is not None:
-                    _add_to(by_bias, slopes, (*at, *(slice(None),) * len(steps.batch), rows, columns))
+                    _add_to(
+                        by_bias, slopes, (*at, *(slice(None),) * len(steps.batch), rows, columns)
+                    )
             if not seeing:
                 into_k[...] = into_v[...] = 0
         into *= task.scale
