@@ -9,8 +9,8 @@ How a block is worked on is in `Steps`, for any array library; `CompiledSteps` h
 Where blocks begin depends on shapes alone, and each piece of work writes to places of its own: so
 bits do not depend on the number of threads.
 Source: T. Dao et al., "FlashAttention: fast and memory-efficient exact attention with
-IO-awareness", 2022, algorithms 1 and 4; M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax",
-2018, algorithm 3.
+IO-awareness", 2022, algorithms 1 and 4; M. Milakov, N. Gimelshein, "Online normalizer calculation
+for softmax", 2018, algorithm 3.
 """
 
 from __future__ import annotations
@@ -73,17 +73,17 @@ def _slices(length: int, size: int) -> list[slice]:
 class Steps:
     """How blocks are cut and worked on: by plain array code.
 
-    room: bytes of a block of scores
+    room: bytes of a block of scores, `ROOM` when None
     """
 
     skips = False  # whether blocks that a causal mask hides are left out
     hides_later = False  # whether `weigh` and `slopes` heed a causal mask
 
-    def __init__(self, xp: Namespace, task: Task, room: int = ROOM) -> None:
+    def __init__(self, xp: Namespace, task: Task, room: int | None = None) -> None:
         self.xp, self.task = xp, task
         count, length = task.q.shape[-2], task.k.shape[-2]
         high, wide = min(count, QUERIES), min(length, QUERIES if task.causal else KEYS)
-        entries, looped = room // task.q.dtype.itemsize, 0
+        entries, looped = (room or ROOM) // task.q.dtype.itemsize, 0
         while looped < len(task.lead) and math.prod(task.lead[looped:]) * high * wide > entries:
             looped += 1
         self.batch = task.lead[looped:]
