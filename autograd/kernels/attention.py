@@ -302,7 +302,7 @@ def attend_in_reverse(
     """
     xp, task, dtype = steps.xp, steps.task, steps.task.q.dtype
     by_q, by_k, by_v = (xp.empty(x.shape, dtype) for x in (task.q, task.k, task.v))
-    mean = steps.dots(g, y)
+    means = steps.dots(g, y)
     by_bias = None
     if bias_shape is not None:
         own = (*(1,) * (len(task.lead) + 2 - len(bias_shape)), *bias_shape)
@@ -310,17 +310,17 @@ def attend_in_reverse(
 
     def piece(number: int) -> None:
         at = steps.places[number]
-        g_here, mean_here, into = g[at], mean[at], by_q[at]
+        into = by_q[at]
         for columns in steps.keys:
             k, v = (x[at][..., columns, :] for x in (task.k, task.v))
             into_k, into_v = (x[at][..., columns, :] for x in (by_k, by_v))
             seeing = [r for r in steps.queries if not steps.skips or columns.start < r.stop]
             for rows in seeing:
-                q, g_rows, first = steps.scaled(at, rows), g_here[..., rows, :], rows is seeing[0]
+                q, g_rows, first = steps.scaled(at, rows), g[at][..., rows, :], rows is seeing[0]
                 s = steps.hide(steps.product(q, _turned(k), 0), at, rows, columns)
-                numbers = (x[..., rows, :] for x in (highs[at], totals[at], mean_here))
+                high, total, mean = (x[at][..., rows, :] for x in (highs, totals, means))
                 slopes, seen = steps.product(g_rows, _turned(v), 1), steps.seen(rows, columns)
-                weights, slopes = steps.slopes(s, slopes, *numbers, seen)
+                weights, slopes = steps.slopes(s, slopes, high, total, mean, seen)
                 slopes = steps.hide(slopes, at, rows, columns, slopes=True)
                 steps.add_product(into_v, _turned(weights), g_rows, first=first)
                 steps.add_product(into_k, _turned(slopes), q, first=first)

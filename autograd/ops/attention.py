@@ -9,6 +9,7 @@ is that of the composition.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,14 +114,7 @@ def _task(
         mask = xp.asarray(mask)
         if mask.dtype.kind not in "bf":
             raise TypeError(NO_MASK.format(dtype=mask.dtype))
-    shapes = [x.shape for x in (q, k, v)]
-    try:
-        lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
-    except ValueError:
-        lead = None
-    fits = lead is not None and all(len(shape) >= 2 for shape in shapes)
-    if not fits or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or not k.shape[-2]:
-        raise ShapeError(NO_FIT.format(q=q.shape, k=k.shape, v=v.shape))
+    lead = _lead(q.shape, k.shape, v.shape)
     dtype = np.result_type(q.dtype, k.dtype, v.dtype)
     dtype = _WIDER.get(dtype.char, dtype) if dtype.kind == "f" else np.dtype(np.float64)
     if mask is not None:
@@ -132,6 +126,14 @@ def _task(
 
 
 _WIDER = {"e": np.dtype(np.float32)}
+
+
+def _lead(q: Shape, k: Shape, v: Shape) -> Shape:
+    """The leading axes of the result.  Raises ShapeError for shapes that do not fit."""
+    if min(len(q), len(k), len(v)) >= 2 and q[-1] == k[-1] and k[-2] == v[-2] > 0:
+        with suppress(ValueError):
+            return np.broadcast_shapes(q[:-2], k[:-2], v[:-2])
+    raise ShapeError(NO_FIT.format(q=q, k=k, v=v))
 
 
 def _lead_with(mask: Shape, lead: Shape, count: int, length: int) -> Shape:
