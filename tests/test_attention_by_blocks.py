@@ -274,7 +274,7 @@ def test_layers_compute_the_same_with_and_without_weights(given, causal, uses):
     found, seen = [], masks()[given]
     x, g = values((2, 6, 4), 0), values((2, 6, 4), 1)
     for count in (37, 36):
-        uses[1](count)
+        uses[1](count * (4 if causal else 1))
         layer = nn.MultiHeadAttention(4, 2, 0.5, causal=causal).double().evaluate()
         for number, parameter in enumerate(layer.parameters()[0]):
             parameter.data[...] = values(parameter.shape, number)

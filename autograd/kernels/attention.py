@@ -31,7 +31,15 @@ from tapegrad.autograd.kernels.threads import run_pieces, scratch_arrays
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["CompiledSteps", "Steps", "Task", "attend", "attend_in_reverse", "compiled_steps"]
+__all__ = [
+    "CompiledSteps",
+    "Steps",
+    "Task",
+    "attend",
+    "attend_in_reverse",
+    "can_skip",
+    "compiled_steps",
+]
 
 Shape = tuple[int, ...]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -73,14 +81,16 @@ def _slices(length: int, size: int) -> list[slice]:
 class Steps:
     """How blocks are cut and worked on: by plain array code.
 
-    room: bytes of a block of scores, `ROOM` when None
+    skips: whether blocks that a causal mask hides are left out (`can_skip`)
+    room:  bytes of a block of scores, `ROOM` when None
     """
 
-    skips = False  # whether blocks that a causal mask hides are left out
     hides_later = False  # whether `weigh` and `slopes` heed a causal mask
 
-    def __init__(self, xp: Namespace, task: Task, room: int | None = None) -> None:
-        self.xp, self.task = xp, task
+    def __init__(
+        self, xp: Namespace, task: Task, *, skips: bool = False, room: int | None = None
+    ) -> None:
+        self.xp, self.task, self.skips = xp, task, skips
         count, length = task.q.shape[-2], task.k.shape[-2]
         high, wide = min(count, QUERIES), min(length, QUERIES if task.causal else KEYS)
         entries, looped = (room or ROOM) // task.q.dtype.itemsize, 0
@@ -181,8 +191,8 @@ class CompiledSteps(Steps):
     """The same by machine code, in memory that a thread keeps."""
 
     def __init__(self, task: Task, *, skips: bool) -> None:
-        super().__init__(np, task)
-        self.skips = self.hides_later = skips
+        super().__init__(np, task, skips=skips)
+        self.hides_later = skips
         self.dtype = task.q.dtype
         count, (high, wide) = math.prod(self.batch), self.size
         d, e = task.q.shape[-1], task.v.shape[-1]
@@ -245,15 +255,18 @@ class CompiledSteps(Steps):
         return s
 
 
-def compiled_steps(task: Task, *others: Array) -> CompiledSteps | None:
-    """Steps by machine code for NumPy's float32 and float64; None for other arrays.
+def can_skip(xp: Namespace, task: Task, *others: Array) -> bool:
+    """Whether what a causal mask hides adds nothing: if all is finite, for 0 · NaN is not 0.
 
-    others: what the reverse pass reads beside the task's arrays.  Blocks that a causal mask hides
-    are left out if all is finite, for 0 · NaN is not 0.
+    others: what the reverse pass reads beside v
     """
+    return task.causal and all(bool(xp.isfinite(x).all()) for x in (task.v, *others))
+
+
+def compiled_steps(task: Task, *, skips: bool) -> CompiledSteps | None:
+    """Steps by machine code for NumPy's float32 and float64; None for other arrays."""
     if task.q.dtype not in FLOATS or not task.q.dtype.isnative or not machine.is_available():
         return None
-    skips = task.causal and all(np.isfinite(x).all() for x in (task.v, *others))
     return CompiledSteps(task, skips=skips)
 
 

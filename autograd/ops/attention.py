@@ -71,7 +71,8 @@ def scaled_dot_product_attention(
     Source: T. Dao et al., "FlashAttention", 2022; A. Vaswani et al., "Attention is all you need",
     2017, section 3.2.1.
     """
-    return _attend(kernels.Steps(xp, _task(xp, q, k, v, mask, causal, scale)), q, k, v)
+    task = _task(xp, q, k, v, mask, causal, scale)
+    return _attend(kernels.Steps(xp, task, skips=kernels.can_skip(xp, task)), q, k, v)
 
 
 @scaled_dot_product_attention.on("numba")
@@ -100,7 +101,7 @@ def _attention_on_device(
     scale: float | None = None,
 ) -> tuple[Array, Array, Array]:
     task = _task(xp, q, k, v, mask, causal, scale)
-    return _attend(kernels.Steps(xp, task, ON_DEVICE), q, k, v)
+    return _attend(kernels.Steps(xp, task, room=ON_DEVICE), q, k, v)
 
 
 def _task(
@@ -149,7 +150,9 @@ def _lead_with(mask: Shape, lead: Shape, count: int, length: int) -> Shape:
 
 def _fast_steps(task: kernels.Task, *others: Array) -> kernels.Steps:
     large = task.q.size * task.k.shape[-2] >= LEAST[0]
-    return (kernels.compiled_steps(task, *others) if large else None) or kernels.Steps(np, task)
+    skips = kernels.can_skip(np, task, *others)
+    steps = kernels.compiled_steps(task, skips=skips) if large else None
+    return kernels.Steps(np, task, skips=skips) if steps is None else steps
 
 
 def _attend(steps: kernels.Steps, *given: Array) -> tuple[Array, Array, Array]:
@@ -181,7 +184,10 @@ def attention_gradient(
     highest, total: what `scaled_dot_product_attention` says beside its result
     """
     task = _task(xp, q, k, v, mask, causal, scale)
-    return _reverse(kernels.Steps(xp, task), cotangent, result, highest, total, mask, of_mask)
+    skips = kernels.can_skip(xp, task, task.q, task.k, cotangent, result)
+    return _reverse(
+        kernels.Steps(xp, task, skips=skips), cotangent, result, highest, total, mask, of_mask
+    )
 
 
 _GRADIENT = Primitive(attention_gradient, differentiable=False, several=True)
@@ -224,7 +230,7 @@ def _gradient_on_device(
     scale: float | None,
     of_mask: bool,
 ) -> list[Array]:
-    steps = kernels.Steps(xp, _task(xp, q, k, v, mask, causal, scale), ON_DEVICE)
+    steps = kernels.Steps(xp, _task(xp, q, k, v, mask, causal, scale), room=ON_DEVICE)
     return _reverse(steps, cotangent, result, highest, total, mask, of_mask)
 
 
