@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tapegrad.autograd.kernels import (
+    attention,
+    attention_code,
     descending,
     fast_scattering,
     gru,
@@ -22,7 +24,15 @@ pytestmark = [
     pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite"),
 ]
 
-MODULES = (descending, fast_scattering, gru, label_losses, normalizing_code, recurrent)
+MODULES = (
+    attention_code,
+    descending,
+    fast_scattering,
+    gru,
+    label_losses,
+    normalizing_code,
+    recurrent,
+)
 
 
 @pytest.fixture(params=[16, 32, 64])
@@ -107,3 +117,20 @@ def test_losses_rows_and_steps():
     np.testing.assert_array_equal(speed, np.float32(0.9) * v + slope)
     step = np.float32(0.1) * (slope + speed * np.float32(0.9))
     np.testing.assert_array_equal(flat, x[0] - step)
+
+
+@pytest.mark.usefixtures("other_registers")
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention(dtype, causal):
+    q, k, v, g = (some(2, 71, 5, dtype=dtype) + n for n in range(4))
+    task = attention.Task.of(np, q, k, v, None, lead=(2,), causal=causal, scale=0.5)
+    steps = attention.compiled_steps(task, skips=causal)
+    y, *numbers = attention.attend(steps)
+    found = attention.attend_in_reverse(steps, g, y, *numbers)
+    wide = [x.astype("d") for x in (q, k, v)]
+    plain = attention.Steps(np, task._replace(**dict(zip("qkv", wide, strict=True))))
+    ideal, *numbers = attention.attend(plain)
+    expected = attention.attend_in_reverse(plain, g.astype("d"), ideal, *numbers)
+    for a, b in zip([y, *found], [ideal, *expected], strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-5)

@@ -15,7 +15,7 @@ from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of
 
-__all__ = ["label_losses"]
+__all__ = ["joined", "label_losses", "larger"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
@@ -30,11 +30,12 @@ def _parts(k: KernelCode, count: Whole) -> list[tuple[int, Whole | int, Whole]]:
     return [(k.lanes, 0, whole), (quarter, whole, most), (1, most, count)]
 
 
-def _larger(a: Floats, b: Floats) -> Floats:
+def larger(a: Floats, b: Floats) -> Floats:
+    """The larger numbers of two registers; NaN is larger than all."""
     return a.above(b).choose(a, b)
 
 
-def _joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
+def joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
     """The numbers of a register as one."""
     while a.width > 1:
         half = a.width // 2
@@ -60,12 +61,12 @@ def _rows() -> Callable[..., None]:
         parts = _parts(k, classes)
 
         def higher(i: Whole, best: Floats) -> list[Floats]:
-            return [_larger(k.load(first, i, best.width), best)]
+            return [larger(k.load(first, i, best.width), best)]
 
         high = k.all(-np.inf, 1)
         for width, start, stop in parts:
             [best] = k.loop(stop, higher, [k.all(-np.inf, width)], start=start, step=width)
-            high = _larger(_joined(best, _larger), high)
+            high = larger(joined(best, larger), high)
 
         def terms(i: Whole, total: Floats) -> list[Floats]:
             below = k.load(first, i, total.width) - high.repeated(total.width)
@@ -77,7 +78,7 @@ def _rows() -> Callable[..., None]:
         total = k.all(0.0, 1)
         for width, start, stop in parts:
             [sums] = k.loop(stop, terms, [k.all(0.0, width)], start=start, step=width)
-            total = total + _joined(sums, lambda a, b: a + b)
+            total = total + joined(sums, lambda a, b: a + b)
 
         def scale(number: Floats) -> None:
             for width, start, stop in parts:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels.vector_code import Floats
 
-__all__ = ["LIMIT", "choose", "exp_of", "sigmoid_of", "tanh_of"]
+__all__ = ["LIMIT", "choose", "exp_of", "limit_of", "sigmoid_of", "tanh_of"]
 
 Array = np.ndarray[Any, Any]
 LIMIT = 87.0  # e to it is a float32, and so is its inverse
@@ -103,6 +103,11 @@ def _reduced(x: Floats) -> tuple[Floats, Floats]:
     power = k.let(f"add <{width} x i{size}> {moved}, {next(ends)}")
     scale = Floats(k, k.let(f"bitcast <{width} x i{size}> {power} to {k.vector(width)}"), width)
     return rest, scale
+
+
+def limit_of(dtype: np.dtype[Any]) -> float:
+    """The largest number that `exp_of` takes as it is: e to it is a number of the dtype."""
+    return FORMATS[dtype.itemsize].limit
 
 
 def exp_of(x: Floats) -> Floats:

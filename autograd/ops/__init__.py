@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tapegrad.autograd.ops import (
     activation,
     arrays,
+    attention,
     bessel,
     building,
     calculus,
@@ -54,6 +55,7 @@ from tapegrad.autograd.ops import (
 )
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.arrays import *
+from tapegrad.autograd.ops.attention import *
 from tapegrad.autograd.ops.bessel import *
 from tapegrad.autograd.ops.building import *
 from tapegrad.autograd.ops.calculus import *
@@ -101,6 +103,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
     __all__ = [
         *arrays.__all__,
         *activation.__all__,
+        *attention.__all__,
         *bessel.__all__,
         *building.__all__,
         *calculus.__all__,

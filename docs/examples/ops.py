@@ -100,6 +100,13 @@ f = ops.vectorize(excess)
 f(np.array([1.0, 5.0]), 3.0)
 tg.grad(lambda x: np.sum(f(x, 3.0)))(np.array([1.0, 5.0]))
 
+# %% scaled_dot_product_attention
+rng = np.random.default_rng(0)
+q, k, v = rng.normal(size=(2, 4, 8)), rng.normal(size=(2, 6, 8)), rng.normal(size=(2, 6, 3))
+hidden = np.arange(6) > 3  # the last two keys are padding
+y = ops.scaled_dot_product_attention(q, k, v, hidden)
+y.shape, np.allclose(y, ops.scaled_dot_product_attention(q, k[:, :4], v[:, :4]))
+
 # %% conv3d_input_gradient
 v, w = np.ones((1, 2, 2, 2, 2)), np.ones((2, 1, 2, 2, 2))
 ops.conv3d_input_gradient(v, w, (1, 1, 3, 3, 3))[0, 0, 1]

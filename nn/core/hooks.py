@@ -13,7 +13,7 @@ from tapegrad.autograd import Tensor, is_recording, ops
 from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.nn.core.timing import TIME, timed
 
-__all__ = ["HOOKS", "HookHandle", "add_hook", "with_hooks"]
+__all__ = ["HOOKS", "HookHandle", "add_hook", "has_hooks", "with_hooks"]
 
 # The attribute of modules that holds them: kind of hook -> the hooks, in order.
 HOOKS = "_tapegrad_hooks"
@@ -60,6 +60,12 @@ def add_hook(module: Any, kind: str, hook: Callable[..., Any]) -> HookHandle:
         hooks = module.__dict__[HOOKS] = {}
     hooks[kind] = [*hooks.get(kind, ()), hook]
     return HookHandle(hooks, kind, hook)
+
+
+def has_hooks(module: Any) -> bool:
+    """Whether anybody looks at the module's calls."""
+    hooks: dict[str, list[Any]] | None = module._tapegrad_hooks
+    return hooks is not None and any(hooks.values())
 
 
 def with_hooks(module: Any, update: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.core.attention_masks import (
+    add_mask,
+    attention_mask,
+    checked_mask,
+    fitted_padding,
+    joined_mask,
+)
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import GELU
-from tapegrad.nn.layers.dropout import Dropout
+from tapegrad.nn.layers.dropout import Dropout, is_idle
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.normalization.sample import LayerNorm
 from tapegrad.nn.layers.rectifiers import ReLU
@@ -36,11 +43,9 @@ __all__ = [
     "TransformerEncoderLayer",
 ]
 
-NO_MASK = (
-    "the mask has dtype {dtype} and entries that are no mask of attention: pass booleans, True for "
-    "what must not be seen (mask == 0 turns a mask around in which 1 stands for what is kept), or "
-    "floats to add to the scores, 0 and -inf"
-)
+# Pairs of a query and a key, from which on weights are not made unless asked for.  Below, making
+# them is a few per cent faster; a causal mask lets blocks be skipped, so there a quarter is enough.
+MANY = [2**18]
 
 NAMELESS_MASK = (
     "a mask of shape {shape} may be one of steps or one of padding: pass it as "
@@ -61,6 +66,10 @@ class MultiHeadAttention(Module):
     causal: no step attends to a later one.  dropout: the probability with which an attention weight
     becomes 0 in training.  need_weights: return [y, weights], the weights (N, num_heads, T, S) by
     which V is averaged.
+    From 512·512 pairs of steps on, 256·256 if causal, weights are not made where nobody asks for
+    them, and memory grows with T and S, not with T·S (`ops.scaled_dot_product_attention`): without
+    need_weights, while the child `dropout`, which then is not called, drops nothing and has no
+    hook, and with masks of one kind.  Dropout of weights in training needs them.
     in_proj_weight (3·E, E) and in_proj_bias (3·E,) make Q, K and V; out_proj is a Linear.  Weights
     start from Xavier's uniform distribution, biases at 0.
     Raises ValueError unless num_heads divides embed_dim, ShapeError for other shapes, TypeError for
@@ -158,22 +167,35 @@ class MultiHeadAttention(Module):
         q, k, v = (
             self._project_heads(part, i) for i, part in enumerate((query, key, value))
         )  # each (N, heads, steps, d)
-        scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose((0, 1, 3, 2))
-        fixed = (self._mask, self._key_padding_mask)
-        for mask in (attn_mask, fixed[0]):
-            if mask is not None:
-                scores = _masked(scores, self._fitted_mask(mask, scores.shape))
-        for mask in (key_padding_mask, fixed[1]):
-            if mask is not None:
-                scores = _masked(scores, _fitted_padding(mask, scores.shape))
-        if self.causal:
-            later = np.triu(np.ones(scores.shape[-2:], bool), k=1)
-            scores = _masked(scores, later)
-        weights = self.dropout(ops.softmax(scores, axis=-1))
-        y = self.out_proj((weights @ v).transpose((0, 2, 1, 3)).reshape(query.shape))
+        pairs = (*q.shape[:-1], k.shape[-2])  # (N, heads, T, S), the shape of the scores
+        given = [self._fitted_mask(m, pairs) for m in (attn_mask, self._mask) if m is not None]
+        paddings = (key_padding_mask, self._key_padding_mask)
+        given += [fitted_padding(mask, pairs) for mask in paddings if mask is not None]
+        masks = [checked_mask(mask, q) for mask in given]
+        weights = None
+        if self._hides_weights(pairs, masks):
+            y = ops.scaled_dot_product_attention(q, k, v, joined_mask(masks), causal=self.causal)
+        else:
+            scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose((0, 1, 3, 2))
+            for mask in masks:
+                scores = add_mask(scores, mask)
+            if self.causal:
+                later = np.triu(np.ones(pairs[-2:], bool), k=1)
+                scores = add_mask(scores, checked_mask(later, q))
+            weights = self.dropout(ops.softmax(scores, axis=-1))
+            y = weights @ v
+        y = self.out_proj(y.transpose((0, 2, 1, 3)).reshape(query.shape))
         if single:
-            y, weights = y.reshape(y.shape[1:]), weights.reshape(weights.shape[1:])
+            y = y.reshape(y.shape[1:])
+            weights = None if weights is None else weights.reshape(weights.shape[1:])
         return [y, weights] if self.need_weights else y
+
+    def _hides_weights(self, pairs: tuple[int, ...], masks: list[Tensor]) -> bool:
+        """Whether the weights are so many that they had better not be made, and nobody asks."""
+        count = pairs[-2] * pairs[-1] * (4 if self.causal else 1)
+        if self.need_weights or count < MANY[0] or not is_idle(self.dropout):
+            return False
+        return len({mask.dtype == bool for mask in masks}) < 2
 
     def _inputs(self, x: Nest) -> tuple[Tensor, Tensor, Tensor]:
         if not isinstance(x, (list, tuple)):
@@ -225,45 +247,6 @@ class MultiHeadAttention(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.embed_dim}, {self.num_heads} heads)"
-
-
-def attention_mask(mask: Any) -> np.ndarray[Any, Any] | None:
-    """A copy of a mask of attention, booleans or floats; None for None.
-
-    Raises TypeError for integers and for floats that are 0 or 1 throughout: added to scores, a mask
-    in which 1 stands for what is kept would change the weights a little, and mask nothing.
-    """
-    if mask is None:
-        return None
-    array = np.array(mask.numpy() if isinstance(mask, Tensor) else mask)
-    kind = array.dtype.kind
-    if kind not in "bf" or (kind == "f" and array.any() and np.isin(array, (0, 1)).all()):
-        raise TypeError(NO_MASK.format(dtype=array.dtype))
-    return array
-
-
-def _fitted_padding(mask: Any, scores: tuple[int, ...]) -> Any:
-    """A key_padding_mask (N, S) as (N, 1, 1, S)."""
-    n, _, _, s = scores
-    if mask.ndim == 1 and n == 1:
-        mask = mask.reshape((1, -1))
-    if mask.shape != (n, s):
-        raise ShapeError(
-            f"the key_padding_mask has shape {mask.shape}; it must be (N, S) = ({n}, {s})"
-        )
-    return mask.reshape((n, 1, 1, s))
-
-
-def _masked(scores: Tensor, mask: Any) -> Tensor:
-    """scores, with -inf where a mask of booleans holds, or plus a mask of floats."""
-    if not isinstance(mask, Tensor):
-        mask = Tensor(mask, device=scores.device)
-    if mask.dtype == bool:
-        masked: Tensor = ops.where(mask, -math.inf, scores)
-        return masked
-    if mask.dtype.kind != "f":
-        raise TypeError(NO_MASK.format(dtype=mask.dtype))
-    return scores + ops.cast(mask, dtype=scores.dtype)
 
 
 class TransformerEncoderLayer(Module):

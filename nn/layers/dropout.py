@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.hooks import has_hooks
 from tapegrad.nn.core.tables import entries_of_one_shape
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
@@ -94,6 +95,13 @@ class Dropout(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.p:f})"
+
+
+def is_idle(layer: Module) -> bool:
+    """Whether a layer is a Dropout that returns its input as it is, and no hook looks on."""
+    if type(layer) is not Dropout or has_hooks(layer):
+        return False
+    return layer.p == 0 or (layer.v2 and not (layer.train or layer.stochastic_inference))
 
 
 class AlphaDropout(Module):

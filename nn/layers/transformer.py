@@ -13,7 +13,8 @@ from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import normal_
 from tapegrad.nn.core.tables import entries_of
-from tapegrad.nn.layers.dropout import Dropout
+from tapegrad.nn.layers.attention import MANY
+from tapegrad.nn.layers.dropout import Dropout, is_idle
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.lookup import LookupTable
 from tapegrad.nn.layers.normalization.sample import LayerNorm
@@ -41,6 +42,7 @@ class Attention(Container):
 
     [x, y, bias]: queries q of x (N, T, hiddenSize); keys and values of y (N, S, hiddenSize); bias
     broadcasts to (N, numHeads, T, S), such as -1e9 where x may not look -> (N, T, hiddenSize).
+    Many weights are not made where none is dropped, as by MultiHeadAttention.
     The children are four Linears without bias: of q, k, v, and O.
     attentionDropout: the probability of *keeping* a weight, as in BigDL.
     Raises ValueError where numHeads do not divide hiddenSize, ShapeError for other inputs.
@@ -66,10 +68,14 @@ class Attention(Container):
             raise ShapeError(f"the inputs of shapes {x.shape} and {y.shape} are of other samples")
         queries, keys, values, join = self.modules
         depth = self.hiddenSize // self.numHeads
-        q = self._heads(queries(x)) * depth**-0.5
-        scores = q @ ops.swapaxes(self._heads(keys(y)), -1, -2) + bias
-        weights = self.dropout(ops.softmax(scores, axis=-1))
-        mixed = ops.swapaxes(weights @ self._heads(values(y)), 1, 2)
+        q, k, v = (self._heads(part) for part in (queries(x), keys(y), values(y)))
+        unseen = x.shape[1] * y.shape[1] >= MANY[0] and is_idle(self.dropout)
+        if unseen and bias.dtype == q.dtype:
+            mixed = ops.scaled_dot_product_attention(q, k, v, bias, scale=depth**-0.5)
+        else:
+            scores = (q * depth**-0.5) @ ops.swapaxes(k, -1, -2) + bias
+            mixed = self.dropout(ops.softmax(scores, axis=-1)) @ v
+        mixed = ops.swapaxes(mixed, 1, 2)
         return join(mixed.reshape((*x.shape[:2], self.hiddenSize)))
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.onnx.calls import Call, counted_axis, fixed, refuses, writes
 
 if TYPE_CHECKING:
@@ -135,6 +137,26 @@ def _nearest_centroid(call: Call) -> GraphValue:
     nearest = w.op("ArgMin", squares, dtype=np.int64, axis=1, keepdims=0).cast(call.dtype)
     total = w.reduce("ReduceSum", squares, [1])
     return w.where(w.op("IsNaN", total, dtype=BOOL), w.number(np.nan, call.dtype), nearest)
+
+
+@writes("scaled_dot_product_attention")
+def _attention(call: Call) -> GraphValue:
+    w, dtype = call.builder, call.dtype
+    q, k, v, mask = (*(call.value(i, dtype) for i in range(3)), call.operands[3])
+    scale, width, ndim = call.setting("scale"), call.shapes[0][-1], len(call.shapes[1])
+    turned = w.op("Transpose", k, perm=[*range(ndim - 2), ndim - 1, ndim - 2])
+    scores = w.op("MatMul", q * (1 / math.sqrt(width or 1) if scale is None else scale), turned)
+    if mask is not None and mask.dtype == BOOL:
+        scores = w.where(mask, -math.inf, scores)
+    elif mask is not None:
+        scores = scores + mask.cast(dtype)
+    if call.setting("causal"):
+        steps = call.shapes[0][-2], call.shapes[1][-2]
+        if not all(isinstance(size, int) for size in steps):
+            raise UnsupportedError("a causal mask is written for steps whose number is fixed")
+        later = w.array(np.triu(np.ones(steps, bool), k=1))
+        scores = w.where(later, -math.inf, scores)
+    return w.op("MatMul", w.op("Softmax", scores, axis=-1), v)
 
 
 # Products ----------------------------------------------------------------------------------------
