@@ -200,6 +200,25 @@ def test_tables_of_all_sizes(monkeypatch, dtype):
 
 
 @needs_llvm
+def test_tables_stay_short(monkeypatch):
+    prefer_tables(monkeypatch)
+    monkeypatch.setattr(contraction, "LONGEST", 63)
+    rng = np.random.default_rng(0)
+    x, b = laid(rng, (7, 6, 5, 9), (2, 0, 3, 1), F), laid(rng, (6, 20), (0, 1), F)
+    for arguments in ((x, b, "abcd", "bn", "dnac"), (b, x, "bn", "abcd", "dcan")):
+        must_agree(*arguments)
+        plan = contraction._plan.__wrapped__(
+            *arguments[2:], *(y.shape for y in arguments[:2]), *(y.strides for y in arguments[:2]),
+            F, F, True,
+        ).__self__  # fmt: skip
+        assert plan.sizes == (63, 6)
+        assert len(plan.calls) == 5
+    long = rng.standard_normal((9, 64)).astype(F)
+    assert kind(long, long, "ab", "cb", "ac") == "_Product"
+    contraction._plan.cache_clear()
+
+
+@needs_llvm
 def test_strips_cover_all_columns_with_registers_that_are_there():
     for dtype in (F, D):
         lanes = vector_code.lanes_of(dtype)

@@ -32,6 +32,7 @@ Letters = Sequence[str]
 Plan = Callable[[Array, Array], Array]
 INEXACT = tuple(map(np.dtype, "fdFD"))
 FEW = 4  # columns below which products are left to BLAS
+LONGEST = 2**14  # numbers of a table, which a plan keeps
 STRIPS = 3  # for each of which an operand is read by tables: to copy it takes as long as that
 # What it takes to move a number, in multiplications: into a copy; into the panels of a product; by
 # tables, along neighbours and across them; and a result that lies in another order, which is copied
@@ -51,7 +52,7 @@ def contract(x1: Array, x2: Array, axes1: str, axes2: str, result: str) -> Array
     return plan(x1, x2)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _plan(
     axes1: str, axes2: str, result: str, shape1: tuple[int, ...], shape2: tuple[int, ...],
     strides1: tuple[int, ...], strides2: tuple[int, ...], dtype1: np.dtype[Any],
@@ -237,8 +238,10 @@ class _Tabled(NamedTuple):
     """A contraction as a product of an operand that is read by tables and a narrow matrix.
 
     is_swapped: whether the first operand is the narrow one
-    sizes:   (m, depth, n)
-    tables:  of the rows in the operand, the rows in the result, and the summed indices
+    sizes:   (rows of a call, depth)
+    tables:  of these rows in the operand, in the result, and of the summed indices
+    places:  the addresses of the tables
+    calls:   bytes from the first row in the operand and in the result, for each call
     narrow:  how the other operand becomes a matrix (depth, n)
     lengths: of the result's axes in memory
     order:   the result's axes among these
@@ -246,8 +249,10 @@ class _Tabled(NamedTuple):
     """
 
     is_swapped: bool
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, int]
     tables: tuple[Array, Array, Array]
+    places: tuple[int, int, int]
+    calls: list[tuple[int, int]]
     narrow: _Reading
     lengths: tuple[int, ...]
     order: tuple[int, ...]
@@ -258,30 +263,30 @@ class _Tabled(NamedTuple):
             x1, x2 = x2, x1
         if not (x1.flags.aligned and x2.flags.aligned):
             x1, x2 = x1.copy(order="K"), x2.copy(order="K")
-        m, depth, n = self.sizes
-        b = self.narrow.matrices(x2)
-        y = np.empty(self.lengths, x1.dtype)
-        of_a, of_c, of_sum = map(address, self.tables)
-        # an array may be read-only, and lie in any order
-        a, at_b = (x.__array_interface__["data"][0] for x in (x1, b))
-        at_c, step, size = address(y), b.strides[0], y.itemsize
-        height = -(-m // get_num_threads() // MOST) * MOST
+        b, y = self.narrow.matrices(x2), np.empty(self.lengths, x1.dtype)
+        at_a, at_b, at_c, step, size = _place(x1), _place(b), address(y), b.strides[0], y.itemsize
+        (m, depth), (of_a, of_c, of_sum) = self.sizes, self.places
 
-        def part(number: int) -> None:
-            first = number * height
-            count, down = min(height, m - first), 8 * first
-            for left, columns, tile in strips(y.dtype, n):
-                right = left * size
-                tabled_kernel(y.dtype, tile)(
-                    *(count, of_a + down, of_c + down, depth, of_sum),
-                    *(a, at_b + right, step, columns, at_c + right),
-                )
+        def some_rows(first: int, count: int) -> None:
+            tables = count, of_a + 8 * first, of_c + 8 * first, depth, of_sum
+            for left, n, tile in strips(y.dtype, b.shape[1]):
+                kernel, right = tabled_kernel(y.dtype, tile), left * size
+                for to_a, to_c in self.calls:
+                    kernel(*tables, at_a + to_a, at_b + right, step, n, at_c + to_c + right)
 
-        if height >= m:
-            part(0)
+        threads = get_num_threads()
+        if threads == 1:
+            some_rows(0, m)
         else:
-            run_pieces(part, -(-m // height))
+            height = -(-m // threads // MOST) * MOST
+            starts = range(0, m, height)
+            run_pieces(lambda i: some_rows(starts[i], min(height, m - starts[i])), len(starts))
         return y.transpose(self.order)
+
+
+def _place(x: Array) -> int:
+    """Where the first entry of an array lies, whatever its strides."""
+    return address(x if x.flags.c_contiguous else x.T)
 
 
 def _candidates(
@@ -346,6 +351,7 @@ def _is_tabled(
         and n >= FEW
         and len(strips(x1.dtype, n)) <= STRIPS
         and m * n * k >= products.LEAST[0]
+        and max([k, *(x1.size[c] for c in rows)]) <= LONGEST
     )
 
 
@@ -356,20 +362,32 @@ def _tabled(
     size = x1.size
     m, n, k = (math.prod(size[c] for c in group) for group in (rows, columns, summed))
     y = _in_c_order(result, size, x1.dtype)
-    cost = 0
     found = y.one_step(columns)
-    if found is None or found[1] not in (0, x1.dtype.itemsize):  # columns are not neighbours
+    is_turned = found is None or found[1] not in (0, x1.dtype.itemsize)
+    if is_turned:  # columns are not neighbours
         y = _in_c_order("".join((*rows, *columns)), size, x1.dtype)
-        cost += m * n * TURNED
-    tables = x1.offsets(rows), y.offsets(rows), x1.offsets(summed)
     narrow = _reading(x2, [], summed, columns, by_row=True)
     inner = x1.sorted([c for c in x1.axes if size[c] > 1])[-1:]
     each = TABLED if inner and inner[0] in summed else ACROSS
-    cost += narrow.cost
-    for _, width, tile in strips(x1.dtype, n):
-        cost += (each + tile.vectors * tile.width - width) * m * k + m % tile.rows * 4 * width * k
-    lengths, order = tuple(size[c] for c in y.axes), tuple(y.axes.index(c) for c in result)
-    return _Tabled(is_swapped, (m, k, n), tables, narrow, lengths, order, cost)
+    cost = narrow.cost + m * n * TURNED * is_turned
+    for _, count, tile in strips(x1.dtype, n):
+        cost += (each + tile.vectors * tile.width - count) * m * k + m % tile.rows * 4 * count * k
+    split = 0  # the letters before it go from call to call
+    while math.prod(size[c] for c in rows[split:]) > LONGEST:
+        split += 1
+    calls, rows = rows[:split], rows[split:]
+    tables = x1.offsets(rows), y.offsets(rows), x1.offsets(summed)
+    return _Tabled(
+        is_swapped,
+        (len(tables[0]), k),
+        tables,
+        (address(tables[0]), address(tables[1]), address(tables[2])),
+        list(zip(x1.offsets(calls).tolist(), y.offsets(calls).tolist(), strict=True)),
+        narrow,
+        tuple(size[c] for c in y.axes),
+        tuple(y.axes.index(c) for c in result),
+        cost,
+    )
 
 
 def _in_c_order(axes: str, size: dict[str, int], dtype: np.dtype[Any]) -> _Operand:
