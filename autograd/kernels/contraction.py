@@ -32,7 +32,7 @@ Letters = Sequence[str]
 Plan = Callable[[Array, Array], Array]
 INEXACT = tuple(map(np.dtype, "fdFD"))
 FEW = 4  # columns below which products are left to BLAS
-LONGEST = 2**14  # numbers of a table, which a plan keeps
+LONGEST = 2**13  # numbers of a table, which a plan keeps
 STRIPS = 3  # for each of which an operand is read by tables: to copy it takes as long as that
 # What it takes to move a number, in multiplications: into a copy; into the panels of a product; by
 # tables, along neighbours and across them; and a result that lies in another order, which is copied
