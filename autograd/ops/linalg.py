@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.kernels import products
+from tapegrad.autograd.kernels import contraction, products
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -136,6 +136,8 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
 def _contract_compiled(
     xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str
 ) -> Array:
+    if type(x1) is np.ndarray and type(x2) is np.ndarray:
+        return contraction.contract(x1, x2, axes1, axes2, result)
     return _contract(xp, products.matmul, x1, x2, axes1, axes2, result)
 
 
