@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -24,6 +23,7 @@ import numpy as np
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
 from tapegrad.autograd.core.pushing import JvpRule, Push, find_push
+from tapegrad.autograd.core.signatures import Parameters, parameter_names, parameters_of
 
 if TYPE_CHECKING:
     from tapegrad.devices import Namespace
@@ -202,23 +202,28 @@ class Primitive:
         elementwise: bool = False,
         domain: Mapping[str, tuple[float | None, float | None]] | None = None,
         inline: np.ufunc | None = None,
-        signature: inspect.Signature | None = None,
+        signature: inspect.Signature | Parameters | None = None,
     ) -> None:
-        parameters = list((signature or inspect.signature(body)).parameters.values())
+        arguments, settings, defaults, annotations = (
+            parameters_of(body) if signature is None
+            else signature if isinstance(signature, Parameters)
+            else parameters_of(signature)
+        )  # fmt: skip
         if signature is None:
-            if not parameters or parameters[0].name != "xp":
+            if arguments[:1] != ("xp",):
                 raise TypeError(f"{body.__name__}: the body of a primitive takes `xp` first")
-            parameters = parameters[1:]
-        operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+            arguments = arguments[1:]
         self.name = body.__name__
         self.body = body
-        self.arguments = tuple(p.name for p in operands)
-        self.lists = frozenset(p.name for p in operands if str(p.annotation).startswith("list"))
-        self.optional = frozenset(p.name for p in operands if p.default is None)
+        self.arguments = arguments
+        self.lists = frozenset(
+            name for name in arguments if str(annotations.get(name)).startswith("list")
+        )
+        self.optional = frozenset(n for n in arguments if defaults.get(n, n) is None)
         self.settings = {
-            p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "out"
+            name: defaults.get(name, inspect.Parameter.empty) for name in settings if name != "out"
         }
-        self.takes_out = inline is not None or any(p.name == "out" for p in parameters)
+        self.takes_out = inline is not None or "out" in arguments or "out" in settings
         self.aux = aux
         self.several = several
         self.differentiable = differentiable and not mutates and not random
@@ -363,7 +368,7 @@ class VjpRule:
     ) -> None:
         self.arguments = arguments
         self.function = function
-        names = tuple(inspect.signature(function).parameters)
+        names = parameter_names(function)
         if not names or names[0] != "g":
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
         self.is_told = len(arguments) > 1 and names[-1] == "wanted"
@@ -398,7 +403,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = _parameter_names(function)
+        self.names = parameter_names(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:
@@ -406,12 +411,6 @@ class BatchRule:
                 f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
                 f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
             )
-
-
-@lru_cache(maxsize=16)
-def _parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a rule's parameters; cached, since many primitives share few batching rules."""
-    return tuple(inspect.signature(function).parameters)
 
 
 def _join_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
