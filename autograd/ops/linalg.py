@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.kernels import products
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -42,6 +42,8 @@ __all__ = [
     "trace",
 ]
 
+products = late_module("tapegrad.autograd.kernels.products")
+
 
 @primitive(numpy=(np.matmul, np.linalg.matmul))
 def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
@@ -51,7 +53,7 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
 
 @matmul.on("numba")
 def _matmul_compiled(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
-    return products.matmul(x1, x2, out=out)
+    return products().matmul(x1, x2, out=out)
 
 
 def _transpose_last_two(x: Array) -> Array:
@@ -61,7 +63,7 @@ def _transpose_last_two(x: Array) -> Array:
 def _times(x1: Array, x2: Array) -> Array:
     """x1 @ x2; of bare NumPy arrays by the way that the body takes."""
     if type(x1) is np.ndarray and type(x2) is np.ndarray:
-        return products.matmul(x1, x2)
+        return products().matmul(x1, x2)
     return x1 @ x2
 
 
@@ -136,7 +138,7 @@ def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, res
 def _contract_compiled(
     xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str
 ) -> Array:
-    return _contract(xp, products.matmul, x1, x2, axes1, axes2, result)
+    return _contract(xp, products().matmul, x1, x2, axes1, axes2, result)
 
 
 def _contract(

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.tensor import as_array
-from tapegrad.autograd.kernels import gru as gru_kernels
-from tapegrad.autograd.kernels import gru_reset_after as reset_after_kernels
-from tapegrad.autograd.kernels import recurrent as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -28,6 +26,10 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["gru_over_time", "gru_reset_after_over_time", "lstm_over_time"]
+
+kernels = late_module("tapegrad.autograd.kernels.recurrent")
+gru_kernels = late_module("tapegrad.autograd.kernels.gru")
+reset_after_kernels = late_module("tapegrad.autograd.kernels.gru_reset_after")
 
 
 @primitive(several=True)
@@ -66,8 +68,8 @@ def lstm_over_time(
 def _lstm_fast(
     xp: Namespace, x: Array, weight: Array, bias: Array, h: Array, c: Array
 ) -> list[Array]:
-    if kernels.fits(x, weight, bias, h, c):
-        return kernels.lstm(x, weight, bias, h, c)
+    if kernels().fits(x, weight, bias, h, c):
+        return kernels().lstm(x, weight, bias, h, c)
     plain: list[Array] = lstm_over_time.primitive.body(xp, x, weight, bias, h, c)
     return plain
 
@@ -90,7 +92,7 @@ def lstm_gradient(
 
     with_x: whether that of x is wanted; else it is empty
     """
-    return kernels.lstm_gradient(cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x)
+    return kernels().lstm_gradient(cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x)
 
 
 _GRADIENT = Primitive(lstm_gradient, differentiable=False, several=True)
@@ -108,7 +110,7 @@ def _lstm_rule(
         and runs_unrecorded(g_y, saved if g_c is None else (g_c, *saved))
     ):
         given = [g_y, *saved] if g_c is None else [g_y, *saved, g_c]
-        if kernels.fits(*map(as_array, given)):
+        if kernels().fits(*map(as_array, given)):
             return tuple(apply(_GRADIENT, (g_y, *saved, g_c), {"with_x": wanted[0]}))
     return _lstm_by_steps(g_y, g_c, g_gates, y, x, weight, h, c)
 
@@ -227,8 +229,8 @@ def gru_over_time(xp: Namespace, x: Array, weight: Array, bias: Array, h: Array)
 
 @gru_over_time.on("numba")
 def _gru_fast(xp: Namespace, x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
-    if kernels.fits(x, weight, bias, h):
-        return gru_kernels.gru(x, weight, bias, h)
+    if kernels().fits(x, weight, bias, h):
+        return gru_kernels().gru(x, weight, bias, h)
     plain: list[Array] = gru_over_time.primitive.body(xp, x, weight, bias, h)
     return plain
 
@@ -245,7 +247,7 @@ def gru_gradient(
     with_x: bool,
 ) -> list[Array]:
     """The cotangents of `gru_over_time`, from that of h; `with_x` as in `lstm_gradient`."""
-    return gru_kernels.gru_gradient(cotangent, [ys, gates], x, weight, h, with_x)
+    return gru_kernels().gru_gradient(cotangent, [ys, gates], x, weight, h, with_x)
 
 
 _GRU_GRADIENT = Primitive(gru_gradient, differentiable=False, several=True)
@@ -258,7 +260,7 @@ def _gru_rule(
     g_y, g_gates = g
     saved = (*y, x, weight, h)
     is_simple = g_y is not None and g_gates is None and runs_unrecorded(g_y, saved)
-    if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
+    if is_simple and kernels().fits(*map(as_array, (g_y, *saved))):
         return tuple(apply(_GRU_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
     return _gru_by_steps(g_y, g_gates, y, x, weight, h)
 
@@ -359,8 +361,8 @@ def gru_reset_after_over_time(
 def _gru_reset_after_fast(
     xp: Namespace, x: Array, weight: Array, bias: Array, shift: Array, h: Array
 ) -> list[Array]:
-    if kernels.fits(x, weight, bias, shift, h):
-        return reset_after_kernels.gru(x, weight, bias, shift, h)
+    if kernels().fits(x, weight, bias, shift, h):
+        return reset_after_kernels().gru(x, weight, bias, shift, h)
     body = gru_reset_after_over_time.primitive.body
     plain: list[Array] = body(xp, x, weight, bias, shift, h)
     return plain
@@ -382,7 +384,7 @@ def gru_reset_after_gradient(
     `lstm_gradient`.
     """
     results = [ys, gates, inner]
-    return reset_after_kernels.gru_gradient(cotangent, results, x, weight, h, with_x)
+    return reset_after_kernels().gru_gradient(cotangent, results, x, weight, h, with_x)
 
 
 _RESET_AFTER_GRADIENT = Primitive(gru_reset_after_gradient, differentiable=False, several=True)
@@ -396,7 +398,7 @@ def _gru_reset_after_rule(
     saved = (*y, x, weight, h)
     is_simple = g_y is not None and g_gates is None and g_inner is None
     is_simple = is_simple and runs_unrecorded(g_y, saved)
-    if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
+    if is_simple and kernels().fits(*map(as_array, (g_y, *saved))):
         return tuple(apply(_RESET_AFTER_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
     return _gru_reset_after_by_steps(g, y, x, weight, h)
 
