@@ -23,7 +23,12 @@ import numpy as np
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
 from tapegrad.autograd.core.pushing import JvpRule, Push, find_push
-from tapegrad.autograd.core.signatures import Parameters, parameter_names, parameters_of
+from tapegrad.autograd.core.signatures import (
+    Parameters,
+    parameter_names,
+    parameters_in,
+    parameters_of,
+)
 
 if TYPE_CHECKING:
     from tapegrad.devices import Namespace
@@ -207,7 +212,7 @@ class Primitive:
         arguments, settings, defaults, annotations = (
             parameters_of(body) if signature is None
             else signature if isinstance(signature, Parameters)
-            else parameters_of(signature)
+            else parameters_in(signature)
         )  # fmt: skip
         if signature is None:
             if arguments[:1] != ("xp",):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
-__all__ = ["Parameters", "parameter_names", "parameters_of"]
+__all__ = ["Parameters", "parameter_names", "parameters_in", "parameters_of"]
 
 _VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
@@ -32,8 +32,8 @@ class Parameters(NamedTuple):
     annotations: Mapping[str, Any] = {}
 
 
-def parameters_of(function: Callable[..., Any] | inspect.Signature) -> Parameters:
-    """The parameters of a function, or of a signature.  Raises what `inspect.signature` raises."""
+def parameters_of(function: Callable[..., Any]) -> Parameters:
+    """The parameters of a function.  Raises what `inspect.signature` raises."""
     if _is_plain(function):
         code = function.__code__
         end = code.co_argcount
@@ -46,8 +46,12 @@ def parameters_of(function: Callable[..., Any] | inspect.Signature) -> Parameter
             defaults | (function.__kwdefaults__ or {}),
             function.__annotations__,
         )
-    is_read = isinstance(function, inspect.Signature)
-    parameters = (function if is_read else inspect.signature(function)).parameters.values()
+    return parameters_in(inspect.signature(function))
+
+
+def parameters_in(signature: inspect.Signature) -> Parameters:
+    """The parameters that a signature has."""
+    parameters = signature.parameters.values()
     return Parameters(
         tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
         tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
@@ -64,7 +68,7 @@ def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def _is_plain(function: Any) -> bool:
+def _is_plain(function: Callable[..., Any]) -> TypeGuard[FunctionType]:
     """Whether a function's parameters are those of its code."""
     return (
         type(function) is FunctionType
