@@ -46,7 +46,7 @@ from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
-    from tapegrad import array_api, errors, hips, nn, optim, scipy, typing
+    from tapegrad import errors, hips, nn, optim, scipy, typing
     from tapegrad.autograd import (
         AnomalyError,
         Tape,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     )
     from tapegrad.autograd.compiling.compiled import compile
     from tapegrad.autograd.core.progress import set_progress
+    from tapegrad.autograd.surface import array_api
 
 __all__ = [
     "__version__",
