@@ -7,6 +7,7 @@ import inspect
 import pickle
 import sys
 
+import numpy as np
 import pytest
 
 import tapegrad
@@ -48,6 +49,42 @@ def test_replay_is_the_function_and_not_the_folder_of_its_name():
     importlib.import_module("tapegrad.autograd.replay.step")
     assert inspect.isfunction(autograd.replay)
     assert tapegrad.replay is autograd.replay
+
+
+# Bodies -------------------------------------------------------------------------------------------
+
+
+def test_a_late_body_is_made_once_when_it_is_first_needed(monkeypatch):
+    declaration = sys.modules["tapegrad.autograd.core.declaration"]
+    monkeypatch.setattr(declaration, "_numba", [True])
+    made = []
+
+    def double(xp, x):
+        return xp.add(x, x)
+
+    primitive = autograd.Primitive(double, differentiable=False)
+
+    @primitive.on("numba", late=True)
+    def _():
+        made.append(lambda xp, x: 2 * x)
+        return made[-1]
+
+    assert made == []
+    assert primitive.body_for(np) is made[0]
+    assert primitive.body_for(np) is made[0]
+    assert primitive.bodies == {"numba": made[0]}
+    assert len(made) == 1
+    primitive.on("numba", late=True)(lambda: double)  # another in its place, which is replaced too
+    primitive.on("numba")(made[0])
+    assert primitive.body_for(np) is made[0]
+
+
+@pytest.mark.parametrize("x", [np.eye(2), np.eye(2)[0]], ids=str)
+def test_the_late_body_of_matmul_takes_what_the_plain_one_does(x):
+    primitive = ops.matmul.primitive
+    found = primitive.body_for(np)
+    assert tuple(inspect.signature(found).parameters) == ("xp", "x1", "x2", "out")
+    np.testing.assert_array_equal(found(np, x, x + 1), primitive.body(np, x, x + 1))
 
 
 # What parameters a function has -------------------------------------------------------------------

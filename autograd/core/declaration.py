@@ -98,8 +98,11 @@ class PrimitiveFunction(Protocol[P, R_co]):
     def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
-    def on(self, backend: str) -> Callable[[F], F]:
-        """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
+    def on(self, backend: str, *, late: bool = False) -> Callable[[F], F]:
+        """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle.
+
+        late: the decorated function is () -> the body, called when that is first needed
+        """
 
     def with_aux(self, *args: Any, **settings: Any) -> tuple[Any, ...]:
         """Call it, and return the auxiliary results (untracked) after the result."""
@@ -242,6 +245,7 @@ class Primitive:
         self.large: Callable[..., Any] | None = None
         self.large_from: list[int] = []
         self.bodies: dict[str, Callable[..., Any]] = {}
+        self._late: dict[str, Callable[[], Callable[..., Any]]] = {}
         self.steps: Callable[..., Any] | None = None
         self.prepare: Callable[..., Callable[[], Any] | None] | None = None
         self.rules: dict[str, VjpRule | None] = {}
@@ -309,11 +313,14 @@ class Primitive:
         self.batch_rule = BatchRule(self, rule)
         return rule
 
-    def on(self, backend: str) -> Callable[[F], F]:
+    def on(self, backend: str, *, late: bool = False) -> Callable[[F], F]:
         """See `PrimitiveFunction.on`."""
 
         def declare(body: F) -> F:
             self.bodies[backend] = body
+            self._late.pop(backend, None)
+            if late:
+                self._late[backend] = body
             return body
 
         return declare
@@ -341,10 +348,17 @@ class Primitive:
         if self.bodies:
             if xp is np:
                 if "numba" in self.bodies and _numba_installed():
-                    return self.bodies["numba"]
+                    return self._body("numba")
             elif "cuda" in self.bodies and xp.__name__ == "cupy":
-                return self.bodies["cuda"]
+                return self._body("cuda")
         return self.body
+
+    def _body(self, backend: str) -> Callable[..., Any]:
+        maker = self._late.get(backend)
+        if maker is not None:
+            self.bodies[backend] = maker()
+            self._late.pop(backend, None)  # another thread may have made it too
+        return self.bodies[backend]
 
     @property
     def direct(self) -> Callable[..., Any] | None:

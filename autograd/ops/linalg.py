@@ -51,9 +51,14 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
     return xp.matmul(x1, x2, out=out)
 
 
-@matmul.on("numba")
-def _matmul_compiled(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
-    return products().matmul(x1, x2, out=out)
+@matmul.on("numba", late=True)  # not even `products()` is asked for in each call
+def _matmul_compiled() -> Callable[..., Array]:
+    multiply = products().matmul
+
+    def body(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
+        return multiply(x1, x2, out=out)
+
+    return body
 
 
 def _transpose_last_two(x: Array) -> Array:
