@@ -6,6 +6,9 @@ arrays between devices, and draws random numbers.  No other folder imports CuPy,
 so only when a CuPy array or a CUDA device is met.
 """
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from tapegrad.devices import _builtin as _builtin  # registers NumPy, CuPy and the stand-in
 from tapegrad.devices._errors import TapegradError
 from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
@@ -68,3 +71,9 @@ __all__ = [
     "Shape",
     "TapegradError",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "collectives":  # what needs several ranks is imported when it is first named
+        return _import_module("tapegrad.devices.collectives")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

@@ -2,27 +2,21 @@
 
 The front door: the names most programs need, and the folders they come from. `tapegrad.autograd`
 has the rest of the engine, `tapegrad.autograd.check` the laws.  The import stays light: `nn`,
-`optim` and what `compile` needs are imported when they are first named, and nothing optional before
-it is used.
+`optim` and what only some programs name are imported when they are first named, kernels of machine
+code when one first runs, and nothing optional before it is used.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tapegrad import autograd, devices
 from tapegrad._version import __version__
 from tapegrad.autograd import (
-    AnomalyError,
     Parameter,
     Primitive,
-    Tape,
     Tensor,
-    checkpoint,
-    checkpoint_sequential,
     custom_vjp,
     default_dtype,
-    detect_anomaly,
     elementwise_grad,
     enable_grad,
     from_dlpack,
@@ -46,16 +40,23 @@ from tapegrad.autograd import (
     vjp,
     vmap,
 )
-from tapegrad.autograd.core.progress import set_progress
 from tapegrad.autograd.kernels.kept_memory import keep_memory_as_asked
 from tapegrad.autograd.kernels.threads import set_threads_as_asked
-from tapegrad.autograd.surface import array_api
 from tapegrad.autograd.surface.einops_backend import register_einops
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
     from tapegrad import errors, hips, nn, optim, scipy, typing
+    from tapegrad.autograd import (
+        AnomalyError,
+        Tape,
+        checkpoint,
+        checkpoint_sequential,
+        detect_anomaly,
+    )
     from tapegrad.autograd.compiling.compiled import compile
+    from tapegrad.autograd.core.progress import set_progress
+    from tapegrad.autograd.surface import array_api
 
 __all__ = [
     "__version__",
@@ -117,20 +118,18 @@ __all__ = [
 set_threads_as_asked()
 keep_memory_as_asked()
 del set_threads_as_asked, keep_memory_as_asked
-# ``import tapegrad.array_api as xp`` finds the one module that `__array_namespace__` returns.
-sys.modules |= {
-    f"{__name__}.array_api": array_api,
-    f"{__name__}.array_api.fft": array_api.fft,
-    f"{__name__}.array_api.linalg": array_api.linalg,
-}
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"errors", "hips", "nn", "optim", "scipy", "typing"}:
+    if name in {"array_api", "errors", "hips", "nn", "optim", "scipy", "typing"}:
         return import_module(f"tapegrad.{name}")
     if name == "compile":
         return import_module("tapegrad.autograd.compiling.compiled").compile
-    raise import_module("tapegrad._advice").absent_in_front(name, list(globals()))
+    if name == "set_progress":
+        return import_module("tapegrad.autograd.core.progress").set_progress
+    if name in __all__:
+        return getattr(autograd, name)
+    raise import_module("tapegrad._advice").absent_in_front(name, [*globals(), *__all__])
 
 
 def __dir__() -> list[str]:

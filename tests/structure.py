@@ -174,7 +174,7 @@ class Import:
     line: int
     module: str  # its first name in full: tapegrad.nn.module.Module, tapegrad.nn.layers.*
     target: str  # the file of ours that this means; for other people's modules the library
-    when: str  # "start", "call" (inside a function) or "types" (under `if TYPE_CHECKING:`)
+    when: str  # "start", "call" (in a function, late) or "types" (under `if TYPE_CHECKING:`)
 
     def __str__(self) -> str:
         where = {"start": "", "call": " (inside a function)", "types": " (for annotations)"}
@@ -201,11 +201,12 @@ class Tree:
     def _read(self, file: str, parent: ast.AST, when: str) -> Iterator[Import]:
         for node in ast.iter_child_nodes(parent):
             named: dict[str, list[str]] = {}
+            late = isinstance(node, ast.Call) and _called(node) == "late_module"
             for module in _modules(node):
                 named.setdefault(self.meaning(module), []).append(module)
             for target, (first, *more) in named.items():
                 text = f"{first} and {len(more)} more" if more else first
-                yield Import(file, node.lineno, text, target, when)
+                yield Import(file, node.lineno, text, target, "call" if late else when)
             if isinstance(node, ast.If) and ast.unparse(node.test) in ANNOTATIONS:
                 yield from self._read(file, ast.Module(node.body, []), "types")
                 yield from self._read(file, ast.Module(node.orelse, []), when)
@@ -256,10 +257,18 @@ def _modules(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, f"a relative import, which ruff forbids: {ast.unparse(node)}"
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-        called = ast.unparse(node.func).rpartition(".")[2]
-        if called in {"import_module", "__import__"}:
-            yield str(node.args[0].value)
+    elif (
+        isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and _called(node) in {"import_module", "__import__", "late_module"}
+    ):
+        yield str(node.args[0].value)
+
+
+def _called(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return ast.unparse(node.func).rpartition(".")[2]
 
 
 # Rules

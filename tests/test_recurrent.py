@@ -454,7 +454,7 @@ def lstm_example(dtype):
 def test_the_lstms_gradient_without_machine_code_is_that_of_its_steps(
     dtype, with_cells, monkeypatch
 ):
-    monkeypatch.setattr(recurrent.kernels, "fits", lambda *_: False)
+    monkeypatch.setattr(recurrent.kernels(), "fits", lambda *_: False)
     arguments = lstm_example(dtype)
     wide = [a.astype("f8") for a in arguments]
     weights = np.random.default_rng(1).normal(size=(2, 5, 3, 6)).astype(dtype)

@@ -104,6 +104,12 @@ BREACHES = [
         "importlib.import_module('tapegrad.nn.criterions.huber')",
         "a registry",
     ),
+    (
+        "between_rooms",
+        "nn/layers/linear.py",
+        "kernels = late_module('tapegrad.nn.criterions.huber')",
+        "(inside a function)",
+    ),
     ("between_rooms", "nn/layers/linear.py", "from tapegrad.nn.mxnet import module", "not mxnet"),
     ("between_rooms", "nn/criterions/losses.py", "from tapegrad import nn", "is for users"),
     (

@@ -26,8 +26,8 @@ from tapegrad.autograd.check.laws import (
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.replay.entry import replay
 from tapegrad.autograd.replay.recording import ReplayError
-from tapegrad.autograd.replay.step import replay
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws

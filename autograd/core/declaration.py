@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -24,6 +23,12 @@ import numpy as np
 from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
 from tapegrad.autograd.core.pushing import JvpRule, Push, find_push
+from tapegrad.autograd.core.signatures import (
+    Parameters,
+    parameter_names,
+    parameters_in,
+    parameters_of,
+)
 
 if TYPE_CHECKING:
     from tapegrad.devices import Namespace
@@ -93,8 +98,11 @@ class PrimitiveFunction(Protocol[P, R_co]):
     def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
-    def on(self, backend: str) -> Callable[[F], F]:
-        """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
+    def on(self, backend: str, *, late: bool = False) -> Callable[[F], F]:
+        """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle.
+
+        late: the decorated function is () -> the body, called when that is first needed
+        """
 
     def with_aux(self, *args: Any, **settings: Any) -> tuple[Any, ...]:
         """Call it, and return the auxiliary results (untracked) after the result."""
@@ -202,23 +210,28 @@ class Primitive:
         elementwise: bool = False,
         domain: Mapping[str, tuple[float | None, float | None]] | None = None,
         inline: np.ufunc | None = None,
-        signature: inspect.Signature | None = None,
+        signature: inspect.Signature | Parameters | None = None,
     ) -> None:
-        parameters = list((signature or inspect.signature(body)).parameters.values())
+        arguments, settings, defaults, annotations = (
+            parameters_of(body) if signature is None
+            else signature if isinstance(signature, Parameters)
+            else parameters_in(signature)
+        )  # fmt: skip
         if signature is None:
-            if not parameters or parameters[0].name != "xp":
+            if arguments[:1] != ("xp",):
                 raise TypeError(f"{body.__name__}: the body of a primitive takes `xp` first")
-            parameters = parameters[1:]
-        operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+            arguments = arguments[1:]
         self.name = body.__name__
         self.body = body
-        self.arguments = tuple(p.name for p in operands)
-        self.lists = frozenset(p.name for p in operands if str(p.annotation).startswith("list"))
-        self.optional = frozenset(p.name for p in operands if p.default is None)
+        self.arguments = arguments
+        self.lists = frozenset(
+            name for name in arguments if str(annotations.get(name)).startswith("list")
+        )
+        self.optional = frozenset(n for n in arguments if defaults.get(n, n) is None)
         self.settings = {
-            p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "out"
+            name: defaults.get(name, inspect.Parameter.empty) for name in settings if name != "out"
         }
-        self.takes_out = inline is not None or any(p.name == "out" for p in parameters)
+        self.takes_out = inline is not None or "out" in arguments or "out" in settings
         self.aux = aux
         self.several = several
         self.differentiable = differentiable and not mutates and not random
@@ -232,6 +245,7 @@ class Primitive:
         self.large: Callable[..., Any] | None = None
         self.large_from: list[int] = []
         self.bodies: dict[str, Callable[..., Any]] = {}
+        self._late: dict[str, Callable[[], Callable[..., Any]]] = {}
         self.steps: Callable[..., Any] | None = None
         self.prepare: Callable[..., Callable[[], Any] | None] | None = None
         self.rules: dict[str, VjpRule | None] = {}
@@ -299,11 +313,14 @@ class Primitive:
         self.batch_rule = BatchRule(self, rule)
         return rule
 
-    def on(self, backend: str) -> Callable[[F], F]:
+    def on(self, backend: str, *, late: bool = False) -> Callable[[F], F]:
         """See `PrimitiveFunction.on`."""
 
         def declare(body: F) -> F:
             self.bodies[backend] = body
+            self._late.pop(backend, None)
+            if late:
+                self._late[backend] = body
             return body
 
         return declare
@@ -331,10 +348,17 @@ class Primitive:
         if self.bodies:
             if xp is np:
                 if "numba" in self.bodies and _numba_installed():
-                    return self.bodies["numba"]
+                    return self._body("numba")
             elif "cuda" in self.bodies and xp.__name__ == "cupy":
-                return self.bodies["cuda"]
+                return self._body("cuda")
         return self.body
+
+    def _body(self, backend: str) -> Callable[..., Any]:
+        maker = self._late.get(backend)
+        if maker is not None:
+            self.bodies[backend] = maker()
+            self._late.pop(backend, None)  # another thread may have made it too
+        return self.bodies[backend]
 
     @property
     def direct(self) -> Callable[..., Any] | None:
@@ -363,7 +387,7 @@ class VjpRule:
     ) -> None:
         self.arguments = arguments
         self.function = function
-        names = tuple(inspect.signature(function).parameters)
+        names = parameter_names(function)
         if not names or names[0] != "g":
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
         self.is_told = len(arguments) > 1 and names[-1] == "wanted"
@@ -398,7 +422,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = _parameter_names(function)
+        self.names = parameter_names(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:
@@ -406,12 +430,6 @@ class BatchRule:
                 f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
                 f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
             )
-
-
-@lru_cache(maxsize=16)
-def _parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a rule's parameters; cached, since many primitives share few batching rules."""
-    return tuple(inspect.signature(function).parameters)
 
 
 def _join_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.autograd.core.generated import compile_source
+from tapegrad.autograd.core.signatures import parameter_names
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
@@ -46,7 +47,7 @@ class JvpRule:
         self, owner: str, argument: str, function: Callable[..., Any], known: tuple[str, ...]
     ) -> None:
         self.function = function
-        first, *names = inspect.signature(function).parameters
+        first, *names = parameter_names(function)
         self.names = tuple(names)
         if first != "t":
             raise TypeError(f"{owner}.jvp: the rule of {argument} must take `t` first")

@@ -54,7 +54,7 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = described.__doc__
     function.__module__ = described.__module__
-    function.__signature__ = inspect.Signature(_signature_parameters(primitive))
+    function.__signature__ = _LateSignature.of(primitive)
     function.primitive = primitive
     primitive.function = function
     function.vjp = primitive.vjp
@@ -84,6 +84,25 @@ def operator_function(function: Any, *, swapped: bool = False) -> Any:
     operator.__signature__ = function.__signature__
     operator.primitive = primitive
     return operator
+
+
+class _LateSignature(inspect.Signature):
+    """The signature of a primitive's public function, made when it is first read: few ever are."""
+
+    __slots__ = ("primitive",)
+    primitive: Primitive
+
+    @classmethod
+    def of(cls, primitive: Primitive) -> _LateSignature:
+        signature = cls.__new__(cls)
+        signature.primitive = primitive
+        return signature
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in inspect.Signature.__slots__:
+            raise AttributeError(name)
+        inspect.Signature.__init__(self, _signature_parameters(self.primitive))
+        return getattr(self, name)
 
 
 def _signature_parameters(primitive: Primitive) -> list[inspect.Parameter]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.kernels.fast_scattering import add_rows
+from tapegrad.autograd.core.late import late_module
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
 __all__ = ["scatter_add"]
 
+fast = late_module("tapegrad.autograd.kernels.fast_scattering")
 FEWEST_ROWS, LEAST_COLUMNS = 32, 8  # for which sorting pays
 MOST_TURNS = 16
 
@@ -58,7 +59,7 @@ def _add_by_turns(y: Array, index: Any, x: Any) -> bool:
 def scatter_add(xp: Namespace, y: Array, index: Array, x: Array) -> None:
     """y[index] += x, in place; an entry with repeated indices gets the sum of all its values."""
     alone = index[0] if type(index) is tuple and len(index) == 1 else index
-    if xp is np and (add_rows(y, alone, x) or _add_by_turns(y, alone, x)):
+    if xp is np and (fast().add_rows(y, alone, x) or _add_by_turns(y, alone, x)):
         return
     if y.dtype.kind == "c":
         xp.add.at(y.real, index, x.real)

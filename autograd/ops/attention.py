@@ -18,9 +18,9 @@ from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.mode import interpreter, is_recording
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.kernels import attention as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -32,8 +32,11 @@ from tapegrad.autograd.ops.linalg import matmul
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Shape
+    from tapegrad.autograd.kernels.attention import Steps, Task
 
 __all__ = ["scaled_dot_product_attention"]
+
+kernels = late_module("tapegrad.autograd.kernels.attention")
 
 NAME = "scaled_dot_product_attention"
 ON_DEVICE = 2**28  # bytes of a block of scores on a GPU, which has many cores to fill
@@ -72,7 +75,7 @@ def scaled_dot_product_attention(
     2017, section 3.2.1.
     """
     task = _task(xp, q, k, v, mask, causal, scale)
-    return _attend(kernels.Steps(xp, task, skips=kernels.can_skip(xp, task)), q, k, v)
+    return _attend(kernels().Steps(xp, task, skips=kernels().can_skip(xp, task)), q, k, v)
 
 
 @scaled_dot_product_attention.on("numba")
@@ -101,12 +104,12 @@ def _attention_on_device(
     scale: float | None = None,
 ) -> tuple[Array, Array, Array]:
     task = _task(xp, q, k, v, mask, causal, scale)
-    return _attend(kernels.Steps(xp, task, room=ON_DEVICE), q, k, v)
+    return _attend(kernels().Steps(xp, task, room=ON_DEVICE), q, k, v)
 
 
 def _task(
     xp: Namespace, q: Array, k: Array, v: Array, mask: Array | None, causal: bool, scale: Any
-) -> kernels.Task:
+) -> Task:
     """The call in the dtype that it is computed in.  Raises for what does not fit."""
     q, k, v = (xp.asarray(x) for x in (q, k, v))
     for x in (q, k, v):
@@ -123,7 +126,7 @@ def _task(
         mask = mask if mask.dtype == bool else mask.astype(dtype, copy=False)
     q, k, v = (x.astype(dtype, copy=False) for x in (q, k, v))
     scale = _scale(q, scale)
-    return kernels.Task.of(xp, q, k, v, mask, lead=lead, causal=bool(causal), scale=scale)
+    return kernels().Task.of(xp, q, k, v, mask, lead=lead, causal=bool(causal), scale=scale)
 
 
 _WIDER = {"e": np.dtype(np.float32)}
@@ -148,15 +151,15 @@ def _lead_with(mask: Shape, lead: Shape, count: int, length: int) -> Shape:
     return shape[:-2]
 
 
-def _fast_steps(task: kernels.Task, *others: Array) -> kernels.Steps:
+def _fast_steps(task: Task, *others: Array) -> Steps:
     large = task.q.size * task.k.shape[-2] >= LEAST[0]
-    skips = kernels.can_skip(np, task, *others)
-    steps = kernels.compiled_steps(task, skips=skips) if large else None
-    return kernels.Steps(np, task, skips=skips) if steps is None else steps
+    skips = kernels().can_skip(np, task, *others)
+    steps = kernels().compiled_steps(task, skips=skips) if large else None
+    return kernels().Steps(np, task, skips=skips) if steps is None else steps
 
 
-def _attend(steps: kernels.Steps, *given: Array) -> tuple[Array, Array, Array]:
-    y, highest, total = kernels.attend(steps)
+def _attend(steps: Steps, *given: Array) -> tuple[Array, Array, Array]:
+    y, highest, total = kernels().attend(steps)
     half = all(getattr(x, "dtype", None) == np.float16 for x in given)
     return (y.astype(np.float16) if half else y), highest, total
 
@@ -184,9 +187,9 @@ def attention_gradient(
     highest, total: what `scaled_dot_product_attention` says beside its result
     """
     task = _task(xp, q, k, v, mask, causal, scale)
-    skips = kernels.can_skip(xp, task, task.q, task.k, cotangent, result)
+    skips = kernels().can_skip(xp, task, task.q, task.k, cotangent, result)
     return _reverse(
-        kernels.Steps(xp, task, skips=skips), cotangent, result, highest, total, mask, of_mask
+        kernels().Steps(xp, task, skips=skips), cotangent, result, highest, total, mask, of_mask
     )
 
 
@@ -230,12 +233,12 @@ def _gradient_on_device(
     scale: float | None,
     of_mask: bool,
 ) -> list[Array]:
-    steps = kernels.Steps(xp, _task(xp, q, k, v, mask, causal, scale), room=ON_DEVICE)
+    steps = kernels().Steps(xp, _task(xp, q, k, v, mask, causal, scale), room=ON_DEVICE)
     return _reverse(steps, cotangent, result, highest, total, mask, of_mask)
 
 
 def _reverse(
-    steps: kernels.Steps,
+    steps: Steps,
     g: Array,
     y: Array,
     highest: Array,
@@ -246,7 +249,7 @@ def _reverse(
     dtype = steps.task.q.dtype
     g, y = (x.astype(dtype, copy=False) for x in (g, y))
     shape = mask.shape if of_mask and mask is not None else None
-    return kernels.attend_in_reverse(steps, g, y, highest, total, shape)
+    return kernels().attend_in_reverse(steps, g, y, highest, total, shape)
 
 
 @scaled_dot_product_attention.joint_vjp("q", "k", "v", "mask")

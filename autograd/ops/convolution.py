@@ -20,9 +20,8 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.pushing import linear_in
-from tapegrad.autograd.kernels import convolution as kernels
-from tapegrad.autograd.kernels import fast_convolution as fast
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
@@ -42,6 +41,9 @@ __all__ = [
     "conv3d",
     "conv3d_input_gradient",
 ]
+
+kernels = late_module("tapegrad.autograd.kernels.convolution")
+fast = late_module("tapegrad.autograd.kernels.fast_convolution")
 
 
 @primitive
@@ -65,7 +67,7 @@ def conv2d(
     Raises ShapeError, before computing, for shapes that do not fit, ValueError for settings that
     make no sense.
     """
-    return kernels.conv2d(
+    return kernels().conv2d(
         xp, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
@@ -87,7 +89,7 @@ def conv2d_input_gradient(
     v (N, O, oH, oW), w (O, C / groups, kH, kW) -> `shape` = (N, C, H, W).  On its own it is the
     transposed convolution (Torch7's SpatialFullConvolution).
     """
-    return kernels.conv2d_input_gradient(
+    return kernels().conv2d_input_gradient(
         xp,
         v,
         w,
@@ -118,7 +120,7 @@ def conv2d_weight_gradient(
     half = x.dtype == np.float16 and v.dtype == np.float16
     if half:  # sums over a batch and an image, which half precision would stop
         x, v = x.astype(np.float32), v.astype(np.float32)
-    y = kernels.conv2d_weight_gradient(
+    y = kernels().conv2d_weight_gradient(
         xp,
         x,
         v,
@@ -146,7 +148,7 @@ def _conv2d_compiled(
     groups: int = 1,
     out: Array | None = None,
 ) -> Array:
-    return fast.conv2d(
+    return fast().conv2d(
         x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, out=out
     )
 
@@ -164,7 +166,7 @@ def _conv2d_input_compiled(
     groups: int = 1,
     out: Array | None = None,
 ) -> Array:
-    return fast.conv2d_input_gradient(
+    return fast().conv2d_input_gradient(
         v,
         w,
         shape=shape,
@@ -192,7 +194,7 @@ def _conv2d_weight_compiled(
     half = x.dtype == np.float16 and v.dtype == np.float16
     if half:  # as in the plain body
         x, v = x.astype(np.float32), v.astype(np.float32)
-    y = fast.conv2d_weight_gradient(
+    y = fast().conv2d_weight_gradient(
         x,
         v,
         shape=shape,

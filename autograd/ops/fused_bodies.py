@@ -13,7 +13,6 @@ are recorded, batched or pushed forward.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +24,7 @@ from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.eager_kernels import kernel_runner
 from tapegrad.autograd.core.mode import interpreter, is_recording
+from tapegrad.autograd.core.signatures import Parameters
 from tapegrad.autograd.core.tensor import Tensor, as_array
 
 if TYPE_CHECKING:
@@ -110,11 +110,12 @@ def fuse_rule(
     names = rule.names
     arrays = [name for name in names if name not in primitive.settings]
     settings = names[len(arrays) :]
-    gradient = Primitive(
-        _named(body, f"{primitive.name}_gradient", arrays, settings), differentiable=False
-    )
+    # no argument of a primitive may be called g or y
+    renamed = Parameters(("cotangent", *(f"saved_{n}" for n in arrays)), settings)
+    own = _by_settings(body, f"{primitive.name}_gradient")
+    gradient = Primitive(own, differentiable=False, signature=renamed)
     if steps is not None:
-        gradient.stepwise(_named(steps, gradient.name, arrays, settings))
+        gradient.stepwise(_by_settings(steps, gradient.name))
     _fuse(gradient)
     taped, count = rule.function, len(arrays)
 
@@ -136,20 +137,13 @@ def runs_unrecorded(g: Any, saved: tuple[Any, ...]) -> bool:
     return not is_recording() or not any(isinstance(v, Tensor) and v.tracked for v in (g, *saved))
 
 
-def _named(
-    body: Callable[..., Any], name: str, arrays: list[str], settings: tuple[str, ...]
-) -> Callable[..., Any]:
-    """The body as that of a primitive, whose arguments may not be called g and y."""
-    kinds = inspect.Parameter
-    parameters = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("xp", "cotangent")]
-    parameters += [kinds(f"saved_{n}", kinds.POSITIONAL_OR_KEYWORD) for n in arrays]
-    parameters += [kinds(n, kinds.KEYWORD_ONLY) for n in settings]
+def _by_settings(body: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The body, named so, with settings by keyword."""
 
-    def gradient(xp: Namespace, g: Array, *saved: Array, **options: Any) -> Any:
-        return body(xp, g, *saved, *options.values())
+    def gradient(xp: Namespace, g: Array, *saved: Array, **settings: Any) -> Any:
+        return body(xp, g, *saved, *settings.values())
 
     gradient.__name__ = gradient.__qualname__ = name
-    gradient.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read back
     return gradient
 
 

@@ -18,9 +18,9 @@ from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import ViewStep, follow_path
-from tapegrad.autograd.kernels.fast_scattering import take_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import normalize_axis
@@ -44,6 +44,8 @@ __all__ = [
     "take_slice",
     "unslice",
 ]
+
+fast = late_module("tapegrad.autograd.kernels.fast_scattering")
 
 
 PARTS = (
@@ -96,7 +98,7 @@ def _take_index_compiled(
     xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...]
 ) -> Array:
     if len(indices) == 1 and template == (HOLE,):
-        y = take_rows(x, indices[0])
+        y = fast().take_rows(x, indices[0])
         if y is not None:
             return y
     return x[fill_index(template, indices)]

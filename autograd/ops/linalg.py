@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.kernels import contraction, products
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -42,6 +42,9 @@ __all__ = [
     "trace",
 ]
 
+products = late_module("tapegrad.autograd.kernels.products")
+contraction = late_module("tapegrad.autograd.kernels.contraction")
+
 
 @primitive(numpy=(np.matmul, np.linalg.matmul))
 def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
@@ -49,9 +52,14 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
     return xp.matmul(x1, x2, out=out)
 
 
-@matmul.on("numba")
-def _matmul_compiled(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
-    return products.matmul(x1, x2, out=out)
+@matmul.on("numba", late=True)  # not even `products()` is asked for in each call
+def _matmul_compiled() -> Callable[..., Array]:
+    multiply = products().matmul
+
+    def body(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
+        return multiply(x1, x2, out=out)
+
+    return body
 
 
 def _transpose_last_two(x: Array) -> Array:
@@ -61,7 +69,7 @@ def _transpose_last_two(x: Array) -> Array:
 def _times(x1: Array, x2: Array) -> Array:
     """x1 @ x2; of bare NumPy arrays by the way that the body takes."""
     if type(x1) is np.ndarray and type(x2) is np.ndarray:
-        return products.matmul(x1, x2)
+        return products().matmul(x1, x2)
     return x1 @ x2
 
 
@@ -137,8 +145,8 @@ def _contract_compiled(
     xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str
 ) -> Array:
     if type(x1) is np.ndarray and type(x2) is np.ndarray:
-        return contraction.contract(x1, x2, axes1, axes2, result)
-    return _contract(xp, products.matmul, x1, x2, axes1, axes2, result)
+        return contraction().contract(x1, x2, axes1, axes2, result)
+    return _contract(xp, products().matmul, x1, x2, axes1, axes2, result)
 
 
 def _contract(

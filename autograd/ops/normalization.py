@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.kernels import normalization as kernels
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.batch_rules import align_samples, axis_in_batch
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["normalize", "standardize"]
+
+kernels = late_module("tapegrad.autograd.kernels.normalization")
 
 FEW = 256  # entries for which machine code is worth its call
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -148,13 +150,13 @@ def _normalize_fast(
     axes: tuple[int, ...],
     eps: float = 1e-5,
 ) -> tuple[Array, Array, Array]:
-    work = kernels.shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
+    work = kernels().shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
     if work is None:
         plain: tuple[Array, Array, Array] = normalize.primitive.body(
             xp, x, weight, bias, axes=axes, eps=eps
         )
         return plain
-    return kernels.normalize(work, x, weight, bias, axes, eps)
+    return kernels().normalize(work, x, weight, bias, axes, eps)
 
 
 def normalize_gradient(
@@ -170,11 +172,11 @@ def normalize_gradient(
     eps: float,
 ) -> list[Array]:
     """The cotangents of those arguments of `normalize` that are not None, before broadcasting."""
-    work = kernels.shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
+    work = kernels().shape_of_work(x, weight, bias, axes) if is_large(x, FEW) else None
     if work is not None:
         given = bias if weight is None else weight
         own = None if given is None else given.shape
-        found = kernels.normalize_gradient(work, cotangent, x, weight, mean, var, eps, own)
+        found = kernels().normalize_gradient(work, cotangent, x, weight, mean, var, eps, own)
         return [c for c, a in zip(found, (x, weight, bias), strict=True) if a is not None]
     deviation = xp.sqrt(var + eps)
     y = (x - mean) / deviation

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.pushing import linear_in
-from tapegrad.autograd.kernels import fast_pooling as fast
-from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, refuse_complex
 from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
@@ -37,6 +36,9 @@ __all__ = [
     "max_pool3d",
     "max_unpool2d",
 ]
+
+kernels = late_module("tapegrad.autograd.kernels.pooling")
+fast = late_module("tapegrad.autograd.kernels.fast_pooling")
 
 
 @primitive(aux=("indices",))
@@ -63,7 +65,7 @@ def max_pool2d(
     Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
     """
     refuse_complex(x, "max_pool2d")
-    return kernels.max_pool2d(
+    return kernels().max_pool2d(
         xp,
         x,
         kernel=kernel,
@@ -80,7 +82,7 @@ def max_pool2d_gather(xp: Namespace, x: Array, indices: Array) -> Array:
 
     `indices` (N, C, oH, oW) are those of `max_pool2d`; that they lie in the image is not checked.
     """
-    return kernels.max_pool2d_gather(xp, x, indices)
+    return kernels().max_pool2d_gather(xp, x, indices)
 
 
 @primitive
@@ -89,7 +91,7 @@ def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: Shape) -> Ar
 
     The adjoint of `max_pool2d_gather`: an entry picked by several windows collects all of them.
     """
-    return kernels.max_unpool2d(xp, x, indices, shape=shape)
+    return kernels().max_unpool2d(xp, x, indices, shape=shape)
 
 
 # The bodies of the `fast` extra: see kernels/fast_pooling.py.
@@ -98,14 +100,14 @@ def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: Shape) -> Ar
 @max_pool2d.on("numba")
 def _max_pool2d_compiled(xp: Namespace, x: Array, **settings: Any) -> Any:
     refuse_complex(x, "max_pool2d")
-    return fast.max_pool2d(x, **settings)
+    return fast().max_pool2d(x, **settings)
 
 
 @max_unpool2d.on("numba")
 def _unpool_compiled(
     xp: Namespace, x: Array, indices: Array, *, shape: Shape, out: Array | None = None
 ) -> Array:
-    return fast.max_unpool2d(x, indices, shape=shape, out=out)
+    return fast().max_unpool2d(x, indices, shape=shape, out=out)
 
 
 max_pool2d.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape))
@@ -157,7 +159,7 @@ def avg_pool2d(
     and errors are those of `max_pool2d`; stride is the kernel by default (Torch7's layer says 1).
     Source: Torch7's SpatialAveragePooling.
     """
-    return kernels.avg_pool2d(
+    return kernels().avg_pool2d(
         xp,
         x,
         kernel=kernel,
@@ -186,7 +188,7 @@ def avg_pool2d_gradient(
 
     v (N, C, oH, oW) -> `shape` = (N, C, H, W): each window hands its share to its entries.
     """
-    return kernels.avg_pool2d_gradient(
+    return kernels().avg_pool2d_gradient(
         xp,
         v,
         shape=shape,
@@ -203,14 +205,14 @@ def avg_pool2d_gradient(
 def _avg_pool2d_compiled(
     xp: Namespace, x: Array, *, out: Array | None = None, **settings: Any
 ) -> Array:
-    return fast.avg_pool2d(x, out=out, **settings)
+    return fast().avg_pool2d(x, out=out, **settings)
 
 
 @avg_pool2d_gradient.on("numba")
 def _avg_gradient_compiled(
     xp: Namespace, v: Array, *, out: Array | None = None, **settings: Any
 ) -> Array:
-    return fast.avg_pool2d_gradient(v, out=out, **settings)
+    return fast().avg_pool2d_gradient(v, out=out, **settings)
 
 
 avg_pool2d.vjp(

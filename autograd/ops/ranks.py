@@ -9,21 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.pushing import linear_in
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
-from tapegrad.devices import collectives
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["sum_over_ranks"]
 
+collectives = late_module("tapegrad.devices.collectives")
+
 
 @primitive
 def sum_over_ranks(xp: Namespace, x: Array) -> Array:
     """Σ over the current group's ranks of x, any shape; x itself, copied, for one rank."""
     total = xp.array(x, order="C", copy=True)
-    collectives.current().all_reduce(total)
+    collectives().current().all_reduce(total)
     return total
 
 

@@ -15,10 +15,8 @@ import numpy as np
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.tensor import as_array
-from tapegrad.autograd.kernels import gru as gru_kernels
-from tapegrad.autograd.kernels import gru_reset_after as reset_after_kernels
-from tapegrad.autograd.kernels import recurrent as kernels
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -32,6 +30,10 @@ if TYPE_CHECKING:
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 __all__ = ["gru_over_time", "gru_reset_after_over_time", "lstm_over_time"]
+
+kernels = late_module("tapegrad.autograd.kernels.recurrent")
+gru_kernels = late_module("tapegrad.autograd.kernels.gru")
+reset_after_kernels = late_module("tapegrad.autograd.kernels.gru_reset_after")
 
 
 @primitive(several=True)
@@ -74,8 +76,8 @@ def lstm_over_time(
 def _lstm_fast(
     xp: Namespace, x: Array, weight: Array, bias: Array, h: Array, c: Array
 ) -> list[Array]:
-    if kernels.fits(x, weight, bias, h, c):
-        return kernels.lstm(x, weight, bias, h, c)
+    if kernels().fits(x, weight, bias, h, c):
+        return kernels().lstm(x, weight, bias, h, c)
     plain: list[Array] = lstm_over_time.primitive.body(xp, x, weight, bias, h, c)
     return plain
 
@@ -99,8 +101,10 @@ def lstm_gradient(
     with_x: whether that of x is wanted; else it is empty
     """
     given = [cotangent, ys, cs, gates, x, weight, h, c]
-    if xp is np and kernels.fits(*given, *([] if by_cells is None else [by_cells])):
-        return kernels.lstm_gradient(cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x)
+    if xp is np and kernels().fits(*given, *([] if by_cells is None else [by_cells])):
+        return kernels().lstm_gradient(
+            cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x
+        )
     (steps, samples, inputs), size = x.shape, h.shape[1]
     parts, tanh = gates.reshape(steps, samples, 4, size), xp.tanh(cs)
     i, f, o, n = (parts[:, :, k] for k in range(4))
@@ -278,8 +282,8 @@ def gru_over_time(xp: Namespace, x: Array, weight: Array, bias: Array, h: Array)
 
 @gru_over_time.on("numba")
 def _gru_fast(xp: Namespace, x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
-    if kernels.fits(x, weight, bias, h):
-        return gru_kernels.gru(x, weight, bias, h)
+    if kernels().fits(x, weight, bias, h):
+        return gru_kernels().gru(x, weight, bias, h)
     plain: list[Array] = gru_over_time.primitive.body(xp, x, weight, bias, h)
     return plain
 
@@ -296,7 +300,7 @@ def gru_gradient(
     with_x: bool,
 ) -> list[Array]:
     """The cotangents of `gru_over_time`, from that of h; `with_x` as in `lstm_gradient`."""
-    return gru_kernels.gru_gradient(cotangent, [ys, gates], x, weight, h, with_x)
+    return gru_kernels().gru_gradient(cotangent, [ys, gates], x, weight, h, with_x)
 
 
 _GRU_GRADIENT = Primitive(gru_gradient, differentiable=False, several=True)
@@ -309,7 +313,7 @@ def _gru_rule(
     g_y, g_gates = g
     saved = (*y, x, weight, h)
     is_simple = g_y is not None and g_gates is None and runs_unrecorded(g_y, saved)
-    if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
+    if is_simple and kernels().fits(*map(as_array, (g_y, *saved))):
         return tuple(apply(_GRU_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
     return _gru_by_steps(g_y, g_gates, y, x, weight, h)
 
@@ -410,8 +414,8 @@ def gru_reset_after_over_time(
 def _gru_reset_after_fast(
     xp: Namespace, x: Array, weight: Array, bias: Array, shift: Array, h: Array
 ) -> list[Array]:
-    if kernels.fits(x, weight, bias, shift, h):
-        return reset_after_kernels.gru(x, weight, bias, shift, h)
+    if kernels().fits(x, weight, bias, shift, h):
+        return reset_after_kernels().gru(x, weight, bias, shift, h)
     body = gru_reset_after_over_time.primitive.body
     plain: list[Array] = body(xp, x, weight, bias, shift, h)
     return plain
@@ -433,7 +437,7 @@ def gru_reset_after_gradient(
     `lstm_gradient`.
     """
     results = [ys, gates, inner]
-    return reset_after_kernels.gru_gradient(cotangent, results, x, weight, h, with_x)
+    return reset_after_kernels().gru_gradient(cotangent, results, x, weight, h, with_x)
 
 
 _RESET_AFTER_GRADIENT = Primitive(gru_reset_after_gradient, differentiable=False, several=True)
@@ -447,7 +451,7 @@ def _gru_reset_after_rule(
     saved = (*y, x, weight, h)
     is_simple = g_y is not None and g_gates is None and g_inner is None
     is_simple = is_simple and runs_unrecorded(g_y, saved)
-    if is_simple and kernels.fits(*map(as_array, (g_y, *saved))):
+    if is_simple and kernels().fits(*map(as_array, (g_y, *saved))):
         return tuple(apply(_RESET_AFTER_GRADIENT, (g_y, *saved), {"with_x": wanted[0]}))
     return _gru_reset_after_by_steps(g, y, x, weight, h)
 

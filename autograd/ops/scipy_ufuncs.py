@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.declaring import publish
+from tapegrad.autograd.core.signatures import Parameters, parameters_of
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
@@ -96,12 +97,9 @@ def scipy_ufunc(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
 
         body = _body_of(name)
         body.__name__ = stub.__name__
-        body.__doc__ = stub.__doc__
-        own = list(inspect.signature(stub).parameters.values())
-        first = inspect.Parameter("xp", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        body.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # the stub's
         body.__module__ = stub.__module__
-        by_name[name] = function = primitive(elementwise=True, **declared)(body)
+        made = Primitive(body, elementwise=True, signature=parameters_of(stub), **declared)
+        by_name[name] = function = publish(made, (), stub)
         function.batch(elementwise_rule)
         return function
 
@@ -145,17 +143,14 @@ def declare_ufunc(
     body.__name__ = f"special_{name}"
     body.__doc__ = formula
     body.__module__ = module
-    position = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = ["xp", *rules]
-    body.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by `primitive`
-        [inspect.Parameter(each, position) for each in names]
-    )
-    function: Any = primitive(  # type: ignore[call-overload]  # truths that are no literals
+    made = Primitive(
+        body,
         several=several,
         differentiable=differentiable,
         elementwise=differentiable and holomorphic and not several,
-    )(body)
-    by_name[name] = function
+        signature=Parameters(tuple(rules)),
+    )
+    by_name[name] = function = publish(made, (), body)
     if differentiable:
         function.vjp(**{each: _named(name, each, rule) for each, rule in rules.items()})
     function.batch(elementwise_rule)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.declaring import publish
+from tapegrad.autograd.core.signatures import parameters_of
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def ufunc(
                 elementwise=True,
                 domain=domain,
                 inline=function,
-                signature=inspect.signature(stub),
+                signature=parameters_of(stub),
             ),
             function,
             stub,

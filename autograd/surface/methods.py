@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tapegrad import devices
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.specialize import operator_function
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
@@ -28,9 +29,8 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
-from tapegrad.autograd.surface import array_api, numpy_protocol, shape_signatures, signatures
+from tapegrad.autograd.surface import numpy_protocol, shape_signatures, signatures
 from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
-from tapegrad.autograd.surface.array_api.information import VERSIONS
 from tapegrad.autograd.surface.flat import Flat
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__: list[str] = []
+
+array_api = late_module("tapegrad.autograd.surface.array_api")
 
 NO_EDITION = "the array API standard has no edition {version!r} here; there are {known}"
 
@@ -103,9 +105,11 @@ def _array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleT
     api_version: the edition that is asked for, such as "2024.12"
     Raises ValueError for an edition that is not there.
     """
-    if api_version is not None and api_version not in VERSIONS:
-        raise ValueError(NO_EDITION.format(version=api_version, known=", ".join(VERSIONS)))
-    return array_api
+    namespace: ModuleType = array_api()
+    known = namespace.information.VERSIONS
+    if api_version is not None and api_version not in known:
+        raise ValueError(NO_EDITION.format(version=api_version, known=", ".join(known)))
+    return namespace
 
 
 def _clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:

@@ -7,7 +7,6 @@ an option that is not supported is an error, not ignored.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -55,6 +54,8 @@ def _unknown(function: Callable[..., Any], name: str, method: str = "") -> TypeE
     name = f"{name}.{method}" if method else name
     instead = advice.advice_for(name) or advice.library_advice() or advice.remark_on(name)
     if not instead and not method and not name.startswith(_OF_TEXT):
+        import difflib  # for the rare error alone
+
         known = {advice.public_name(f): f for f in numpy_functions if f is not function}
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         instead = f"The nearest that has one is {near[0]}." if near else ""

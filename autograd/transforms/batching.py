@@ -24,6 +24,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.call import apply, item_node, record_primitive
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.mode import (
     Interpreter,
     Mode,
@@ -44,7 +45,6 @@ from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.numpy_draws import generator_name, numpy_generators, state_of
 from tapegrad.autograd.transforms.sample import Single, saved_form
 from tapegrad.autograd.transforms.variables import BoundCall, detach_unreachable
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
 
 __all__ = ["per_sample_grad", "vmap"]
+
+numpy_draws = late_module("tapegrad.autograd.transforms.numpy_draws")
 
 # The axis along which the arrays of an argument have the samples, or None where all samples share
 # them: one for all arguments, or one for each.
@@ -382,12 +384,14 @@ def _run_on_batch(
         arg if axis is None else map_leaves(as_sample, arg)
         for arg, axis in zip(batches, axes, strict=True)
     ]
-    generators = numpy_generators(fn, args)
-    before = [state_of(g) for g in generators]
+    draws = numpy_draws()
+    generators = draws.numpy_generators(fn, args)
+    before = [draws.state_of(g) for g in generators]
     result = batching.run(lambda: run(*samples_in))
     for generator, state in zip(generators, before, strict=True):
-        if state_of(generator) != state:
-            raise BatchingError(DRAWN_ONCE.format(name=name, generator=generator_name(generator)))
+        if draws.state_of(generator) != state:
+            drawn = draws.generator_name(generator)
+            raise BatchingError(DRAWN_ONCE.format(name=name, generator=drawn))
     outputs = [detach_unreachable(_batched_result(y, batching)) for y in leaves(result)]
     if out_axis:
         outputs = [s.moveaxis(y, 0, out_axis) for y in outputs]

@@ -29,7 +29,7 @@ from tapegrad.autograd.check.modules.trial import (
 from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay.step import replay
+from tapegrad.autograd.replay.entry import replay
 
 __all__ = ["LAWS", "agree_on_device"]
 

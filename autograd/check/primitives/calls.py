@@ -23,7 +23,7 @@ from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.replay.step import replay
+from tapegrad.autograd.replay.entry import replay
 from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
