@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registers import registers_of
 
 import tapegrad as tg
 from tapegrad.autograd.kernels import (
     contraction,
     machine,
-    product_code,
     products,
-    tabled_products,
     vector_code,
 )
 from tapegrad.autograd.kernels.tabled_products import DEPTH, MOST, strips
@@ -285,14 +284,9 @@ def test_what_is_not_finite_reaches_its_sums_alone(way):
 @needs_llvm
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_tables_on_other_processors(monkeypatch, size):
-    modules = (contraction, products, product_code, tabled_products)
-    caches = [f for m in modules for f in vars(m).values() if hasattr(f, "cache_clear")]
-    for cache in caches:
-        cache.cache_clear()
     prefer_tables(monkeypatch)
-    monkeypatch.setattr(vector_code, "_vector_bytes", lambda: size)
     rng = np.random.default_rng(0)
-    try:
+    with registers_of(size):
         for dtype in (F, D):
             for n in (3, 8, 21, 50):
                 x = laid(rng, (13, 4, 5, 30), (2, 1, 0, 3), dtype)
@@ -301,10 +295,6 @@ def test_tables_on_other_processors(monkeypatch, size):
                 assert tabled == (size > 16 and len(strips(dtype, n)) <= contraction.STRIPS)
                 must_agree(x, b, "abcd", "bdn", "acn")
         must_have_the_networks_gradients()
-    finally:
-        monkeypatch.undo()
-        for cache in caches:
-            cache.cache_clear()
 
 
 # What is copied -----------------------------------------------------------------------------------

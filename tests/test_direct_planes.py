@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from registers import registers_of
 
 import tapegrad as tg
 from tapegrad.autograd.kernels import (
@@ -14,7 +15,6 @@ from tapegrad.autograd.kernels import (
     direct_planes,
     direct_plans,
     machine,
-    product_code,
     vector_code,
 )
 from tapegrad.autograd.kernels.windows import plane_windows
@@ -97,21 +97,12 @@ def test_planes_in_registers_agree_with_the_plain_code(
 
 @pytest.mark.extra
 @pytest.mark.parametrize("size", [16, 32, 64])
-def test_planes_agree_on_other_processors(monkeypatch, size):
-    monkeypatch.setattr(vector_code, "_vector_bytes", lambda: size)
-    modules = (direct_by_planes, direct_planes, direct_plans, product_code)
-    caches = [f for m in modules for f in vars(m).values() if hasattr(f, "cache_clear")]
-    for cache in caches:
-        cache.cache_clear()
+def test_planes_agree_on_other_processors(size):
     settings = {"stride": 2, "padding": 1, "dilation": 1}
-    try:
+    with registers_of(size):
         for dtype in (FLOAT, DOUBLE) if size > 16 else (FLOAT,):
             for o in (1, 2, 3):
                 assert agrees(2, 2, 1, o, (13, 16), (3, 3), settings, dtype, 0)
-    finally:
-        monkeypatch.undo()
-        for cache in caches:
-            cache.cache_clear()
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from registers import registers_of
 
 from tapegrad import compile as compiled
 from tapegrad.autograd import ops, value_and_grad
@@ -18,12 +19,10 @@ from tapegrad.autograd.check import Case, Subject, check
 from tapegrad.autograd.kernels import (
     convolution,
     direct,
-    direct_plans,
     fast_convolution,
     fast_pooling,
     machine,
     pooling,
-    vector_code,
     winograd,
 )
 from tapegrad.autograd.kernels.addresses import address
@@ -90,25 +89,13 @@ def test_squares_of_registers_are_transposed_and_strided_loads_read_no_further()
 
 @pytest.mark.extra
 @pytest.mark.parametrize("size", [16, 32, 64])
-def test_kernels_for_other_processors_compile(monkeypatch, size):
+def test_kernels_for_other_processors_compile(size):
     """With vectors of another length than this processor has registers, results are the same."""
-    monkeypatch.setattr(vector_code, "_vector_bytes", lambda: size)
-    caches = [
-        winograd.forward_kernel, winograd.weight_kernel, winograd._work,
-        direct._forward_plan, direct._backward_plan, direct._sum_plan, direct.cover,
-        direct.sums_kernel, direct_plans._products, fast_pooling._maxima, fast_pooling._scattered,
-    ]  # fmt: skip
-    for cache in caches:
-        cache.cache_clear()
-    try:
+    with registers_of(size):
         assert check_winograd(2, 17, 21, (30, 26), (1, 1), 0)
         for dtype in (FLOAT, DOUBLE):
             assert check_direct(3, 2, 2, 5, (9, 30), (3, 3), (1, 2), (1, 0), (1, 1), dtype, 0)
             assert check_pooling(2, (9, 21), (3, 2), (2, 2), (1, 1), (1, 1), False, dtype, 0)
-    finally:
-        monkeypatch.undo()
-        for cache in caches:
-            cache.cache_clear()
 
 
 # Winograd -----------------------------------------------------------------------------------------

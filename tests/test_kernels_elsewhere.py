@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from registers import registers_of
 
 from tapegrad.autograd.kernels import (
     attention,
-    attention_code,
     descending,
     fast_scattering,
     gru,
     label_losses,
     machine,
     normalization,
-    normalizing_code,
     recurrent,
-    vector_code,
 )
 
 pytestmark = [
@@ -24,29 +22,11 @@ pytestmark = [
     pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite"),
 ]
 
-MODULES = (
-    attention_code,
-    descending,
-    fast_scattering,
-    gru,
-    label_losses,
-    normalizing_code,
-    recurrent,
-)
-
 
 @pytest.fixture(params=[16, 32, 64])
-def other_registers(request, monkeypatch):
-    caches = [
-        f for module in MODULES for f in vars(module).values() if hasattr(f, "cache_clear")
-    ]  # fmt: skip
-    for cache in caches:
-        cache.cache_clear()
-    monkeypatch.setattr(vector_code, "_vector_bytes", lambda: request.param)
-    yield
-    monkeypatch.undo()
-    for cache in caches:
-        cache.cache_clear()
+def other_registers(request):
+    with registers_of(request.param):
+        yield
 
 
 def some(*shape, dtype="f"):
