@@ -86,8 +86,10 @@ class KnownZeros:
             return
         key, height = (_address(array), array.nbytes), len(array) if array.ndim else 1
         height_before, old = self.parts.get(key, (height, []))
-        is_whole = rows is None or old is None or height != height_before
-        self.parts[key] = (height, None if is_whole else [*old, rows])  # type: ignore[misc, list-item]  # no None
+        if rows is None or old is None or height != height_before:
+            self.parts[key] = (height, None)
+        else:
+            self.parts[key] = (height, [*old, rows])
         self.known = before + 1
 
 
