@@ -58,12 +58,12 @@ class _FromRate:
 
 
 @dataclass(frozen=True)
-class constant_rate(_FromRate):  # noqa: N801  # reads as a function: lr=constant_rate(0.1)
+class constant_rate(_FromRate):
     """lr, always: a part of `join_schedules`."""
 
 
 @dataclass(frozen=True)
-class step_decay(_FromRate):  # noqa: N801
+class step_decay(_FromRate):
     """lr · gamma^⌊t/every⌋."""
 
     every: int = 1000
@@ -74,7 +74,7 @@ class step_decay(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class multi_step_decay(_FromRate):  # noqa: N801
+class multi_step_decay(_FromRate):
     """lr · gamma^(number of milestones reached)."""
 
     milestones: tuple[int, ...] = ()
@@ -85,7 +85,7 @@ class multi_step_decay(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class exponential_decay(_FromRate):  # noqa: N801
+class exponential_decay(_FromRate):
     """lr · gammaᵗ."""
 
     gamma: float = 0.999
@@ -95,7 +95,7 @@ class exponential_decay(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class polynomial_decay(_FromRate):  # noqa: N801
+class polynomial_decay(_FromRate):
     """end + (lr - end)(1 - t/total)^power, and `end` after `total` steps."""
 
     total: int = 1000
@@ -108,7 +108,7 @@ class polynomial_decay(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class cosine_decay(_FromRate):  # noqa: N801
+class cosine_decay(_FromRate):
     """end + (lr - end)(1 + cos(πt/period))/2, and `end` after `period` steps.
 
     restarts: begin again after each period; each is `stretch` times as long as the one before
@@ -136,7 +136,7 @@ class cosine_decay(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class one_cycle(_FromRate):  # noqa: N801
+class one_cycle(_FromRate):
     """From lr/divide up to lr in `rise` (0.3) of `total` steps, then to lr/divide/final_divide.
 
     Both ways are halves of a cosine.  Source: L. Smith, N. Topin, arXiv:1708.07120.
@@ -157,7 +157,7 @@ class one_cycle(_FromRate):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class linear_warmup:  # noqa: N801
+class linear_warmup:
     """A line from start · then(0) up to then(0) in `steps` steps, and then(t - steps) after it.
 
     Raises TypeError for a `then` that is no schedule.
@@ -178,7 +178,7 @@ class linear_warmup:  # noqa: N801
         return self.then(t - self.steps)
 
 
-class join_schedules:  # noqa: N801
+class join_schedules:
     """Schedules one after another: join_schedules(first, 100, second, 500, third).
 
     Each number is the step at which the next schedule begins, with its own step 0.

@@ -50,7 +50,7 @@ def described(parser: argparse.ArgumentParser) -> tuple[Command, list[Command]]:
 def _commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, Any]]:
     for action in parser._actions:  # noqa: SLF001  # argparse has no public way to them
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # as above
-            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001  # as above
             for name, below in action.choices.items():
                 yield name, helps.get(name, ""), below
 

@@ -11,9 +11,12 @@ from importlib import import_module
 from tapegrad.autograd import kernels
 from tapegrad.autograd.kernels import vector_code
 
+# What compiles, and the allocator of arrays that are still there, belong to the whole process.
+OF_THE_PROCESS = {"kept_memory", "machine", "turns"}
 MODULES = [
     import_module(f"{kernels.__name__}.{found.name}")
     for found in pkgutil.iter_modules(kernels.__path__)
+    if found.name not in OF_THE_PROCESS
 ]
 
 

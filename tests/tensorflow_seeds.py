@@ -7,6 +7,7 @@ mutants here change the messages and are written again: other operators, inputs,
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import random
 import tempfile
@@ -51,25 +52,61 @@ def load(data: bytes) -> Any:
     return tensorflow.load(data)
 
 
-def mutant(rng: random.Random, data: bytes, boundaries: tuple[int, ...]) -> bytes:
-    """The graph with one to four changes in its nodes."""
+class _Node:
+    """A node of a seed: its bytes as a field of the graph, and its message once it is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.graph = data, None
+
+    def message(self) -> Any:
+        if self.graph is None:
+            self.graph = _schema().read(self.data, "GraphDef")
+        return self.graph.node[0]
+
+    def written(self) -> bytes:
+        return self.data if self.graph is None else _written(self.graph)
+
+
+def _schema() -> Any:
     from tapegrad.nn.formats.tensorflow.fields import SCHEMA
 
-    graph = SCHEMA.read(data, "GraphDef")
-    nodes = graph.node
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        with contextlib.suppress(LookupError, ValueError, TypeError, AttributeError):
-            _change(rng, nodes, rng.choice(nodes), boundaries)
+    return SCHEMA
+
+
+def _written(graph: Any) -> bytes:
     out = io.BytesIO()
-    with contextlib.suppress(ValueError, TypeError):  # what no message can hold
-        SCHEMA.write(graph, out)
+    _schema().write(graph, out)
     return out.getvalue()
 
 
-def _change(rng: random.Random, nodes: list[Any], node: Any, boundaries: tuple[int, ...]) -> None:
+@functools.cache
+def _parts(data: bytes) -> tuple[list[bytes], bytes]:
+    """The nodes of a graph, each as a field of it, and what comes after them.
+
+    Most of a mutant's nodes are those of its seed, whose bytes need not be made again.
+    """
+    graph = _schema().read(data, "GraphDef")
+    nodes = [_written(_schema().new("GraphDef", node=[node])) for node in graph.node]
+    del graph.node
+    return nodes, _written(graph)
+
+
+def mutant(rng: random.Random, data: bytes, boundaries: tuple[int, ...]) -> bytes:
+    """The graph with one to four changes in its nodes."""
+    parts, rest = _parts(data)
+    nodes = [_Node(part) for part in parts]
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        with contextlib.suppress(LookupError, ValueError, TypeError, AttributeError):
+            _change(rng, nodes, rng.choice(nodes).message(), boundaries)
+    with contextlib.suppress(ValueError, TypeError):  # what no message can hold
+        return b"".join([*(node.written() for node in nodes), rest])
+    return b""
+
+
+def _change(rng: random.Random, nodes: list[_Node], node: Any, boundaries: tuple[int, ...]) -> None:
     from tapegrad.nn.formats.tensorflow.operators import TABLE
 
-    other = rng.choice(nodes)
+    other = rng.choice(nodes).message()
     kind = rng.randrange(9)
     if kind == 0:
         rows = [operator.name for operator in TABLE]
@@ -96,8 +133,6 @@ def _change(rng: random.Random, nodes: list[Any], node: Any, boundaries: tuple[i
 
 def _change_value(rng: random.Random, node: Any, boundaries: tuple[int, ...]) -> None:
     """A number in an attribute: of a list, of a shape, of a tensor."""
-    from tapegrad.nn.formats.tensorflow.fields import SCHEMA
-
     value = rng.choice(list(node.attr.values()))
     number = rng.choice(boundaries)
     which = value.which("value")
@@ -117,7 +152,7 @@ def _change_value(rng: random.Random, node: Any, boundaries: tuple[int, ...]) ->
         value.s = rng.choice((b"SAME", b"VALID", b"EXPLICIT", b"NCHW", b"NHWC", b"", b"\xff"))
     elif which == "shape":
         dims = list(value.shape.dim)
-        dims[rng.randrange(len(dims))] = SCHEMA.new("Dim", size=number)
+        dims[rng.randrange(len(dims))] = _schema().new("Dim", size=number)
         value.shape.dim = dims[: rng.choice((len(dims), 1))]
     elif which == "tensor":
         tensor = value.tensor
@@ -129,7 +164,7 @@ def _change_value(rng: random.Random, node: Any, boundaries: tuple[int, ...]) ->
             tensor.tensor_content = bytes(raw)
         elif part == 1:
             dims = list(tensor.tensor_shape.dim)
-            dims[rng.randrange(len(dims))] = SCHEMA.new("Dim", size=number)
+            dims[rng.randrange(len(dims))] = _schema().new("Dim", size=number)
             tensor.tensor_shape.dim = dims
         elif part == 2:
             tensor.dtype = rng.choice((0, 1, 2, 3, 4, 7, 9, 10, 14, 19, 20))

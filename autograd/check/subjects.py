@@ -168,8 +168,9 @@ class Subject:
         if outcome.verdict == "broken" and outcome.error is not None:
             for note in self._explanations(outcome, outcome.error):
                 outcome.error.add_note(note)
-        if outcome.verdict == "unchecked" and says_not_finite(outcome.error):
-            outcome.error.add_note(NOT_FINITE)  # type: ignore[union-attr]
+        error = outcome.error
+        if outcome.verdict == "unchecked" and error is not None and says_not_finite(error):
+            error.add_note(NOT_FINITE)
         return outcome
 
     def examine_law(

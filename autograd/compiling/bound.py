@@ -7,7 +7,7 @@ cannot write into a given array.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter_ns
@@ -58,7 +58,7 @@ __all__ = ["BoundProgram", "bind_program"]
 class BoundProgram:
     """A program that is ready to run, and what `explain` says of it.
 
-    kernels: for each group that is a kernel, its text
+    kernels: for each group that is a kernel, its text, or None for one of a GPU
     nbytes:  the memory of all intermediate values
     unplanned: the bytes that they would take without reuse
     scratch: the memory that kernels work in
@@ -70,7 +70,7 @@ class BoundProgram:
     run: ProgramRun
     timed: ProgramRun
     groups: list[EntryGroup]
-    kernels: dict[int, KernelText] = field(default_factory=dict)
+    kernels: Mapping[int, KernelText | None] = field(default_factory=dict)
     nbytes: int = 0
     unplanned: int = 0
     scratch: int = 0

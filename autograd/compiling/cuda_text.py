@@ -86,7 +86,7 @@ class _CudaWriter:
         for call in self.calls:  # single numbers from outside
             for value in call.operands:
                 if isinstance(value, Value) and key_of(value) not in space.places:
-                    self.outside.setdefault(value.slot, "one")  # type: ignore[arg-type]  # has one
+                    self.outside.setdefault(value.slot, "one")  # type: ignore[arg-type]  # it has a slot
         self.reads = sorted(self.outside)
         self.writes = [key_of(c.result) for c in self.calls if key_of(c.result) in stored]
         self.rows, self.columns = space.rows, space.columns

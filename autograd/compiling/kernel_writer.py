@@ -62,7 +62,7 @@ class KernelWriter:
         for call in self.calls:  # single numbers from outside
             for value in call.operands:
                 if isinstance(value, Value) and key_of(value) not in space.places:
-                    self.outside.setdefault(value.slot, "one")  # type: ignore[arg-type]  # has one
+                    self.outside.setdefault(value.slot, "one")  # type: ignore[arg-type]  # it has a slot
         results = [key_of(c.result) for c in self.calls]
         self.reads = sorted(self.outside)
         self.writes = [k for k in results if k in stored]

@@ -207,7 +207,7 @@ class _DeviceBinder:
             steps.run,
             partial(steps.run_timed, times=times),
             self.groups,
-            dict.fromkeys(self.texts),  # type: ignore[arg-type]  # which groups are kernels
+            dict.fromkeys(self.texts),
             self.nbytes,
             unplanned,
             sum(8 * n for text in self.texts.values() for n in text.sums),

@@ -5,6 +5,7 @@ type checker can follow.  So their types are declared here, in a class that type
 as a base of Tensor; tapegrad itself never imports this file.  `tests/test_types.py` fails where a
 name or a parameter differs from what is attached.  The attached functions have the docstrings.
 """
+# The next line is for declarations, which nobody calls.
 # mypy: disable-error-code="empty-body"
 # ruff: noqa: D102  # the attached functions have the docstrings, as said above
 

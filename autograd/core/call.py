@@ -275,7 +275,7 @@ def item(xp: Namespace, x: Array, *, index: int, count: int) -> Array:
 
 _ITEM = Primitive(item)
 _ITEM.vjp(x=lambda g, index, count: [g if i == index else None for i in range(count)])
-_ITEM.jvp(x=lambda t, index, count: t[index])  # noqa: ARG005  # as the call saves them
+_ITEM.jvp(x=lambda t, index, count: t[index])  # noqa: ARG005  # a rule names what the call saves
 
 
 def item_node(node: Node, index: int, count: int, array: Array) -> Node:

@@ -87,9 +87,10 @@ class KnownZeros:
             return
         key, height = (_address(array), array.nbytes), len(array) if array.ndim else 1
         height_before, old, _ = self.parts.get(key, (height, [], False))
-        is_whole = rows is None or old is None or height != height_before
-        now = None if is_whole else [*old, rows]  # type: ignore[misc, list-item]  # no None
-        self.parts[key] = (height, now, False)
+        if rows is None or old is None or height != height_before:
+            self.parts[key] = (height, None, False)
+        else:
+            self.parts[key] = (height, [*old, rows], False)
         self.known = before + 1
 
 

@@ -101,4 +101,4 @@ def _centroid_rule(g: Array, x: Array, weight: Array, y: Array) -> Array:
     return (weight * count - total) / (count + 1e-7)  # Torch7's guard for a centroid without rows
 
 
-nearest_centroid.vjp(x=lambda g, x: x * 0, weight=_centroid_rule)  # noqa: ARG005  # as said
+nearest_centroid.vjp(x=lambda g, x: x * 0, weight=_centroid_rule)  # noqa: ARG005  # whatever g is

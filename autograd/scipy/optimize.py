@@ -93,6 +93,11 @@ def _solved(
     return _solution(given.floats, residual=given.bound(residual), find=numeric)
 
 
+def _slopes_of(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The Jacobian in the first argument, as an array."""
+    return lambda x, *args: as_array(jacobian(lambda z: packed(fun(z, *args)))(x))
+
+
 def _of_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
     """The gradient in the first argument."""
     return lambda x, *args: grad(lambda z: r.sum(packed(fun(z, *args))))(x)
@@ -128,9 +133,7 @@ def root(
     found: _Found = {}
 
     def find(values: list[Any]) -> Any:
-        slopes = jac
-        if jac is None and method in ("hybr", "lm"):
-            slopes = lambda x, *a: as_array(jacobian(lambda z: packed(fun(z, *a)))(x))  # noqa: E731
+        slopes = _slopes_of(fun) if jac is None and method in ("hybr", "lm") else jac
         found["result"] = result = scipy_module("optimize").root(
             numbers(fun, "fun"), as_array(x0), tuple(values), method, slopes, tol, **options
         )
@@ -259,9 +262,7 @@ def minimize(
     found: _Found = {}
 
     def find(values: list[Any]) -> Any:
-        slope = jac
-        if jac is None:
-            slope = lambda x, *a: as_array(_of_gradient(fun)(x, *a))  # noqa: E731
+        slope = (lambda x, *a: as_array(_of_gradient(fun)(x, *a))) if jac is None else jac
         found["result"] = result = scipy_module("optimize").minimize(
             numbers(fun, "fun"), np.atleast_1d(np.asarray(as_array(x0), float)), tuple(values),
             method, slope, hess, hessp, bounds, constraints, tol, **options,
@@ -307,14 +308,15 @@ def least_squares(fun: Callable[..., Any], x0: Any, args: Any = (), **options: A
     found: _Found = {}
 
     def find(values: list[Any]) -> Any:
-        slopes = lambda x, *a: as_array(jacobian(lambda z: packed(fun(z, *a)))(x))  # noqa: E731
         found["result"] = result = scipy_module("optimize").least_squares(
             numbers(fun, "fun"), np.atleast_1d(np.asarray(as_array(x0), float)),
-            **{"jac": slopes, **options}, args=tuple(values),
+            **{"jac": _slopes_of(fun), **options}, args=tuple(values),
         )  # fmt: skip
         return result.x
 
-    half_squares = lambda x, *a: r.sum(e.square(packed(fun(x, *a)))) / 2  # noqa: E731
+    def half_squares(x: Any, *values: Any) -> Any:
+        return r.sum(e.square(packed(fun(x, *values)))) / 2
+
     x = _solved("least_squares", _of_gradient(half_squares), args, find)
     found["result"].x = x
     return found["result"]

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--external", action="store_true", help="follow links to other sites, too")
     given = parser.parse_args(arguments)
     begun = time.perf_counter()
+    # Examples run in folders of their own, where Hypothesis would read all of our source anew.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
     output = given.output.resolve()
     source = output.parent / f"{output.name}-source"
     if given.fresh:

@@ -83,7 +83,7 @@ def _prefetched(batches: Iterable[T], depth: int) -> Iterator[T]:
             for batch in batches:
                 if not put("batch", batch):
                     return
-        except BaseException as error:  # noqa: BLE001  # raised again where the batch is asked for  # raised again where the batch is asked for
+        except BaseException as error:  # noqa: BLE001  # raised again where the batch is asked for
             put("error", error)
         else:
             put("end", None)

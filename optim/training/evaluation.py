@@ -45,7 +45,6 @@ class Model(Protocol):
     @property
     def train(self) -> int:
         """True, or 1, in training mode."""
-        ...  # pragma: no cover
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the outputs."""
@@ -53,7 +52,6 @@ class Model(Protocol):
     @property
     def training(self) -> Callable[[], Any]:
         """Set training mode, when called."""
-        ...  # pragma: no cover
 
     def evaluate(self) -> Any:
         """Set evaluation mode."""

@@ -435,7 +435,7 @@ class _Module:
 
 def _is_same(a: Any, b: Any) -> bool:
     """Are two tensors equal in shape and entries?  NaN is equal to NaN."""
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())  # noqa: PLR0124
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())  # noqa: PLR0124  # NaN
 
 
 def _in_kind(torch: Any, tensor: Any, kind: Any) -> Any:

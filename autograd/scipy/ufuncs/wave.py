@@ -95,8 +95,11 @@ def _mathieu(name: str, formula: str, value: Any, *, radial: bool = False) -> An
         if radial:
             return joined(g, lambda: y[1], lambda: (a - 2 * q * e.cosh(2 * x)) * y[0])
         degree = math.pi / 180
-        second = lambda: degree * (2 * q * e.cos(2 * degree * x) - a) * y[0]  # noqa: E731
-        return joined(g, lambda: degree * y[1], second)
+        return joined(
+            g,
+            lambda: degree * y[1],
+            lambda: degree * (2 * q * e.cos(2 * degree * x) - a) * y[0],
+        )
 
     return declare_ufunc(
         __name__, name, formula, several=True, double=True, m=WHOLE, q=PARAMETER, x=slope

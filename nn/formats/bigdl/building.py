@@ -208,7 +208,9 @@ class ModuleReader:
             made: Any = (
                 L1L2Regularizer(*numbers)
                 if cls is L1L2Regularizer
-                else cls(numbers[cls is L2Regularizer])  # type: ignore[call-arg]
+                else L2Regularizer(numbers[1])
+                if cls is L2Regularizer
+                else L1Regularizer(numbers[0])
             )
             getattr(module, method)(made)
 

@@ -174,7 +174,7 @@ class Param:
             if kind.type == "INT32" and value is not None:
                 for number in value if kind.several else [value]:
                     if number not in INTEGERS:
-                        raise ValueError("a number of 32 bits")  # noqa: TRY301
+                        raise ValueError("a number of 32 bits")  # noqa: TRY301  # as above
         except (ValueError, TypeError, AttributeError) as error:
             name = type(module).__name__
             expected = f"{name}.{self.name}: {error}"

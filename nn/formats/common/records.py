@@ -75,7 +75,7 @@ class Record:
     def __setattr__(self, name: str, value: Any) -> None:
         field = self._field(name)
         if not isinstance(self._values, dict):
-            raise AttributeError(ABSENT.format(name=name))  # noqa: TRY004
+            raise AttributeError(ABSENT.format(name=name))  # noqa: TRY004  # not of a type: it is absent
         if field.oneof is not None:
             for other in self._message.oneofs[field.oneof]:
                 self._values.pop(other, None)
@@ -126,7 +126,7 @@ def message_of(record: Record) -> Message:
 
 def set_values(record: Record) -> MutableMapping[str, Any]:
     """What is set in a record, by the names of fields; for readers, which know what fits."""
-    return record._values  # noqa: SLF001
+    return record._values  # noqa: SLF001  # as above
 
 
 def _is_zero(value: Any) -> bool:

@@ -69,7 +69,8 @@ class _Array:
 
     def size(self) -> int:
         if self.field.wire != VARINT:
-            return self.values.size * self.field.dtype.itemsize  # type: ignore[union-attr]
+            assert self.field.dtype is not None  # all numbers but those of VARINT have one
+            return self.values.size * self.field.dtype.itemsize
         return sum(int(varint_sizes(part).sum()) for part in self._unsigned())
 
     def _unsigned(self) -> Iterator[np.ndarray[Any, Any]]:

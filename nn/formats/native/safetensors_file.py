@@ -163,7 +163,7 @@ def _are_sizes(value: Any) -> bool:
 
 def _read_into(stream: BinaryIO, array: np.ndarray[Any, Any], name: str | None, key: str) -> None:
     # NumPy's stubs declare the buffer protocol for Python 3.12 and later only.
-    view = memoryview(array.reshape(-1)).cast("B")  # type: ignore[arg-type]
+    view = memoryview(array.reshape(-1)).cast("B")  # type: ignore[arg-type]  # as said
     done = 0
     while done < len(view):
         got = stream.readinto(view[done:])  # type: ignore[attr-defined]  # every binary file has it

@@ -164,6 +164,12 @@ def _weight_and_bias(n: LayerNode, ndims: tuple[int, ...]) -> tuple[Array, bool]
     return weight, True
 
 
+def _is_bias_of(n: LayerNode, size: int) -> bool:
+    """Whether a node's bias has `size` numbers."""
+    bias = n.array(2)
+    return bias is not None and bias.shape == (size,)
+
+
 @_entry(WITH_WEIGHTS, "Conv")
 def _conv(n: LayerNode) -> Module | None:
     found = _weight_and_bias(n, (3, 4, 5))
@@ -176,7 +182,7 @@ def _conv(n: LayerNode) -> Module | None:
         return None
     if n.get("kernel_shape", list(weight.shape[2:])) != list(weight.shape[2:]):
         return None
-    if has_bias and n.array(2).shape != weight.shape[:1]:  # type: ignore[union-attr]
+    if has_bias and not _is_bias_of(n, len(weight)):
         return None
     kernel, strides, pads, dilations = sizes
     n_in, n_out = weight.shape[1] * group, weight.shape[0]
@@ -240,7 +246,7 @@ def _gemm(n: LayerNode) -> Module | None:
     if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
         return None
     weight, has_bias = found
-    if has_bias and n.array(2).shape != weight.shape[:1]:  # type: ignore[union-attr]
+    if has_bias and not _is_bias_of(n, len(weight)):
         return None
     return _with(Linear(1, 1), weight=n.taken(1), bias=n.taken(2) if has_bias else None)
 

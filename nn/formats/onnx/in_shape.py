@@ -200,7 +200,7 @@ def _repeated(x: Any, widths: list[tuple[int, int]], mode: str) -> Any:
     """x with its own entries around it."""
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
+            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]  # a mode by name
             x = np.take(x, places, axis=axis)
     return x
 

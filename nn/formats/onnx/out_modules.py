@@ -230,7 +230,7 @@ def _volumetric_transposed(call: ModuleCall) -> GraphValue | None:
 @_module(VolumetricMaxPooling, VolumetricDilatedMaxPooling)
 def _volumetric_max(call: ModuleCall) -> GraphValue | None:
     m = call.module
-    if call.ndim != 5 or m._remembers or min(m.along("pad")) < 0:  # noqa: SLF001  # of nn
+    if call.ndim != 5 or m._remembers or min(m.along("pad")) < 0:  # noqa: SLF001  # our own layer's
         return None
     sides = call.shapes[0][2:]
     if any(isinstance(size, Dim) for size in sides):
@@ -286,7 +286,7 @@ def _recurrent(call: ModuleCall) -> list[GraphValue] | None:
     parts = 2 if m.cell == "lstm" else 1
     if call.ndim != 3 or len(call.values) not in (1, 1 + parts) or m.train:
         return None
-    if not call.same_dtype(*m.weights.values()) or m._remember != "neither":  # noqa: SLF001
+    if not call.same_dtype(*m.weights.values()) or m._remember != "neither":  # noqa: SLF001  # as above
         return None
     directions = 2 if m.bidirectional else 1
     x = w.op("Transpose", call.x, perm=[1, 0, 2]) if m.batch_first else call.x

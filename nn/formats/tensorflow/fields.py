@@ -6,7 +6,11 @@ from tapegrad.nn.formats.common.protobuf import Field, Message, Schema
 
 __all__ = ["SCHEMA"]
 
-_NUMBERS = {"repeated": True, "bulk": True, "packed": True}
+
+def _numbers(number: int, name: str, kind: str) -> Field:
+    """A field of many numbers, which are read as one array."""
+    return Field(number, name, kind, repeated=True, bulk=True, packed=True)
+
 
 SCHEMA = Schema(
     "tensorflow",
@@ -67,17 +71,17 @@ SCHEMA = Schema(
             Field(1, "dtype", "int32"),
             Field(2, "tensor_shape", "TensorShapeProto"),
             Field(4, "tensor_content", "bytes", bulk=True),
-            Field(5, "float_val", "float", **_NUMBERS),  # type: ignore[arg-type]  # flags
-            Field(6, "double_val", "double", **_NUMBERS),  # type: ignore[arg-type]
-            Field(7, "int_val", "int32", **_NUMBERS),  # type: ignore[arg-type]
+            _numbers(5, "float_val", "float"),
+            _numbers(6, "double_val", "double"),
+            _numbers(7, "int_val", "int32"),
             Field(8, "string_val", "bytes", repeated=True),
-            Field(9, "scomplex_val", "float", **_NUMBERS),  # type: ignore[arg-type]
-            Field(10, "int64_val", "int64", **_NUMBERS),  # type: ignore[arg-type]
-            Field(11, "bool_val", "bool", **_NUMBERS),  # type: ignore[arg-type]
-            Field(12, "dcomplex_val", "double", **_NUMBERS),  # type: ignore[arg-type]
-            Field(13, "half_val", "int32", **_NUMBERS),  # type: ignore[arg-type]
-            Field(16, "uint32_val", "uint32", **_NUMBERS),  # type: ignore[arg-type]
-            Field(17, "uint64_val", "uint64", **_NUMBERS),  # type: ignore[arg-type]
+            _numbers(9, "scomplex_val", "float"),
+            _numbers(10, "int64_val", "int64"),
+            _numbers(11, "bool_val", "bool"),
+            _numbers(12, "dcomplex_val", "double"),
+            _numbers(13, "half_val", "int32"),
+            _numbers(16, "uint32_val", "uint32"),
+            _numbers(17, "uint64_val", "uint64"),
         ),
     ],
 )

@@ -99,7 +99,7 @@ def _checked(
         batches = {shape[0] for _, shape in pairs}
         [batch] = {None if n in (None, -1) else int(n) for n in batches}
         size = batch or _BATCH
-        shapes = [(size, *(int(n) for n in shape[1:])) for _, shape in pairs]  # type: ignore[arg-type]
+        shapes = [(size, *(int(n) for n in shape[1:])) for _, shape in pairs]  # type: ignore[arg-type]  # None: a TypeError
     except (TypeError, ValueError, IndexError) as error:
         raise ValueError(NO_INPUTS.format(found=inputs)) from error
     good = all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ def overlaps(first: np.ndarray, second: np.ndarray, extra: float = 0.0) -> np.nd
     area, other = (np.prod(b[:, 2:] - b[:, :2] + extra, axis=1) for b in (first, second))
     union = area[:, None] + other[None, :] - both
     return np.where(union > 0, both / np.where(union > 0, union, 1), 0)
+
+
+def _of_class(classes: np.ndarray, i: int) -> np.ndarray:
+    return classes == classes[i]
 
 
 def kept(
@@ -265,7 +270,7 @@ def _detections(
 
 def _alive(rows: np.ndarray, threshold: float, force: bool) -> np.ndarray:
     """Which rows stay where an overlap of at least `threshold` suppresses."""
-    same = None if force else lambda i: rows[:, 0] == rows[i, 0]
+    same = None if force else partial(_of_class, rows[:, 0])
     return kept(rows[:, 2:], float(np.nextafter(threshold, -1)), same)
 
 
@@ -353,10 +358,7 @@ def _survivors(
         if center:
             half = boxes[:, 2:] / 2
             boxes = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
-        same = None
-        if label >= 0 and not force:
-            classes = one[at, label]
-            same = lambda j, classes=classes: classes == classes[j]  # noqa: E731  # a mask for `kept`
+        same = None if label < 0 or force else partial(_of_class, one[at, label])
         at = at[kept(boxes, threshold, same)]
         found[i, : len(at)] = at
     return found
