@@ -17,6 +17,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -107,6 +108,8 @@ class UpdateRule:
         # Faster ways to do the same, by what runs them; see `on`.
         self.faster: dict[str, InPlace] = {}
         self.ready: Prepare | None = None
+        # By what launches them, and by form: the kernels of a step, None for what has none.
+        self.kernels: WeakKeyDictionary[devices.Launcher, dict[Any, Any]] = WeakKeyDictionary()
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults

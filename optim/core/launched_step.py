@@ -1,0 +1,138 @@
+"""A rule's step on arrays of a GPU as one generated kernel, in place of one for each operation.
+
+The rule's own array code is taken apart (`autograd/compiling/updates.py`); the kernel reads x, the
+gradient and the slots once, and overwrites x and the slots.  It is made when the rule first meets
+dtypes and kinds of options; rates, other numbers, and the count of steps are its arguments.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.compiling.standins import FLOATS, Untraceable
+from tapegrad.autograd.compiling.update_text import THREADS, TICKETS, update_text
+from tapegrad.autograd.compiling.updates import UpdateOperand, trace_update
+from tapegrad.autograd.core.node import owner_of
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
+    from tapegrad.devices import Launcher
+    from tapegrad.optim.core.rule import UpdateRule
+
+__all__ = ["run_launched"]
+
+MOST_BLOCKS = 2048
+MOST_FORMS = 64  # of one rule, of which the kernels are kept
+
+_tickets = itertools.count()
+
+# What an operand is called: "x", "g", or a slot or an option and its name.
+_Part = tuple[str, str]
+_X, _G = ("x", ""), ("g", "")
+
+
+def run_launched(
+    rule: UpdateRule, x: Array, g: Array, state: Mapping[str, Array], settings: Mapping[str, Any]
+) -> bool:
+    """Make a step, its count included, by one kernel; False, and nothing done, if it has none.
+
+    x, g, state, settings: as the rule gets them, schedules being numbers already
+    """
+    launcher = devices.launcher_of(x)
+    if launcher is None or rule.needs_whole_array:
+        return False
+    sorted_out = _sort_out(rule, x, g, state, settings)
+    if sorted_out is None:
+        return False
+    form, operands, arguments, constants = sorted_out
+    kernels = rule.kernels.setdefault(launcher, {})
+    if form not in kernels:
+        if len(kernels) >= MOST_FORMS:
+            kernels.clear()
+        kernels[form] = _made(launcher, rule, operands, constants)
+    kernel = kernels[form]
+    if kernel is None:
+        return False
+    blocks = max(1, min(-(-x.size // THREADS), MOST_BLOCKS))
+    ticket = np.int32(next(_tickets) % TICKETS)
+    with devices.device_of(x):
+        kernel(blocks, THREADS, (*arguments, np.int64(x.size), ticket))
+    return True
+
+
+def _made(
+    launcher: Launcher, rule: UpdateRule, operands: list[UpdateOperand], constants: dict[str, Any]
+) -> Callable[..., None] | None:
+    try:
+        text = update_text(trace_update(_code_of(rule, constants), operands))
+    except Untraceable:
+        return None
+    return launcher.compile(text, "run")
+
+
+def _code_of(rule: UpdateRule, constants: dict[str, Any]) -> Callable[..., Mapping[Any, Any]]:
+    """The rule as code of an update; the count of steps grows by 1."""
+
+    def code(xp: Any, given: dict[Any, Any]) -> Mapping[Any, Any]:
+        state = {name: y for (kind, name), y in given.items() if kind == "slot"}
+        options = {name: y for (kind, name), y in given.items() if kind == "option"}
+        new_x, new = rule.function(xp, given[_X], given[_G], dict(state), **options, **constants)
+        found = {_X: new_x, **{("slot", name): y for name, y in new.items()}}
+        if rule.counter is not None:
+            found["slot", rule.counter] = new.get(rule.counter, state[rule.counter]) + 1
+        return found
+
+    return code
+
+
+def _sort_out(
+    rule: UpdateRule, x: Array, g: Array, state: Mapping[str, Array], settings: Mapping[str, Any]
+) -> tuple[Any, list[UpdateOperand], list[Any], dict[str, Any]] | None:
+    """(what has a kernel of its own, its operands, their values, constants); None for no kernel."""
+    operands: list[Any] = []
+    arguments: list[Any] = []
+    constants: dict[str, Any] = {}
+    parts: list[tuple[_Part, Any, bool]] = [(_X, x, False), (_G, g, False)]
+    parts += [(("slot", n), s, rule.has_one_number(n)) for n, s in state.items()]
+    for name, value in settings.items():
+        part, kind = ("option", name), type(value)
+        if kind is type(x):
+            parts.append((part, value, value.size == 1))
+        elif kind is int or kind is float or kind in (np.float32, np.float64):
+            is_python = kind is int or kind is float
+            dtype = np.dtype(np.float64 if is_python else kind)
+            number = dtype.type(value)
+            operands.append((part, "number" if is_python else "scalar", dtype, float(number)))
+            arguments.append(number)
+        elif callable(value) or not _is_constant(value):
+            return None
+        else:
+            constants[name] = value
+    written = {id(owner_of(a)) for _, a, is_one in parts[: 2 + len(state)] if not is_one}
+    for part, array, is_one in parts:
+        if type(array) is not type(x) or array.dtype not in FLOATS:
+            return None
+        if is_one:
+            if array.size != 1 or id(owner_of(array)) in written:
+                return None
+        elif array.shape != x.shape or not array.flags.c_contiguous:
+            return None
+        operands.append((part, "one" if is_one else "full", np.dtype(array.dtype), 1.0))
+        arguments.append(array)
+    form = (
+        tuple((*o[:3], bool(o[3])) for o in operands),
+        tuple(constants.items()),
+    )
+    return form, [UpdateOperand(*o) for o in operands], arguments, constants
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether an option is a word, a truth, None, or a tuple of numbers and these."""
+    if type(value) is tuple:
+        return all(type(v) in (int, float) or _is_constant(v) for v in value)
+    return value is None or type(value) in (bool, str)
