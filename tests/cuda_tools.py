@@ -17,6 +17,7 @@ import inspect
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,27 @@ def why_no_compiler() -> str:
     return "" if shutil.which("g++") else "no C++ compiler (g++) to run the GPU's kernels with"
 
 
+def _compiled(folder: Path, text: str) -> Path:
+    name = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    library = folder / f"{name}.so"
+    if not library.exists():
+        source = folder / f"{name}.cpp"
+        source.write_text(text)
+        command = ["g++", "-shared", "-fPIC", "-O0", "-ffp-contract=off", "-w"]
+        done = subprocess.run(
+            [*command, "-o", library, source], capture_output=True, text=True, check=False
+        )
+        assert not done.returncode, done.stderr + text
+    return library
+
+
+@functools.cache
+def _fibers() -> ctypes.CDLL:
+    """One for all launchers of a process: kernels find its threads by their names."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ctypes.CDLL(str(_compiled(Path(folder), _FIBERS)), ctypes.RTLD_GLOBAL)
+
+
 class HostLauncher:
     """Compiles kernels for the CPU, launches them on strict arrays, and records captures.
 
@@ -160,20 +182,10 @@ class HostLauncher:
         self.launched = 0
         self.sources: list[str] = []
         self.recorder: _Recorder | None = None
-        self._fibers = self._library(_FIBERS, ctypes.RTLD_GLOBAL)
+        self._fibers = _fibers()
 
-    def _library(self, text: str, mode: int = ctypes.RTLD_LOCAL) -> ctypes.CDLL:
-        name = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        library = self.folder / f"{name}.so"
-        if not library.exists():
-            source = self.folder / f"{name}.cpp"
-            source.write_text(text)
-            command = ["g++", "-shared", "-fPIC", "-O0", "-ffp-contract=off", "-w"]
-            done = subprocess.run(
-                [*command, "-o", library, source], capture_output=True, text=True, check=False
-            )
-            assert not done.returncode, done.stderr + text
-        return ctypes.CDLL(str(library), mode)
+    def _library(self, text: str) -> ctypes.CDLL:
+        return ctypes.CDLL(str(_compiled(self.folder, text)), ctypes.RTLD_LOCAL)
 
     def compile(self, source: str, name: str):
         self.sources.append(source)
@@ -210,6 +222,9 @@ class HostLauncher:
             self._fibers.run_kernel(body, table, blocks, threads, int("__shared__" in text))
 
         return launch
+
+    def is_capturing(self):
+        return self.recorder is not None
 
     def capture(self, run):
         """Record all calls on strict arrays, to be done at each launch on the same memory.

@@ -47,6 +47,9 @@ class TextLauncher:
 
         return launch
 
+    def is_capturing(self):
+        return False
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):

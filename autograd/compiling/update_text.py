@@ -5,6 +5,10 @@ Single numbers are read and computed by one thread of each block.  New ones are 
 block which is the last to have read the old ones; to find it, blocks take numbered tickets.
 
 No length stands in the text, nor any number that Python holds: these are arguments.
+
+`rows_text` writes a kernel for updates in which a gradient of 0 changes nothing: it updates the
+rows that are named, each once, however often it is named.  New rows are computed into memory of
+their own first, and then replace the old ones, so that equal rows meet equal values.
 """
 
 from __future__ import annotations
@@ -20,11 +24,15 @@ if TYPE_CHECKING:
     from tapegrad.autograd.compiling.standins import ScalarCall
     from tapegrad.autograd.compiling.updates import Update
 
-__all__ = ["THREADS", "TICKETS", "update_text"]
+__all__ = ["COMPUTE", "LAST", "PART", "REPLACE", "THREADS", "TICKETS", "rows_text", "update_text"]
 
 THREADS = 256
 # Launches that run at the same time take different tickets; so many of them are a lot.
 TICKETS = 1024
+
+# What a launch of the kernel of `rows_text` does: it updates a part, computes the new rows of one,
+# or replaces the old by the new; the last one counts, too, or updates all if that has to be.
+PART, COMPUTE, REPLACE, LAST = range(4)
 
 _TICKETS = f"__device__ static unsigned int tickets[{TICKETS}];\n"
 _KERNEL = """\
@@ -40,6 +48,18 @@ def update_text(update: Update) -> str:
     without code.
     """
     return _UpdateWriter(update).write()
+
+
+def rows_text(update: Update, x: Any, g: Any) -> str:
+    """The kernel `run` of an update by rows, where no other operand is full.  Raises `Untraceable`.
+
+    x, g: the names of the operand that is updated and of its gradient
+    It takes, after the operands and the number of all entries, a ticket, what to do, how many
+    entries that concerns, where the part begins, its rows and columns, an index of int64, and
+    memory for the new rows.  Whether a gradient of 0 changes nothing is tried on x = -0.0: with an
+    infinite rate, or one below 0, it does, and all entries are updated.
+    """
+    return _RowsWriter(update, x, g).write()
 
 
 class _UpdateWriter:
@@ -62,7 +82,8 @@ class _UpdateWriter:
 
     def write(self) -> str:
         """The text."""
-        header = ", ".join([*self._parameters(), "const long long count", "const int ticket"])
+        parameters = [*self._parameters(), "const long long count", "const int ticket"]
+        header = ", ".join([*parameters, *self._more_parameters()])
         shared = self._begin()
         self._entries()
         self._end()
@@ -90,6 +111,9 @@ class _UpdateWriter:
                 targets[name] = self.update.results[operand.name]
             found.append(f"{'' if is_written else 'const '}{kind} *{name}")
         return found
+
+    def _more_parameters(self) -> list[str]:
+        return []
 
     # Text -----------------------------------------------------------------------------------------
 
@@ -189,3 +213,73 @@ class _UpdateWriter:
         self._close()
         self._close()
         self.names = {}
+
+
+class _RowsWriter(_UpdateWriter):
+    def __init__(self, update: Update, x: Any, g: Any) -> None:
+        super().__init__(update)
+        by_name = dict(zip((o.name for o in update.operands), update.values, strict=True))
+        full = {o.name for o in update.operands if o.kind == "full"}
+        written = {o.name for o in update.operands if o.name in update.results}
+        if full != {x, g} or x not in written or by_name[x].dtype != by_name[g].dtype:
+            raise Untraceable("it is no update of x by its gradient alone")
+        self.x, self.g, self.new = by_name[x], by_name[g], update.results[x]
+        self.kind = NAMES[self.x.dtype]
+
+    def _more_parameters(self) -> list[str]:
+        names = ("some", "begin", "height", "columns")
+        return [
+            "const int way", *(f"const long long {name}" for name in names),
+            "const long long *rows", f"{self.kind} *held",
+        ]  # fmt: skip
+
+    def _begin(self) -> dict[str, str]:
+        """As for all updates; and try what a gradient of 0 does."""
+        once = self._needed()
+        self._open("if (threadIdx.x == 0)")
+        for number, value in enumerate(once):
+            self._do(f"s{number} = {self._known(value)};")
+        zero = cuda_number(0.0, self.x.dtype)
+        self.names |= {self.x: self._let(self.x.dtype, f"-{zero}"), self.g: zero}
+        tried = self._let(self.x.dtype, self._read(self.new, self.x.dtype))
+        self._do(f"idle = {tried} == 0 && 1 / {tried} < 0;")
+        self._close()
+        self._do("__syncthreads();")
+        self.names = {v: self._let(v.dtype, f"s{number}") for number, v in enumerate(once)}
+        return {**{f"s{number}": NAMES[v.dtype] for number, v in enumerate(once)}, "idle": "bool"}
+
+    def _entries(self) -> None:
+        first, step = "(long long)blockIdx.x * blockDim.x + threadIdx.x", "gridDim.x * blockDim.x"
+        x = self.pointers[self.x]
+        self._open(f"if (idle && way == {PART})")
+        self._open(f"for (long long n = {first}; n < some; n += (long long){step})")
+        self._do("const long long i = begin + n;")
+        self._update(f"{x}[i]")
+        self._close()
+        self._close()
+        self._open("else if (idle)")
+        self._open(f"for (long long n = {first}; n < some; n += (long long){step})")
+        self._do("const long long at = rows[n / columns] % height;")
+        row = "(at < 0 ? at + height : at)"
+        self._do(f"const long long i = begin + {row} * columns + n % columns;")
+        self._open(f"if (way == {COMPUTE})")
+        self._update("held[n]")
+        self._close()
+        self._do(f"else {x}[i] = held[n];")
+        self._close()
+        self._close()
+        self._open(f"else if (way == {LAST})")
+        self._open(f"for (long long i = {first}; i < count; i += (long long){step})")
+        self._update(f"{x}[i]")
+        self._close()
+        self._close()
+
+    def _update(self, target: str) -> None:
+        before = dict(self.names)
+        self._do(f"{target} = {self._read(self.new, self.x.dtype)};")
+        self.names = before
+
+    def _end(self) -> None:
+        self._open(f"if (way == {LAST})")
+        super()._end()
+        self._close()

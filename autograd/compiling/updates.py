@@ -33,19 +33,20 @@ SHAPES = ((7,), (3, 5))  # of the arrays of two traces, which must make the same
 RANGES = ((-3.0, 3.0), (0.0, 1.0))  # of the arrays on which calls are compared with the code
 
 # (xp, operands by name) -> what overwrites some of them, by name
-UpdateCode = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
+UpdateCode = Callable[[Any, dict[Any, Any]], Mapping[Any, Any]]
 
 
 @dataclass(frozen=True)
 class UpdateOperand:
     """One operand of an update.
 
+    name:    a word, or whatever tells operands apart
     kind:    "full", "one", "number" or "scalar"
     dtype:   float32 or float64; float64 for a number
     example: the number or scalar
     """
 
-    name: str
+    name: Any
     kind: str
     dtype: np.dtype[Any]
     example: float = 0.0
@@ -63,7 +64,7 @@ class Update:
     operands: tuple[UpdateOperand, ...]
     values: tuple[Value, ...]
     calls: tuple[ScalarCall, ...]
-    results: dict[str, Any]
+    results: dict[Any, Any]
 
 
 def trace_update(code: UpdateCode, operands: Sequence[UpdateOperand]) -> Update:
@@ -203,7 +204,7 @@ def _gives_what_its_code_gives(update: Update, code: UpdateCode, tracer: _Update
     """Whether the calls, computed on some arrays, give what the code gives on them."""
     generator = np.random.default_rng(0)
     for turn, (low, high) in enumerate(RANGES):
-        given: dict[str, Any] = {}
+        given: dict[Any, Any] = {}
         for o in update.operands:
             if o.kind == "full":
                 given[o.name] = generator.uniform(low, high, SHAPES[0]).astype(o.dtype)
@@ -226,7 +227,7 @@ def _gives_what_its_code_gives(update: Update, code: UpdateCode, tracer: _Update
     return True
 
 
-def _computed(update: Update, given: dict[str, Any], tracer: _UpdateTracer) -> dict[Any, Any]:
+def _computed(update: Update, given: dict[Any, Any], tracer: _UpdateTracer) -> dict[Any, Any]:
     """What each value is, by NumPy."""
     known: dict[Any, Any] = {
         v: given[o.name] for o, v in zip(update.operands, update.values, strict=True)

@@ -3,28 +3,44 @@
 The rule's own array code is taken apart (`autograd/compiling/updates.py`); the kernel reads x, the
 gradient and the slots once, and overwrites x and the slots.  It is made when the rule first meets
 dtypes and kinds of options; rates, other numbers, and the count of steps are its arguments.
+
+Where the gradient is known to be 0 but for some rows, and the rule leaves all others alone, these
+rows only are read and written.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.compiling.standins import FLOATS, Untraceable
-from tapegrad.autograd.compiling.update_text import THREADS, TICKETS, update_text
-from tapegrad.autograd.compiling.updates import UpdateOperand, trace_update
+from tapegrad.autograd.compiling.update_text import (
+    COMPUTE,
+    LAST,
+    PART,
+    REPLACE,
+    THREADS,
+    TICKETS,
+    rows_text,
+    update_text,
+)
+from tapegrad.autograd.compiling.updates import Update, UpdateOperand, trace_update
 from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.zeros import unclean_parts, zeros_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array
+    from tapegrad.autograd.core.zeros import UncleanPart
     from tapegrad.devices import Launcher
     from tapegrad.optim.core.rule import UpdateRule
 
 __all__ = ["run_launched"]
+
+OWN_ROWS = "each call updates other rows"
 
 MOST_BLOCKS = 2048
 MOST_FORMS = 64  # of one rule, of which the kernels are kept
@@ -32,7 +48,6 @@ MOST_FORMS = 64  # of one rule, of which the kernels are kept
 _tickets = itertools.count()
 
 # What an operand is called: "x", "g", or a slot or an option and its name.
-_Part = tuple[str, str]
 _X, _G = ("x", ""), ("g", "")
 
 
@@ -50,29 +65,99 @@ def run_launched(
     if sorted_out is None:
         return False
     form, operands, arguments, constants = sorted_out
-    kernels = rule.kernels.setdefault(launcher, {})
-    if form not in kernels:
-        if len(kernels) >= MOST_FORMS:
-            kernels.clear()
-        kernels[form] = _made(launcher, rule, operands, constants)
-    kernel = kernels[form]
-    if kernel is None:
-        return False
-    blocks = max(1, min(-(-x.size // THREADS), MOST_BLOCKS))
-    ticket = np.int32(next(_tickets) % TICKETS)
+
+    def kernel_of(write: Callable[[Update], str]) -> Callable[..., None] | None:
+        kernels = rule.kernels.setdefault(launcher, {})
+        key = form, write
+        if key not in kernels:
+            if len(kernels) >= MOST_FORMS:
+                kernels.clear()
+            kernels[key] = _made(launcher, write, rule, operands, constants)
+        made: Callable[..., None] | None = kernels[key]
+        return made
+
+    parts = _parts(rule, x, g, settings)
+    if parts is not None and launcher.is_capturing():
+        raise devices.CaptureError(OWN_ROWS)
     with devices.device_of(x):
-        kernel(blocks, THREADS, (*arguments, np.int64(x.size), ticket))
+        by_rows = None if parts is None else kernel_of(_rows_text)
+        if parts is not None and by_rows is not None:
+            _launch_parts(by_rows, x, arguments, parts)
+            return True
+        kernel = kernel_of(update_text)
+        if kernel is None:
+            return False
+        kernel(_blocks(x.size), THREADS, (*arguments, np.int64(x.size), _ticket()))
     return True
 
 
 def _made(
-    launcher: Launcher, rule: UpdateRule, operands: list[UpdateOperand], constants: dict[str, Any]
+    launcher: Launcher,
+    write: Callable[[Update], str],
+    rule: UpdateRule,
+    operands: list[UpdateOperand],
+    constants: dict[str, Any],
 ) -> Callable[..., None] | None:
     try:
-        text = update_text(trace_update(_code_of(rule, constants), operands))
+        text = write(trace_update(_code_of(rule, constants), operands))
     except Untraceable:
         return None
     return launcher.compile(text, "run")
+
+
+def _rows_text(update: Update) -> str:
+    return rows_text(update, _X, _G)
+
+
+def _blocks(entries: int) -> int:
+    return max(1, min(-(-entries // THREADS), MOST_BLOCKS))
+
+
+def _ticket() -> np.int32:
+    return np.int32(next(_tickets) % TICKETS)
+
+
+# Some rows ----------------------------------------------------------------------------------------
+
+
+def _parts(
+    rule: UpdateRule, x: Array, g: Array, settings: Mapping[str, Any]
+) -> list[UncleanPart] | None:
+    """The parts of x of which the gradient may differ from 0; None for all of x."""
+    if zeros_of(g) is None or rule.skips is None or not rule.skips(settings):
+        return None
+    parts = unclean_parts(g)
+    return parts if parts and any(part.rows is not None for part in parts) else None
+
+
+def _launch_parts(
+    kernel: Callable[..., None], x: Array, arguments: list[Any], parts: Sequence[UncleanPart]
+) -> None:
+    """Update some parts of x: all new rows are computed before the first replaces an old one."""
+    xp = devices.namespace(x)
+    common = (*arguments, np.int64(x.size), _ticket())
+
+    def launch(way: int, some: int, part: UncleanPart, rows: Array, held: Array) -> None:
+        columns = (part.stop - part.begin) // part.height
+        numbers = [np.int64(n) for n in (some, part.begin, part.height, columns)]
+        blocks = _blocks(x.size if way == LAST else some)
+        kernel(blocks, THREADS, (*common, np.int32(way), *numbers, rows, held))
+
+    computed = []
+    for part in parts:
+        if part.rows is None:
+            launch(PART, part.stop - part.begin, part, x, x)
+            continue
+        some = part.rows.size * ((part.stop - part.begin) // part.height)
+        held = xp.empty(some, x.dtype)
+        launch(COMPUTE, some, part, part.rows, held)
+        computed.append((some, part, part.rows, held))
+    for each in computed[:-1]:
+        launch(REPLACE, *each)
+    launch(LAST, *computed[-1])
+
+
+# All entries --------------------------------------------------------------------------------------
 
 
 def _code_of(rule: UpdateRule, constants: dict[str, Any]) -> Callable[..., Mapping[Any, Any]]:
@@ -97,7 +182,7 @@ def _sort_out(
     operands: list[Any] = []
     arguments: list[Any] = []
     constants: dict[str, Any] = {}
-    parts: list[tuple[_Part, Any, bool]] = [(_X, x, False), (_G, g, False)]
+    parts: list[tuple[tuple[str, str], Any, bool]] = [(_X, x, False), (_G, g, False)]
     parts += [(("slot", n), s, rule.has_one_number(n)) for n, s in state.items()]
     for name, value in settings.items():
         part, kind = ("option", name), type(value)

@@ -101,6 +101,12 @@ def _is_ordinary(options: Mapping[str, Any]) -> bool:
     return is_available()
 
 
+@sgd.skips_zeros
+def _sgd_skips_zeros(options: Mapping[str, Any]) -> bool:
+    names = ("momentum", "weightDecay", "weightDecays", "learningRates")
+    return all(type(options[n]) in (int, float, type(None)) and not options[n] for n in names)
+
+
 @sgd.prepared
 def _sgd_prepared(
     x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
