@@ -5,6 +5,9 @@ The kernels are run on the CPU, on the strict stand-in, and NVRTC compiles their
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from cuda_tools import (
@@ -20,6 +23,7 @@ from test_laws import SUBJECTS
 import tapegrad as tg
 from tapegrad import devices, nn, optim
 from tapegrad.autograd.check import Law, LawProfile
+from tapegrad.devices._launching import CupyLauncher
 from tapegrad.optim.core.launched_step import MOST_BLOCKS
 from tapegrad.optim.core.rule import UpdateRule
 
@@ -286,3 +290,31 @@ def test_parameters_with_gaps_run_as_array_code():
         optim.sgd(lambda x: (0.0, tg.Tensor(np.ones((4, 3), "f"), device="strict")), x, {}, {})
     assert made.launched == 0
     assert float(x.numpy()[0, 0]) == np.float32(1 - 1e-3)
+
+
+def test_a_launcher_of_cupy_knows_when_its_thread_records():
+    class Stream:
+        def __init__(self, **_):
+            self.begin_capture = lambda mode: None
+            self.end_capture = lambda: SimpleNamespace(launch=lambda: None)
+            self.synchronize = lambda: None
+
+        __enter__ = __exit__ = lambda *_: None
+
+    cuda = SimpleNamespace(
+        Stream=Stream, get_current_stream=Stream, using_allocator=lambda _: Stream(),
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        runtime=SimpleNamespace(streamCaptureModeRelaxed=2),
+    )  # fmt: skip
+    made, seen = CupyLauncher(SimpleNamespace(cuda=cuda)), []
+
+    def run():
+        other = threading.Thread(target=lambda: seen.append(made.is_capturing()))
+        other.start()
+        other.join()
+        seen.append(made.is_capturing())
+
+    made.capture(run)()
+    with pytest.raises(devices.CaptureError):
+        made.capture(lambda: 1 / 0)
+    assert [*seen, made.is_capturing()] == [False, True, False]
