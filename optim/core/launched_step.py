@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.compiling.machine_text import DOUBLE
 from tapegrad.autograd.compiling.standins import FLOATS, Untraceable
 from tapegrad.autograd.compiling.update_text import (
     COMPUTE,
@@ -50,6 +51,10 @@ _tickets = itertools.count()
 # What an operand is called: "x", "g", or a slot or an option and its name.
 _X, _G = ("x", ""), ("g", "")
 
+# What has a kernel of its own: of each operand its name, kind, dtype and, of a number, whether it
+# is not 0; and the constants by name.
+_Form = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]
+
 
 def run_launched(
     rule: UpdateRule, x: Array, g: Array, state: Mapping[str, Array], settings: Mapping[str, Any]
@@ -64,7 +69,7 @@ def run_launched(
     sorted_out = _sort_out(rule, x, g, state, settings)
     if sorted_out is None:
         return False
-    form, operands, arguments, constants = sorted_out
+    form, arguments = sorted_out
 
     def kernel_of(write: Callable[[Update], str]) -> Callable[..., None] | None:
         kernels = rule.kernels.setdefault(launcher, {})
@@ -72,7 +77,7 @@ def run_launched(
         if key not in kernels:
             if len(kernels) >= MOST_FORMS:
                 kernels.clear()
-            kernels[key] = _made(launcher, write, rule, operands, constants)
+            kernels[key] = _made(launcher, write, rule, form, arguments)
         made: Callable[..., None] | None = kernels[key]
         return made
 
@@ -95,11 +100,15 @@ def _made(
     launcher: Launcher,
     write: Callable[[Update], str],
     rule: UpdateRule,
-    operands: list[UpdateOperand],
-    constants: dict[str, Any],
+    form: _Form,
+    arguments: Sequence[Any],
 ) -> Callable[..., None] | None:
+    operands = [
+        UpdateOperand(part, kind, dtype, float(value) if kind in {"number", "scalar"} else 0.0)
+        for (part, kind, dtype, _), value in zip(form[0], arguments, strict=True)
+    ]
     try:
-        text = write(trace_update(_code_of(rule, constants), operands))
+        text = write(trace_update(_code_of(rule, dict(form[1])), operands))
     except Untraceable:
         return None
     return launcher.compile(text, "run")
@@ -177,43 +186,40 @@ def _code_of(rule: UpdateRule, constants: dict[str, Any]) -> Callable[..., Mappi
 
 def _sort_out(
     rule: UpdateRule, x: Array, g: Array, state: Mapping[str, Array], settings: Mapping[str, Any]
-) -> tuple[Any, list[UpdateOperand], list[Any], dict[str, Any]] | None:
-    """(what has a kernel of its own, its operands, their values, constants); None for no kernel."""
+) -> tuple[_Form, list[Any]] | None:
+    """The form of a step, and its operands; None for no kernel."""
     operands: list[Any] = []
     arguments: list[Any] = []
-    constants: dict[str, Any] = {}
-    parts: list[tuple[tuple[str, str], Any, bool]] = [(_X, x, False), (_G, g, False)]
-    parts += [(("slot", n), s, rule.has_one_number(n)) for n, s in state.items()]
+    constants: list[tuple[str, Any]] = []
+    like, shape = type(x), x.shape
+    arrays: list[tuple[tuple[str, str], Any, bool]] = [(_X, x, False), (_G, g, False)]
+    arrays += [(("slot", n), s, rule.has_one_number(n)) for n, s in state.items()]
     for name, value in settings.items():
         part, kind = ("option", name), type(value)
-        if kind is type(x):
-            parts.append((part, value, value.size == 1))
-        elif kind is int or kind is float or kind in (np.float32, np.float64):
-            is_python = kind is int or kind is float
-            dtype = np.dtype(np.float64 if is_python else kind)
-            number = dtype.type(value)
-            operands.append((part, "number" if is_python else "scalar", dtype, float(number)))
-            arguments.append(number)
+        if kind is like:
+            arrays.append((part, value, value.size == 1))
+        elif kind is int or kind is float:
+            operands.append((part, "number", DOUBLE, bool(value)))
+            arguments.append(np.float64(value))
+        elif kind is np.float64 or kind is np.float32:
+            operands.append((part, "scalar", value.dtype, bool(value)))
+            arguments.append(value)
         elif callable(value) or not _is_constant(value):
             return None
         else:
-            constants[name] = value
-    written = {id(owner_of(a)) for _, a, is_one in parts[: 2 + len(state)] if not is_one}
-    for part, array, is_one in parts:
-        if type(array) is not type(x) or array.dtype not in FLOATS:
+            constants.append((name, value))
+    written = {id(owner_of(a)) for _, a, is_one in arrays[: 2 + len(state)] if not is_one}
+    for part, array, is_one in arrays:
+        if type(array) is not like or array.dtype not in FLOATS:
             return None
         if is_one:
             if array.size != 1 or id(owner_of(array)) in written:
                 return None
-        elif array.shape != x.shape or not array.flags.c_contiguous:
+        elif array.shape != shape or not array.flags.c_contiguous:
             return None
-        operands.append((part, "one" if is_one else "full", np.dtype(array.dtype), 1.0))
+        operands.append((part, "one" if is_one else "full", array.dtype, True))
         arguments.append(array)
-    form = (
-        tuple((*o[:3], bool(o[3])) for o in operands),
-        tuple(constants.items()),
-    )
-    return form, [UpdateOperand(*o) for o in operands], arguments, constants
+    return (tuple(operands), tuple(constants)), arguments
 
 
 def _is_constant(value: Any) -> bool:

@@ -63,15 +63,18 @@ def optimizer_step(
         _run_whole(xp, rule, single, g, state, settings)
         x[...] = single
         return
+    if xp is not np:
+        _run_whole(xp, rule, x, gradient, state, settings)
+        return
     size = x.size
     is_flat = _all_contiguous(x, gradient, slots)
     in_place = rule.faster.get("numpy")
-    if in_place is not None and xp is np and x.dtype == gradient.dtype and is_flat:
+    if in_place is not None and x.dtype == gradient.dtype and is_flat:
         in_place(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
         _count_step(rule, state)
         return
-    if rule.needs_whole_array or size <= BLOCK or xp is not np or not is_flat:
-        _run_whole(xp, rule, x, gradient, state, settings)
+    if rule.needs_whole_array or size <= BLOCK or not is_flat:
+        _run_block(xp, rule, x, gradient, state, settings, is_last=True)
         return
     shape = x.shape
     x, g = x.reshape(-1), gradient.reshape(-1)
