@@ -188,12 +188,14 @@ def _operator(function: np.ufunc, *, swapped: bool = False) -> Callable[..., Sta
     return operate
 
 
-for _name, _function in {
+_BOTH_WAYS: dict[str, np.ufunc] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-}.items():  # fmt: skip
+}  # fmt: skip
+for _name, _function in _BOTH_WAYS.items():
     setattr(_Number, f"__{_name}__", _operator(_function))
     setattr(_Number, f"__r{_name}__", _operator(_function, swapped=True))
-for _name, _function in {"neg": np.negative, "abs": np.absolute}.items():
+_ONE_WAY: dict[str, np.ufunc] = {"neg": np.negative, "abs": np.absolute}
+for _name, _function in _ONE_WAY.items():
     setattr(_Number, f"__{_name}__", _operator(_function))
 
 
