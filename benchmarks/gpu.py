@@ -1,7 +1,8 @@
 """Everything that needs a GPU, in one run of at most eight minutes: `python benchmarks/gpu.py`.
 
 Needs CuPy and, for comparisons, PyTorch; for the tests, the `test` extra.  First the tests marked
-`cuda` run, those that decide most first, then the steps w2–w9 of benchmarks/steps: tapegrad eager
+`cuda` run, those that decide most first, then steps of benchmarks/steps (w2–w9; w10, which is Adam
+alone; w12, a table of which few rows are looked up): tapegrad eager
 and compiled against PyTorch eager, and PyTorch compiled where time is left.  Each part is a process
 with its own limit of time, so that one that hangs loses itself alone.  Results are written after
 each part, as JSON and as a page; what was skipped stands there with its reason.
@@ -43,7 +44,7 @@ TESTS = (
     ("tests/test_laws.py -k module", 70),
     ("tests/test_laws.py -k 'criterion or optimizer'", 40),
 )
-WORKLOADS = ("w2", "w7", "w9", "w5", "w3", "w6", "w4", "w8")
+WORKLOADS = ("w2", "w7", "w9", "w5", "w3", "w6", "w4", "w8", "w10", "w12")
 SECONDS = 40  # of the peers of one workload
 OURS = ("PyTorch", "tapegrad", "tapegrad compiled")
 SHARE_OF_TESTS = 0.55  # of all time, at most

@@ -6,6 +6,7 @@ cuBLAS could take part.  So a matrix product ends a graph, and the caller runs i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,11 @@ class CupyLauncher:
 
     def __init__(self, cupy: Namespace) -> None:
         self._cupy = cupy
+        self._recording = threading.local()
+
+    def is_capturing(self) -> bool:
+        """Whether this thread records a graph."""
+        return getattr(self._recording, "is_on", False)
 
     def compile(self, source: str, name: str) -> Callable[[int, int, tuple[Any, ...]], None]:
         """Compile a kernel; CuPy keeps the result on disk, and loads it once per device."""
@@ -50,6 +56,7 @@ class CupyLauncher:
         mode = cuda.runtime.streamCaptureModeRelaxed
         with cuda.using_allocator(pool.malloc), stream:
             stream.begin_capture(mode)
+            self._recording.is_on = True
             try:
                 run()
             except Exception as error:
@@ -60,6 +67,8 @@ class CupyLauncher:
                 with suppress(Exception):
                     stream.end_capture()
                 raise
+            finally:
+                self._recording.is_on = False
             try:
                 graph = stream.end_capture()
             except Exception as error:

@@ -201,6 +201,9 @@ class Launcher(Protocol):
         CaptureError where the library cannot record what `run` starts.
         """
 
+    def is_capturing(self) -> bool:
+        """Whether this thread is within `capture`, where nothing may be done for one call only."""
+
 
 @dataclass(frozen=True)
 class Backend:

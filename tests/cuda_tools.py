@@ -131,6 +131,10 @@ extern "C" { extern dim3_ threadIdx, blockIdx, blockDim, gridDim; void sync_thre
 static inline void __syncthreads() {
     const int t = threadIdx.x; sync_threads(); threadIdx.x = t;
 }
+static inline void __threadfence() {}
+static inline unsigned int atomicAdd(unsigned int *a, unsigned int n) {
+    const unsigned int before = *a; *a += n; return before;
+}
 static inline float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
 static inline double __longlong_as_double(long long x) { double y; memcpy(&y, &x, 8); return y; }
 """
@@ -212,6 +216,9 @@ class HostLauncher:
             self._fibers.run_kernel(body, table, blocks, threads, int("__shared__" in text))
 
         return launch
+
+    def is_capturing(self):
+        return self.recorder is not None
 
     def capture(self, run):
         """Record all calls on strict arrays, to be done at each launch on the same memory.

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import tapegrad as tg
 from tapegrad import Tensor, devices, nn, optim
+from tapegrad.autograd.core import zeros
 
 ELSEWHERE = ["strict", pytest.param("cuda", marks=pytest.mark.cuda)]
 CLASSES = [
@@ -74,3 +76,27 @@ def test_the_rate_lies_with_the_parameters_and_so_in_copies_and_after_loading(de
     assert optimizer.groups[0].rate.device == model.weight.device
     optimizer.groups[0].options = {"lr": 0.1}
     assert optimizer.groups[0].rate.device == model.weight.device
+
+
+@pytest.mark.parametrize("device", ELSEWHERE)
+@pytest.mark.parametrize("wrap", [lambda step: step, tg.compile], ids=["eager", "compiled"])
+def test_a_table_of_which_few_rows_are_looked_up_learns_as_on_the_cpu(wrap, device, monkeypatch):
+    monkeypatch.setattr(zeros, "LEAST_LAUNCHED", 256)
+
+    def trained(device):
+        devices.manual_seed(0)
+        model = nn.LookupTable(300, 8).to(device)
+        optimizer, rng = optim.SGD(model, lr=lambda t: 0.1 / (1 + t)), np.random.default_rng(0)
+
+        def body(i):
+            optimizer.zero_grad()
+            (model(i) ** 2).sum().backward()
+            optimizer.step()
+
+        step = wrap(body)
+        for _ in range(6):
+            step(Tensor(rng.integers(0, 300, 12), device=device))
+        return model.weight.numpy(), model.weight.grad.numpy()
+
+    for found, expected in zip(trained(device), trained("cpu"), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -204,3 +204,16 @@ def test_entries_of_a_tuple_are_options_of_their_own_in_the_rule():
     assert Two.defaults == {"limits": (0.5, 1.5)}
     with pytest.raises(ValueError, match=r"Two: limits\[0\] must be at least 0"):
         Two(network(), limits=(-1, 2))
+
+
+def test_a_slot_may_be_the_x_before_the_step_and_another_slot():
+    """What a rule returns are the values before anything is written."""
+
+    @optim.update_rule(slots=("one", "two"))
+    def turned(xp, x, g, state, *, lr=1.0):
+        return x - lr * g, {"one": x, "two": state["one"]}
+
+    x, state = np.array([8.0]), {}
+    for expected in ([7, 8, 0], [6, 7, 8], [5, 6, 7]):
+        turned(lambda _: (0.0, np.ones(1)), x, {}, state)
+        assert [x[0], state["one"].item(), state["two"].item()] == expected

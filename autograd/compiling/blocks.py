@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.autograd.compiling.buffers import Lifetime, aligned_bytes, plan_buffers
 from tapegrad.autograd.compiling.space import END, Space, key_of
-from tapegrad.autograd.compiling.tracing import ScalarCall, Value
+from tapegrad.autograd.compiling.standins import ScalarCall, Value
 
 __all__ = ["LEAST_ENTRIES", "bind_blocks"]
 

@@ -38,8 +38,8 @@ from tapegrad.autograd.compiling.kernel_calls import (
 )
 from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text, pieced_text
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, may_overlap, slots_in
+from tapegrad.autograd.compiling.standins import Value
 from tapegrad.autograd.compiling.times import StepTimes
-from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.kernels import machine

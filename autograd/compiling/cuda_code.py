@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.compiling.machine_text import BOOL, DOUBLE, FLOAT
-from tapegrad.autograd.compiling.tracing import REDUCTIONS
+from tapegrad.autograd.compiling.standins import REDUCTIONS
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.compiling.tracing import ScalarCall
+    from tapegrad.autograd.compiling.standins import ScalarCall
 
 __all__ = [
     "NAMES",

@@ -25,7 +25,7 @@ from tapegrad.autograd.compiling.cuda_code import (
 )
 from tapegrad.autograd.compiling.machine_text import BOOL, DOUBLE
 from tapegrad.autograd.compiling.space import END, Space, key_of
-from tapegrad.autograd.compiling.tracing import ScalarCall, Value
+from tapegrad.autograd.compiling.standins import ScalarCall, Value
 from tapegrad.autograd.core.errors import EngineSignal
 
 if TYPE_CHECKING:

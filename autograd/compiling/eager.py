@@ -21,7 +21,8 @@ from tapegrad.autograd.compiling.kernel_text import kernel_text
 from tapegrad.autograd.compiling.layouts import Layout
 from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.compiling.space import Space, Unplaceable, key_of
-from tapegrad.autograd.compiling.tracing import Traced, Untraceable, trace_entry
+from tapegrad.autograd.compiling.standins import Untraceable
+from tapegrad.autograd.compiling.tracing import Traced, trace_entry
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads, run_pieces

@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING
 
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, overwritten, slots_in
 from tapegrad.autograd.compiling.space import Space, Unplaceable
-from tapegrad.autograd.compiling.tracing import (
-    ScalarCall,
-    Traced,
-    Untraceable,
-    Value,
-    trace_entry,
-)
+from tapegrad.autograd.compiling.standins import ScalarCall, Untraceable, Value
+from tapegrad.autograd.compiling.tracing import Traced, trace_entry
 
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program

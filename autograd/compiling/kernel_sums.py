@@ -13,7 +13,7 @@ from tapegrad.autograd.compiling.scalar_code import emit_extremum
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapegrad.autograd.compiling.tracing import ScalarCall
+    from tapegrad.autograd.compiling.standins import ScalarCall
 
 __all__ = [
     "LANES",

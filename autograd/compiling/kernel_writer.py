@@ -26,7 +26,7 @@ from tapegrad.autograd.compiling.loops import carried_loop, loop, loop_while
 from tapegrad.autograd.compiling.machine_text import DOUBLE, FLOAT, Code
 from tapegrad.autograd.compiling.scalar_code import emit_call
 from tapegrad.autograd.compiling.space import END, Space, key_of
-from tapegrad.autograd.compiling.tracing import ScalarCall, Value
+from tapegrad.autograd.compiling.standins import ScalarCall, Value
 
 if TYPE_CHECKING:
     import numpy as np

@@ -35,8 +35,8 @@ from tapegrad.autograd.compiling.cuda_code import cuda_obstacle
 from tapegrad.autograd.compiling.cuda_text import FLAT_THREADS, CudaText, Unwritable, cuda_text
 from tapegrad.autograd.compiling.grouping import EntryGroup, group_entries
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
+from tapegrad.autograd.compiling.standins import Value
 from tapegrad.autograd.compiling.times import StepTimes
-from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.replay.plain import bind_entry, operand_value

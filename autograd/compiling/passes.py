@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.compiling.layouts import Ownership, slots_in
-from tapegrad.autograd.compiling.tracing import Untraceable, trace_entry
+from tapegrad.autograd.compiling.standins import Untraceable
+from tapegrad.autograd.compiling.tracing import trace_entry
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.replay.plain import operand_value
 from tapegrad.autograd.replay.recording import ProgramSlot

@@ -11,10 +11,13 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tapegrad import devices
 from tapegrad.autograd.compiling.first_writes import START
 from tapegrad.autograd.compiling.layouts import overwritten, slots_in
 from tapegrad.autograd.core.declaration import Primitive
-from tapegrad.autograd.core.zeros import set_to_zero, zeros_of
+from tapegrad.autograd.core.zeros import kept_rows, set_to_zero, zeros_of
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
@@ -27,16 +30,25 @@ if TYPE_CHECKING:
 
 __all__ = ["write_rows_first"]
 
+OWN_ROWS = "each call sets other rows to zero"
+
 
 def start_rows(xp: Namespace, target: Array, x: Array, index: Array) -> Callable[[], None]:
-    """target[...] = 0, then target[index] += x; returns what is to be done once that is noted."""
-    set_to_zero(target)
+    """target[...] = 0, then target[index] += x; returns what is to be done once that is noted.
+
+    Raises CaptureError while a graph is recorded: which rows differ from 0 is found in each call.
+    """
     zeros = zeros_of(target)
+    if zeros is not None and xp is not np:
+        launcher = devices.launcher_of(target)
+        if launcher is not None and launcher.is_capturing():
+            raise devices.CaptureError(OWN_ROWS)
+    set_to_zero(target)
     before = -1 if zeros is None else zeros.begin()
     scatter_add(xp, target, (index,), x)
     if zeros is None:
         return lambda: None
-    return partial(zeros.end, before, target, index.reshape(-1).copy())
+    return partial(zeros.end, before, target, kept_rows(index))
 
 
 _START_ROWS = Primitive(start_rows, mutates="target")

@@ -16,10 +16,10 @@ import numpy as np
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.machine_text import BOOL, FLOAT, Code, type_of
 from tapegrad.autograd.compiling.single_functions import SINGLE_FUNCTIONS
-from tapegrad.autograd.compiling.tracing import REDUCTIONS
+from tapegrad.autograd.compiling.standins import REDUCTIONS
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.compiling.tracing import ScalarCall
+    from tapegrad.autograd.compiling.standins import ScalarCall
 
 __all__ = ["EXACT", "obstacle_to", "emit_call", "emit_extremum"]
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.compiling.tracing import REDUCTIONS, ScalarCall, Value
+from tapegrad.autograd.compiling.standins import REDUCTIONS, ScalarCall, Value
 from tapegrad.autograd.core.errors import EngineSignal
 
 if TYPE_CHECKING:

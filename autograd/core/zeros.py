@@ -7,6 +7,9 @@ That is known of memory that tapegrad has allocated itself and never handed out 
 `.numpy()`, DLPack), once it was set to zero, as long as each write into it says which part it
 changes.  Any other write, of which `note_write` tells, ends what is known, until the whole is set
 to zero again; memory that is handed out is forgotten for good.
+
+On a GPU the rows are known there only: an index array, in which a row may stand several times, and
+which nobody reads on the CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write, owner_of, zeros_by_owner
 
@@ -24,21 +28,24 @@ __all__ = [
     "UncleanPart",
     "KnownZeros",
     "forget_zeros",
+    "kept_rows",
     "unclean_parts",
     "set_to_zero",
     "watch_zeros",
     "zeros_of",
 ]
 
-Array = np.ndarray[Any, Any]
+Array = Any  # NumPy's, or those of a library that launches kernels
 LEAST = 1 << 16  # entries of memory that is worth it
+# The same on a GPU, where few rows take two launches, in which it writes some megabytes.
+LEAST_LAUNCHED = 1 << 20
 SHARE = 4  # where more than one in so many entries may differ from 0, all are taken
 
 
 class UncleanPart(NamedTuple):
     """A part of a flat array: its entries from begin to stop, in `height` rows.
 
-    rows: those that may differ from 0; None for all
+    rows: those that may differ from 0, on a GPU with repetitions; None for all
     """
 
     begin: int
@@ -96,9 +103,12 @@ class KnownZeros:
 
 def watch_zeros(array: Any) -> None:
     """Begin to look at memory that has just been allocated, and that nobody else holds."""
-    if type(array) is np.ndarray and array.size >= LEAST and array.dtype.kind == "f":
+    on_cpu = type(array) is np.ndarray
+    if array.size < (LEAST if on_cpu else LEAST_LAUNCHED) or array.dtype.kind != "f":
+        return
+    if on_cpu or (devices.launcher_of(array) is not None and array.dtype.itemsize > 2):
         owner = owner_of(array)
-        if type(owner) is np.ndarray and owner.flags.c_contiguous:
+        if type(owner) is type(array) and owner.flags.c_contiguous:
             zeros_by_owner[id(owner)] = KnownZeros(owner)
 
 
@@ -133,19 +143,28 @@ def unclean_parts(array: Array) -> list[UncleanPart] | None:
             return None  # parts that overlap, or reach beyond
         last = stop
         if rows is not None and not distinct:
-            rows = [_distinct(rows, height)]
-            zeros.parts[key] = (height, rows, True)
+            rows = [_joined(array, rows, height)]
+            zeros.parts[key] = (height, rows, type(array) is np.ndarray)
         each = None if rows is None else rows[0]
         total += nbytes // size if each is None else each.size * (nbytes // size // height)
         found.append(UncleanPart((start - first) // size, (stop - first) // size, height, each))
     return found if total * SHARE <= array.size else None
 
 
-def _distinct(rows: list[Array], count: int) -> Array:
-    named = np.zeros(count, bool)
+def _joined(array: Array, rows: list[Array], height: int) -> Array:
+    """All rows: in order, each once; on a GPU as they came, for nobody waits for it."""
+    if type(array) is not np.ndarray:
+        return rows[0] if len(rows) == 1 else devices.namespace(array).concatenate(rows)
+    named = np.zeros(height, bool)
     for each in rows:
         named[each] = True
     return np.flatnonzero(named)
+
+
+def kept_rows(index: Array) -> Array:
+    """A copy of an index of rows, for `KnownZeros.end`."""
+    flat = index.reshape(-1)
+    return flat.copy() if type(flat) is np.ndarray else flat.astype(np.int64)
 
 
 def set_to_zero(array: Array) -> None:
@@ -176,5 +195,7 @@ def set_to_zero(array: Array) -> None:
 
 
 def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+    if type(array) is np.ndarray:
+        address: int = array.__array_interface__["data"][0]
+        return address
+    return devices.address_of(array) or 0

@@ -3,7 +3,8 @@
 Reading x[i] or writing y[i] concerns a few entries, and yet the cotangent of x or y is an array of
 its full size.  A loop over the rows of a matrix would form one for each row.  So on NumPy arrays
 the rules of reading and writing return a `Pending` instead, which `reverse/gathering.py` applies to
-the array that waits for the node, in place where nothing else holds that array.
+the array that waits for the node, in place where nothing else holds that array.  For rows of large
+tables they do so on a GPU, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import devices
+from tapegrad.autograd.core import zeros
 from tapegrad.autograd.core.node import Leaf
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops.index_template import HOLE
@@ -68,8 +71,9 @@ class RowsOf(Pending):
 
     def form(self) -> Array:
         """The array that it stands for."""
-        whole = np.zeros(self.whole_shape, self.values.dtype)
-        scatter_add(np, whole, (self.index,), self.values)
+        xp = devices.namespace(self.values)
+        whole = xp.zeros(self.whole_shape, self.values.dtype)
+        scatter_add(xp, whole, (self.index,), self.values)
         return whole
 
     def fits(self, node: Node) -> bool:
@@ -89,10 +93,15 @@ class RowsOf(Pending):
 
 def rows_of(g: Any, indices: list[Array], template: tuple[Any, ...], shape: Shape) -> RowsOf | None:
     """The cotangent of an array of which rows were taken; None where it is formed at once."""
-    if template != (HOLE,) or not is_small_part(g, shape):
+    if template != (HOLE,):
         return None
     [index] = indices
-    if type(index) is not np.ndarray or index.dtype.kind not in "iu" or not index.size:
+    if type(g) in _BARE:
+        if not is_small_part(g, shape) or type(index) is not np.ndarray:
+            return None
+    elif not is_small_launched_part(g, shape) or type(index) is not type(g):
+        return None
+    if index.dtype.kind not in "iu" or not index.size:
         return None
     return RowsOf(g, index, shape) if g.shape == index.shape + shape[1:] else None
 
@@ -113,6 +122,14 @@ class WithoutEntries(Pending):
         self.indices = indices
         self.template = template
         self.path = path
+
+
+def is_small_launched_part(part: Any, shape: Shape) -> bool:
+    """Whether `part` is a bare array on a GPU much smaller than an array worth watching there."""
+    if not devices.is_array(part) or devices.launcher_of(part) is None:
+        return False
+    size = math.prod(shape)
+    return size >= zeros.LEAST_LAUNCHED and part.size * TIMES <= size and part.dtype.itemsize > 2
 
 
 def is_small_part(part: Array, shape: Shape) -> bool:

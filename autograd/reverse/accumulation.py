@@ -13,7 +13,13 @@ from tapegrad import devices
 from tapegrad.autograd.core.mode import announce_write, is_followed
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, untracked
-from tapegrad.autograd.core.zeros import set_to_zero, unclean_parts, watch_zeros, zeros_of
+from tapegrad.autograd.core.zeros import (
+    kept_rows,
+    set_to_zero,
+    unclean_parts,
+    watch_zeros,
+    zeros_of,
+)
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops.index_template import HOLE
@@ -103,7 +109,8 @@ def begin_gradient(p: Parameter) -> Tensor:
 def clear_gradient(gradient: Tensor) -> None:
     """gradient[...] = 0: where its entries are known to be 0 but for some rows, these rows only."""
     array = as_array(gradient)
-    if type(array) is not np.ndarray or is_followed():
+    on_cpu = type(array) is np.ndarray
+    if is_followed() or not (on_cpu or zeros_of(array) is not None):
         inplace.assign(gradient, 0)
         return
     with _adding[0]:
@@ -113,10 +120,16 @@ def clear_gradient(gradient: Tensor) -> None:
 def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
     """leaf.grad += g, where that concerns g's rows alone; else False, and nothing is done."""
     grad = leaf.grad
-    if grad is None or leaf.adjust is not None or type(as_array(grad)) is not np.ndarray:
+    if grad is None or leaf.adjust is not None:
         return False
     array = as_array(grad)
     zeros = zeros_of(array)
+    # On a GPU it is not known here which rows these are, and whether one stands there twice.
+    elsewhere = type(array) is not np.ndarray
+    if elsewhere and (
+        type(array) is not type(g.values) or is_followed() or unclean_parts(array) != []
+    ):
+        return False
     if zeros is None or not zeros.valid:
         rows, sums = g.sums()
         inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))
@@ -125,9 +138,9 @@ def _rows_added(leaf: Leaf, g: RowsOf) -> bool:
     before = zeros.begin()
     if is_zero and not is_followed():  # sums of nothing but the new values: in place
         announce_write(array)
-        scatter_add(np, array, (g.index,), g.values)
+        scatter_add(devices.namespace(array), array, (g.index,), g.values)
         note_write(array)
-        rows = g.index.reshape(-1).copy()
+        rows = kept_rows(g.index)
     else:
         rows, sums = g.sums()
         inplace.assign_at(grad, array[rows] + sums, [rows], template=(HOLE,))

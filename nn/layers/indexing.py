@@ -137,6 +137,14 @@ class Masking(Module):
         return ops.where(steps, x, 0)
 
 
+def _extremes(xp: Namespace, indices: Array) -> tuple[int, int]:
+    """The smallest and the largest; a GPU is waited for once."""
+    low, high = xp.min(indices), xp.max(indices)
+    if xp is not np:
+        low, high = xp.stack((low, high)).tolist()
+    return int(low), int(high)
+
+
 @primitive(differentiable=False)
 def indices_within(xp: Namespace, indices: Array, *, length: int, rows: bool = False) -> Array:
     """Return the indices as integers.  Raises ShapeError unless all are in 0 … length - 1.
@@ -150,7 +158,7 @@ def indices_within(xp: Namespace, indices: Array, *, length: int, rows: bool = F
         broken = indices != xp.floor(indices)  # NaN too
         if bool(broken.any()):
             raise ShapeError(NO_INTEGER.format(index=indices[broken][0].item()))
-    low, high = (int(xp.min(indices)), int(xp.max(indices))) if indices.size else (0, 0)
+    low, high = _extremes(xp, indices) if indices.size else (0, 0)
     if low < 0 or (indices.size and high >= length):
         if rows:
             index = low if low < 0 else high

@@ -17,6 +17,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -107,6 +108,10 @@ class UpdateRule:
         # Faster ways to do the same, by what runs them; see `on`.
         self.faster: dict[str, InPlace] = {}
         self.ready: Prepare | None = None
+        # Whether a gradient of 0 changes nothing, with some options; see `skips_zeros`.
+        self.skips: Callable[[Mapping[str, Any]], bool] | None = None
+        # By what launches them, and by form: the kernels of a step, None for what has none.
+        self.kernels: WeakKeyDictionary[devices.Launcher, dict[Any, Any]] = WeakKeyDictionary()
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
@@ -152,6 +157,18 @@ class UpdateRule:
         for counting it; or None where it cannot.
         """
         self.ready = function
+        return function
+
+    def skips_zeros(
+        self, function: Callable[[Mapping[str, Any]], bool]
+    ) -> Callable[[Mapping[str, Any]], bool]:
+        """Declare when an entry whose gradient is 0 stays as it is, as a decorator.
+
+        It is called with the options.  Of a gradient that is known to be 0 but for some rows, only
+        these are then looked at on a GPU; a learning rate that is infinite or below 0 is provided
+        for.
+        """
+        self.skips = function
         return function
 
     def complete_options(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,18 +60,21 @@ def optimizer_step(
     if x.dtype == np.float16:
         single = x.astype(np.float32)
         g = gradient.astype(np.float32)
-        _run_block(xp, rule, single, g, state, settings, is_last=True)
+        _run_whole(xp, rule, single, g, state, settings)
         x[...] = single
+        return
+    if xp is not np:
+        _run_whole(xp, rule, x, gradient, state, settings)
         return
     size = x.size
     is_flat = _all_contiguous(x, gradient, slots)
     in_place = rule.faster.get("numpy")
-    if in_place is not None and xp is np and x.dtype == gradient.dtype and is_flat:
+    if in_place is not None and x.dtype == gradient.dtype and is_flat:
         flat = _flat_state(state, x.shape)
         if in_place(x.reshape(-1), gradient.reshape(-1), flat, settings) is not False:
             _count_step(rule, state)
             return
-    if rule.needs_whole_array or size <= BLOCK or xp is not np or not is_flat:
+    if rule.needs_whole_array or size <= BLOCK or not is_flat:
         _run_block(xp, rule, x, gradient, state, settings, is_last=True)
         return
     shape = x.shape
@@ -168,6 +171,20 @@ def _flat_state(state: Mapping[str, Array], shape: Shape) -> dict[str, Array]:
     return {k: s.reshape(-1) if s.shape == shape and s.ndim else s for k, s in state.items()}
 
 
+def _run_whole(
+    xp: Namespace, rule: UpdateRule, x: Array, g: Array, state: dict[str, Array],
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Run a rule on all of x, by a kernel on a GPU where it has one."""
+    if xp is np or devices.launcher_of(x) is None:
+        _run_block(xp, rule, x, g, state, settings, is_last=True)
+        return
+    from tapegrad.optim.core.launched_step import run_launched
+
+    if not run_launched(rule, x, g, state, settings):
+        _run_block(xp, rule, x, g, state, settings, is_last=True)
+
+
 def _run_block(
     xp: Namespace,
     rule: UpdateRule,
@@ -183,6 +200,8 @@ def _run_block(
     Slots of a single number are written with the last block, since all blocks read the old ones.
     """
     new_x, new_state = rule.function(xp, x, g, state, **settings)
+    old = {id(x), *map(id, state.values())}
+    new_state = {n: s.copy() if id(s) in old else s for n, s in new_state.items()}
     x[...] = new_x
     for name, value in new_state.items():
         if state[name].ndim or is_last:

@@ -102,14 +102,18 @@ def _is_ordinary(options: Mapping[str, Any]) -> bool:
     return is_available()
 
 
+@sgd.skips_zeros
+def _sgd_skips_zeros(options: Mapping[str, Any]) -> bool:
+    names = ("momentum", "weightDecay", "weightDecays", "learningRates")
+    return all(type(options[n]) in (int, float, type(None)) and not options[n] for n in names)
+
+
 @sgd.on("numpy")
 def _sgd_in_place(
     x: Array, g: Array, state: dict[str, Any], options: dict[str, Any]
 ) -> bool | None:
     """Without decay and momentum: in blocks that a cache holds, or the rows that differ from 0."""
-    if any(options[name] for name in ("weightDecay", "momentum")):
-        return False
-    if options["weightDecays"] is not None or options["learningRates"] is not None:
+    if not _sgd_skips_zeros(options):
         return False
     rate = decayed_rate(options["learningRate"], options["learningRateDecay"], state["evalCounter"])
     if np.ndim(rate) or x.dtype.kind != "f":
