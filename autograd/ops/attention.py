@@ -25,7 +25,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.activation import softmax
-from tapegrad.autograd.ops.arrays import device_array, refuse_complex
+from tapegrad.autograd.ops.arrays import as_constant, device_array, refuse_complex
 from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
 from tapegrad.autograd.ops.fused_bodies import LEAST
 from tapegrad.autograd.ops.linalg import matmul
@@ -68,8 +68,8 @@ def scaled_dot_product_attention(
     scale: 1/√d when None.  A query that sees no key has NaN.
     Memory grows with L + S and not with L·S, in the reverse pass too; where derivatives of the
     derivatives are recorded, batched or pushed forward, it is that of the composition.
-    Raises ShapeError for shapes that do not fit, TypeError for complex numbers and for a mask of
-    integers.  `with_aux` gives the largest score of each query as well, and its Σ e^(score -
+    Raises ShapeError for shapes that do not fit, TypeError for complex numbers, a mask of
+    integers and a scale that is tracked (multiply q by it).  `with_aux` gives the largest score of each query as well, and its Σ e^(score -
     largest), without derivatives.
     Source: T. Dao et al., "FlashAttention", 2022; A. Vaswani et al., "Attention is all you need",
     2017, section 3.2.1.
@@ -290,7 +290,9 @@ def _is_unrecorded(*values: Any) -> bool:
 
 
 def _scale(q: Array, scale: float | None) -> float:
-    return 1 / math.sqrt(q.shape[-1] or 1) if scale is None else float(scale)
+    if scale is None:
+        return 1 / math.sqrt(q.shape[-1] or 1)
+    return float(as_constant(scale, "scale"))
 
 
 def _turned(x: Array) -> Array:
