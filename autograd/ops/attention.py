@@ -69,8 +69,8 @@ def scaled_dot_product_attention(
     Memory grows with L + S and not with L·S, in the reverse pass too; where derivatives of the
     derivatives are recorded, batched or pushed forward, it is that of the composition.
     Raises ShapeError for shapes that do not fit, TypeError for complex numbers, a mask of
-    integers and a scale that is tracked (multiply q by it).  `with_aux` gives the largest score of each query as well, and its Σ e^(score -
-    largest), without derivatives.
+    integers and a scale that is tracked (multiply q by it).  `with_aux` gives the largest score of
+    each query as well, and its Σ e^(score - largest), without derivatives.
     Source: T. Dao et al., "FlashAttention", 2022; A. Vaswani et al., "Attention is all you need",
     2017, section 3.2.1.
     """
