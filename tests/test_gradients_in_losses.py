@@ -5,6 +5,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import nn
+from tapegrad.autograd.core.node import next_serial
 from tapegrad.errors import InPlaceError
 
 X = np.array([0.3, 0.5])
@@ -90,6 +91,28 @@ def test_a_gradient_that_nobody_differentiates_is_swept_once():
     np.sum(gradient).backward()
     assert len(calls) == 2
     np.testing.assert_array_equal(w.grad.numpy(), [2, 2])
+
+
+@pytest.mark.parametrize("behind", [None, "argument", "closure"])
+def test_a_gradient_at_a_constant_tensor_is_no_graph_unless_something_is_behind_it(behind):
+    """Its rules would be recorded for second derivatives, and keep all that they computed."""
+    x = tg.Tensor(np.array([1.0, 2.0]))
+    if behind == "argument":
+        x = tg.Parameter(x.data)
+    factor = tg.Parameter(np.ones(2)) * 3.0 if behind == "closure" else 3.0
+    calls = []
+
+    def loss(x):
+        y = (factor * x**3).sum()
+        calls.append(next_serial())
+        return y
+
+    g = tg.grad(loss)(x)
+    recorded = next_serial() - calls[0] - 1
+    np.testing.assert_allclose(g, 9 * x**2)
+    assert isinstance(g, tg.Tensor)
+    assert g.tracked == (behind is not None)
+    assert (recorded > 0) == (behind is not None)
 
 
 def test_a_parameter_that_was_written_since_is_noticed():

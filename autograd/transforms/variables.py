@@ -303,12 +303,19 @@ class BoundCall:
         if not taped and not is_followed():
             return cotangents([(n, as_array(g)) for n, g in seeds], targets, paths=paths)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
-        if taped:
+        if taped and not self._stands_alone(paths, [g for _, g in seeds]):
             return cotangents(seeds, targets, taped=True, paths=paths)
         with no_grad():
             results = cotangents(seeds, targets, taped=True, paths=paths)
             # copies, for the reason given in `_owned_gradient`
             return [g if g is None else copy(g) for g in results]
+
+    def _stands_alone(self, paths: Paths, seeds: list[Any]) -> bool:
+        """Whether nothing tracked is behind arguments and seeds: nobody then derives the result."""
+        if derivative_depth.get() > 0 or paths.needed is not None:
+            return False
+        given = [*leaves(self.structure), *leaves(seeds)]
+        return not any(isinstance(x, Tensor) and x.tracked for x in given)
 
     def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
         """The cotangents of the variables: for each key, in the structure of its argument."""
