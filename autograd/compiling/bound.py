@@ -63,8 +63,8 @@ class BoundProgram:
     unplanned: the bytes that they would take without reuse
     scratch: the memory that kernels work in
     views:   entries that are views, made once
-    placed:  first contributions to gradients that were computed in their place
     timed:   runs as `run` does, and notes in `times` how long each part took
+    placed:  first contributions to gradients that were computed in their place
     """
 
     run: ProgramRun
@@ -75,8 +75,8 @@ class BoundProgram:
     unplanned: int = 0
     scratch: int = 0
     views: set[int] = field(default_factory=set)
-    placed: set[int] = field(default_factory=set)
     times: StepTimes = field(default_factory=StepTimes)
+    placed: set[int] = field(default_factory=set)
 
 
 def bind_program(
@@ -203,8 +203,8 @@ class _Binder:
             unplanned,
             self.scratch.nbytes,
             self.views,
-            self.placed,
             times,
+            self.placed,
         )
 
     def _watched(self, position: int, action: Action) -> Action:
