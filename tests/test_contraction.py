@@ -267,6 +267,13 @@ def test_operands_that_are_frozen_or_lie_between_numbers(monkeypatch):
     assert kind(x, b, "abcd", "bde", "ace") == "_Tabled"
     y = must_agree(x, b, "abcd", "bde", "ace")
     np.testing.assert_array_equal(must_agree(between, b, "abcd", "bde", "ace"), y)
+    for fields in (["i1", F], [F, "i1", F]):  # a copy of a field has other strides
+        records = np.zeros((5, 6, 7, 8), [(f"f{i}", t) for i, t in enumerate(fields)])
+        field = records[f"f{fields.index(F)}"]
+        field[...] = x
+        for part in (field, field[:, ::-1], field[::-1, :, :, ::-1]):
+            expected = contraction.contract(part.copy(), b, "abcd", "bde", "ace")
+            np.testing.assert_array_equal(must_agree(part, b, "abcd", "bde", "ace"), expected)
     contraction._plan.cache_clear()
 
 
