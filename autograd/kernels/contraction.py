@@ -86,10 +86,12 @@ class _Summed(NamedTuple):
     def run(self, x1: Array, x2: Array) -> Array:
         axes1 = "".join(c for i, c in enumerate(self.axes1) if i not in self.lone1)
         axes2 = "".join(c for i, c in enumerate(self.axes2) if i not in self.lone2)
+        wide = np.result_type(x1, x2)  # float16 beside float32 has sums that it cannot hold
+        dtype = wide if wide.kind in "fc" else None
         if self.lone1:
-            x1 = np.asarray(x1.sum(axis=self.lone1))
+            x1 = np.asarray(x1.sum(axis=self.lone1, dtype=dtype))
         if self.lone2:
-            x2 = np.asarray(x2.sum(axis=self.lone2))
+            x2 = np.asarray(x2.sum(axis=self.lone2, dtype=dtype))
         return contract(x1, x2, axes1, axes2, self.result)
 
 
