@@ -69,7 +69,7 @@ def compare(arrays, g, *, limit, **settings):
     for found, ideal, a in zip([y, *pull(g)], [expected, *right], [g, *arrays], strict=True):
         assert found.dtype == a.dtype
         assert found.shape == a.shape
-        np.testing.assert_allclose(found, ideal, rtol=0, atol=limit * max(1, np.abs(ideal).max()))
+        np.testing.assert_allclose(found, ideal, rtol=0, atol=limit * np.abs(ideal).max(initial=1))
 
 
 @pytest.mark.usefixtures("small_blocks", "way")
@@ -155,6 +155,27 @@ def test_a_query_that_sees_no_key_has_nan(floats):
     for own, ideal in zip([y, *pull(g)], [expected, *right(g)], strict=True):
         np.testing.assert_array_equal(np.isnan(own), np.isnan(ideal))
         np.testing.assert_allclose(own, ideal, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_blocks", "way")
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_a_query_whose_keys_all_have_the_lowest_score_sees_all_of_them(dtype):
+    arrays = [values((20, 3), i, dtype) for i in range(3)]
+    mask = np.zeros((20, 20), dtype)
+    mask[4], mask[11, :15] = np.finfo(dtype).min, np.finfo(dtype).min
+    y, pull = tg.vjp(lambda *a: ops.scaled_dot_product_attention(*a, mask), tuple(arrays))
+    expected, right = tg.vjp(lambda *a: composition(*a, mask), tuple(arrays))
+    np.testing.assert_allclose(y[4], arrays[2].mean(0), rtol=1e-5)
+    g = values((20, 3), 3, dtype)
+    for own, ideal in zip([y, *pull(g)], [expected, *right(g)], strict=True):
+        np.testing.assert_allclose(own, ideal, atol=1e-5)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("causal", [False, True])
+def test_no_query_has_no_result(causal):
+    compare([values(shape, 0) for shape in ((2, 0, 3), (5, 3), (5, 4))], np.ones((2, 0, 4)),
+            limit=0, causal=causal)  # fmt: skip
 
 
 @pytest.mark.usefixtures("way")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from compiled_steps import bound_program, single, third_call
 
 import tapegrad as tg
@@ -52,7 +53,7 @@ def test_products_are_written_to_the_gradients_that_they_are():
     assert run.explain().count("placed") == 2
 
 
-def products(after):
+def products(after, before=lambda weight: ()):
     """A compiled step that delivers a product to a gradient, and the same on ordinary calls."""
     found = []
     for compiled in (True, False):
@@ -61,8 +62,9 @@ def products(after):
         weight.grad = np.ones((4, 5), np.float32)
 
         def body(a, b, weight=weight, optimizer=optimizer):
+            seen = before(weight)
             y = a.T @ b
-            return after(weight, y, optimizer.zero_grad)
+            return after(weight, y, optimizer.zero_grad, *seen)
 
         step = compile(body) if compiled else body
         twos = np.full((6, 5), 2, np.float32)
@@ -85,6 +87,27 @@ def test_a_gradient_that_is_read_meanwhile_is_written_afterwards():
     assert not placed
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("view", [np.transpose, np.ravel, lambda g: g[2]])
+def test_a_gradient_that_a_view_from_before_reads_or_writes_is_written_afterwards(view):
+    def reads(weight, y, zero, old):
+        values = old * 2.0
+        zero()
+        weight.backward(y)
+        return [values]
+
+    def writes(weight, y, zero, old):
+        old[...] = 5.0
+        zero()
+        weight.backward(y)
+        return [y * 1.0]
+
+    for after in (reads, writes):
+        found, placed, expected = products(after, lambda weight: [view(weight.grad.detach())])
+        assert not placed
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_product_that_is_used_afterwards_is_no_gradient():

@@ -267,7 +267,28 @@ def test_operands_that_are_frozen_or_lie_between_numbers(monkeypatch):
     assert kind(x, b, "abcd", "bde", "ace") == "_Tabled"
     y = must_agree(x, b, "abcd", "bde", "ace")
     np.testing.assert_array_equal(must_agree(between, b, "abcd", "bde", "ace"), y)
+    for fields in (["i1", F], [F, "i1", F]):  # a copy of a field has other strides
+        records = np.zeros((5, 6, 7, 8), [(f"f{i}", t) for i, t in enumerate(fields)])
+        field = records[f"f{fields.index(F)}"]
+        field[...] = x
+        for part in (field, field[:, ::-1], field[::-1, :, :, ::-1]):
+            expected = contraction.contract(part.copy(), b, "abcd", "bde", "ace")
+            np.testing.assert_array_equal(must_agree(part, b, "abcd", "bde", "ace"), expected)
     contraction._plan.cache_clear()
+
+
+@pytest.mark.parametrize("dtypes", ["ef", "fe", "fd", "df", "eD", "Fd"])
+def test_sums_of_one_operand_have_the_dtype_of_the_result(dtypes):
+    """2,000 times 100 is infinite in float16, and sums in float32 lose digits of float64."""
+    x1 = np.full((3, 2000), 100.1).astype(dtypes[0])
+    x2 = np.full((3, 2000), 100.1).astype(dtypes[1])
+    for axes1, axes2 in (("ab", "ac"), ("ab", "a"), ("a", "ac")):
+        left, right = (x[:, 0] if len(a) == 1 else x for x, a in ((x1, axes1), (x2, axes2)))
+        expected = np.einsum(f"{axes1},{axes2}->a", left.astype("G"), right.astype("G"))
+        for contract in (contraction.contract, plain):
+            y = contract(left, right, axes1, axes2, "a")
+            assert y.dtype == np.result_type(x1, x2)
+            np.testing.assert_allclose(y, expected, rtol=np.finfo(y.dtype).eps * 100)
 
 
 def test_what_is_not_finite_reaches_its_sums_alone(way):

@@ -201,6 +201,51 @@ def test_ctrl_c_arrives_after_all_have_stopped():
     assert not threads._settings.busy.locked()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="the system has no timer")
+def test_what_a_handler_of_a_signal_raises_arrives_after_all_have_stopped(monkeypatch):
+    tapegrad.set_num_threads(2)
+    close, running = threads._Work.close, []
+
+    def stop(*_):
+        raise ZeroDivisionError
+
+    def closing(work):
+        if not work._closed:  # the first time, while a helper is at work
+            work._closed = True
+            signal.raise_signal(signal.SIGALRM)
+        close(work)
+
+    def piece(_):
+        running.append(1)
+        time.sleep(0.002)
+        running.pop()
+
+    monkeypatch.setattr(threads._Work, "close", closing)
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            run_pieces(piece, 20)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert running == []
+    assert not threads._local.inside
+
+
+def test_pieces_heed_what_the_caller_says_of_floating_point_errors():
+    tapegrad.set_num_threads(2)
+    meeting = threading.Barrier(2, timeout=20)
+
+    def piece(_):
+        meeting.wait()
+        seen.append(np.geterr())
+
+    seen = []
+    with np.errstate(over="ignore", divide="raise"):
+        expected = np.geterr()
+        run_pieces(piece, 2)
+    assert seen == [expected] * 2
+
+
 @pytest.mark.extra
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_child_of_fork_makes_its_own_pool():

@@ -307,13 +307,18 @@ class _Binder:
             self.placed.add(position)
 
     def _touches(self, life: Lifetime, array: np.ndarray) -> bool:
-        """Whether something reads or writes an array of the state in a lifetime, but at its end."""
+        """Whether something reads or writes an array of the state in a lifetime, but at its end.
+
+        It may do so by a view that was made before.
+        """
+        state = self.program.state
+        overlapping = {slot for slot, other in state.items() if may_overlap(other, array)}
+        owners = {self.layouts[slot].owner for slot in overlapping}
         return any(
-            may_overlap(self.program.state[slot], array)
+            slot in overlapping if slot in state else self.layouts[slot].owner in owners
             for group in self.groups[life.first : life.last]
             for entry in group.entries
             for slot in slots_in((*entry.operands, *entry.results))
-            if slot in self.program.state
         )
 
     def _can_write(self, position: int, entry: ProgramEntry, slot: int) -> bool:

@@ -92,7 +92,7 @@ class Steps:
     ) -> None:
         self.xp, self.task, self.skips = xp, task, skips
         count, length = task.q.shape[-2], task.k.shape[-2]
-        high, wide = min(count, QUERIES), min(length, QUERIES if task.causal else KEYS)
+        high, wide = min(max(count, 1), QUERIES), min(length, QUERIES if task.causal else KEYS)
         entries, looped = (room or ROOM) // task.q.dtype.itemsize, 0
         while looped < len(task.lead) and math.prod(task.lead[looped:]) * high * wide > entries:
             looped += 1
@@ -129,10 +129,11 @@ class Steps:
     def begin(self, rows: slice) -> tuple[Array, Array]:
         """(high, total) of rows that have seen no key.
 
-        high is half of the smallest number and not -inf: so e^(-inf - high) is 0.
+        high is the lowest number and not -inf: so e^(-inf - high) is 0, while scores count that a
+        mask has made that low.
         """
         shape, dtype = (*self.batch, rows.stop - rows.start, 1), self.task.q.dtype
-        lowest = float(np.finfo(dtype).min) / 2
+        lowest = float(np.finfo(dtype).min)
         return self.xp.full(shape, lowest, dtype), self.xp.zeros(shape, dtype)
 
     def weigh(

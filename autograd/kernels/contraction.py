@@ -86,10 +86,12 @@ class _Summed(NamedTuple):
     def run(self, x1: Array, x2: Array) -> Array:
         axes1 = "".join(c for i, c in enumerate(self.axes1) if i not in self.lone1)
         axes2 = "".join(c for i, c in enumerate(self.axes2) if i not in self.lone2)
+        wide = np.result_type(x1, x2)  # float16 beside float32 has sums that it cannot hold
+        dtype = wide if wide.kind in "fc" else None
         if self.lone1:
-            x1 = np.asarray(x1.sum(axis=self.lone1))
+            x1 = np.asarray(x1.sum(axis=self.lone1, dtype=dtype))
         if self.lone2:
-            x2 = np.asarray(x2.sum(axis=self.lone2))
+            x2 = np.asarray(x2.sum(axis=self.lone2, dtype=dtype))
         return contract(x1, x2, axes1, axes2, self.result)
 
 
@@ -245,6 +247,7 @@ class _Tabled(NamedTuple):
     narrow:  how the other operand becomes a matrix (depth, n)
     lengths: of the result's axes in memory
     order:   the result's axes among these
+    letters: of the operand that is read by tables, of the narrow one, and of the result
     cost:    as of `_Product`
     """
 
@@ -256,13 +259,14 @@ class _Tabled(NamedTuple):
     narrow: _Reading
     lengths: tuple[int, ...]
     order: tuple[int, ...]
+    letters: tuple[str, str, str]
     cost: int
 
     def run(self, x1: Array, x2: Array) -> Array:
         if self.is_swapped:
             x1, x2 = x2, x1
-        if not (x1.flags.aligned and x2.flags.aligned):
-            x1, x2 = x1.copy(order="K"), x2.copy(order="K")
+        if not (x1.flags.aligned and x2.flags.aligned):  # a copy may have other strides
+            return contract(x1.copy(order="K"), x2.copy(order="K"), *self.letters)
         b, y = self.narrow.matrices(x2), np.empty(self.lengths, x1.dtype)
         at_a, at_b, at_c, step, size = _place(x1), _place(b), address(y), b.strides[0], y.itemsize
         (m, depth), (of_a, of_c, of_sum) = self.sizes, self.places
@@ -386,6 +390,7 @@ def _tabled(
         narrow,
         tuple(size[c] for c in y.axes),
         tuple(y.axes.index(c) for c in result),
+        (x1.axes, x2.axes, result),
         cost,
     )
 

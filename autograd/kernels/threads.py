@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any, cast
@@ -168,7 +169,10 @@ def blas_alone(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 class _Work:
-    """One call of `run_pieces`: which piece comes next, how many are at work, what was raised."""
+    """One call of `run_pieces`: which piece comes next, how many are at work, what was raised.
+
+    Helpers run in a copy of the caller's context, in which NumPy has what `np.errstate` says.
+    """
 
     def __init__(self, function: Callable[[int], object], count: int, turns: Turns | None) -> None:
         self.function, self.count = function, count
@@ -176,7 +180,7 @@ class _Work:
         self.error: BaseException | None = None
         self._helpers, self._closed = 0, False
         self._changing, self._left = threading.Lock(), threading.Lock()
-        self._turns = turns
+        self._turns, self._context = turns, copy_context()
 
     def run(self) -> None:
         """Run pieces until none is left, or one has failed."""
@@ -194,7 +198,7 @@ class _Work:
             self._count_helpers(1)
         if self._turns is not None:
             self._turns.begin()
-        self.run()
+        self._context.copy().run(self.run)
         with self._changing:
             self._count_helpers(-1)
         with suppress(RuntimeError):  # nobody waits
@@ -299,7 +303,7 @@ def _run_on_threads(work: _Work, helpers: int, turns: Turns | None) -> None:
                 turns.end()
             _set_blas(_settings.count)
             break
-        except KeyboardInterrupt as error:
+        except BaseException as error:  # noqa: BLE001  # what a handler of a signal raises
             interrupt = work.error = error
     if interrupt is not None:
         raise interrupt

@@ -155,10 +155,12 @@ def _contract(
 ) -> Array:  # fmt: skip
     lone1 = tuple(i for i, c in enumerate(axes1) if c not in axes2 and c not in result)
     lone2 = tuple(i for i, c in enumerate(axes2) if c not in axes1 and c not in result)
+    wide: Any = np.result_type(x1.dtype, x2.dtype)  # float16 has sums that it cannot hold
+    wide = wide if wide.kind in "fc" else None
     if lone1:
-        x1, axes1 = x1.sum(axis=lone1), "".join(c for c in axes1 if c in axes2 or c in result)
+        x1, axes1 = x1.sum(lone1, wide), "".join(c for c in axes1 if c in axes2 or c in result)
     if lone2:
-        x2, axes2 = x2.sum(axis=lone2), "".join(c for c in axes2 if c in axes1 or c in result)
+        x2, axes2 = x2.sum(lone2, wide), "".join(c for c in axes2 if c in axes1 or c in result)
     batch = [c for c in axes1 if c in axes2 and c in result]
     summed = [c for c in axes1 if c in axes2 and c not in result]
     rows = [c for c in axes1 if c not in axes2]
