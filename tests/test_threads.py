@@ -265,6 +265,26 @@ print(os.waitpid(child, 0)[1], len(done))
     assert python(code) == "0 16"
 
 
+@pytest.mark.extra
+def test_a_process_ends_while_a_daemon_thread_computes():
+    code = """
+import sys, threading, time
+import numpy as np, tapegrad
+from tapegrad import ops
+tapegrad.set_num_threads(2)
+a = np.ones((800, 800), np.float32)
+def compute():
+    while True:
+        ops.matmul(a, a)
+threading.Thread(target=compute, daemon=True).start()
+time.sleep(0.5)
+print("ended", flush=True)
+sys.exit(0)
+"""
+    for _ in range(4):
+        assert python(code) == "ended"
+
+
 def test_scratch_memory_is_of_one_thread_and_has_zeros_behind_it():
     one = np.dtype(np.float32)
     a, b = scratch_arrays(one, (3, 5), (7,))

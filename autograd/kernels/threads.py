@@ -13,6 +13,7 @@ comes while the pool is busy.  A child of `fork` starts with no pool and makes i
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import itertools
 import math
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 VARIABLE = "TAPEGRAD_NUM_THREADS"
+AT_EXIT = 5.0  # seconds that the end of the process waits for a thread that computes
 WORTH = 2**16  # numbers that are worth a second thread
 KEPT_BYTES = 2**26  # scratch memory that each thread keeps between calls
 KEPT_FORMS = 64  # sets of arrays in it that each thread remembers
@@ -319,6 +321,12 @@ def _start_again() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_start_again)
+
+
+@atexit.register
+def _close_pool() -> None:
+    """Wait until the pool is idle, and keep it so: Python is about to free its threads' memory."""
+    _settings.busy.acquire(timeout=AT_EXIT)  # whoever computes later does so by itself
 
 
 # Memory -------------------------------------------------------------------------------------------
