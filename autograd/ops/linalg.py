@@ -54,10 +54,10 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
 
 @matmul.on("numba", late=True)  # not even `products()` is asked for in each call
 def _matmul_compiled() -> Callable[..., Array]:
-    multiply = products().matmul
+    kernels = products()
 
     def body(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
-        return multiply(x1, x2, out=out)
+        return kernels.matmul(x1, x2, out=out)
 
     return body
 
