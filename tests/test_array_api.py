@@ -140,7 +140,14 @@ def test_a_function_agrees_with_itself_on_strict_arrays(name):
             here = flat(case(xp, Draws(xp, dtype)))
             there = flat(case(xp, Draws(xp, dtype, make=lambda x: Tensor(x, device="strict"))))
         for one, other in zip(here, there, strict=True):
-            if isinstance(one, Tensor):
+            if isinstance(one, Tensor) and name.endswith("tensordot"):
+                # a contraction of NumPy's arrays may add the same products in another order
+                found, expected = other.numpy(), one.numpy()
+                assert found.dtype == expected.dtype
+                unit = np.finfo(found.dtype).eps if found.dtype.kind in "fc" else 0
+                bound = 4 * unit * np.abs(expected).max(initial=0)
+                np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+            elif isinstance(one, Tensor):
                 np.testing.assert_array_equal(other.numpy(), one.numpy(), strict=True)
             else:
                 assert one == other

@@ -216,7 +216,7 @@ def test_tables_stay_short(monkeypatch):
         assert plan.sizes == (63, 6)
         assert len(plan.calls) == 5
     long = rng.standard_normal((9, 64)).astype(F)
-    assert kind(long, long, "ab", "cb", "ac") == "_Product"
+    assert kind(long, long, "ab", "cb", "ac") == "_ProductOfMatrices"
     contraction._plan.cache_clear()
 
 

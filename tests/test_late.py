@@ -14,8 +14,8 @@ import tapegrad
 from tapegrad import autograd, ops
 from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.signatures import (
-    Parameters,
-    parameter_names,
+    DeclaredParameters,
+    names_of_parameters,
     parameters_in,
     parameters_of,
 )
@@ -137,7 +137,7 @@ def _annotated(xp: int, xs: list[int], *, size: "float", step: int = 1) -> float
 @pytest.mark.parametrize("function", [*FUNCTIONS, _annotated, *(ops.conv2d, ops.where)])
 def test_parameters_are_those_of_the_signature(function):
     found, signature = parameters_of(function), inspect.signature(function)
-    assert parameter_names(function) == tuple(signature.parameters)
+    assert names_of_parameters(function) == tuple(signature.parameters)
     expected = parameters_in(signature)
     assert found[:3] == expected[:3]
     own = {name: found.annotations.get(name) for name in signature.parameters}
@@ -148,7 +148,7 @@ def test_parameters_are_those_of_the_signature(function):
 
 
 def test_parameters_by_name_alone_have_no_defaults():
-    assert Parameters(("x",)) == (("x",), (), {}, {})
+    assert DeclaredParameters(("x",)) == (("x",), (), {}, {})
 
 
 @pytest.mark.parametrize("first", [hash, str, copy.copy, inspect.Signature.replace, pickle.dumps])

@@ -24,8 +24,8 @@ from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
 from tapegrad.autograd.core.pushing import JvpRule, Push, find_push
 from tapegrad.autograd.core.signatures import (
-    Parameters,
-    parameter_names,
+    DeclaredParameters,
+    names_of_parameters,
     parameters_in,
     parameters_of,
 )
@@ -210,11 +210,11 @@ class Primitive:
         elementwise: bool = False,
         domain: Mapping[str, tuple[float | None, float | None]] | None = None,
         inline: np.ufunc | None = None,
-        signature: inspect.Signature | Parameters | None = None,
+        signature: inspect.Signature | DeclaredParameters | None = None,
     ) -> None:
         arguments, settings, defaults, annotations = (
             parameters_of(body) if signature is None
-            else signature if isinstance(signature, Parameters)
+            else signature if isinstance(signature, DeclaredParameters)
             else parameters_in(signature)
         )  # fmt: skip
         if signature is None:
@@ -387,7 +387,7 @@ class VjpRule:
     ) -> None:
         self.arguments = arguments
         self.function = function
-        names = parameter_names(function)
+        names = names_of_parameters(function)
         if not names or names[0] != "g":
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
         self.is_told = len(arguments) > 1 and names[-1] == "wanted"
@@ -422,7 +422,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = parameter_names(function)
+        self.names = names_of_parameters(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.autograd.core.generated import compile_source
-from tapegrad.autograd.core.signatures import parameter_names
+from tapegrad.autograd.core.signatures import names_of_parameters
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
@@ -47,7 +47,7 @@ class JvpRule:
         self, owner: str, argument: str, function: Callable[..., Any], known: tuple[str, ...]
     ) -> None:
         self.function = function
-        first, *names = parameter_names(function)
+        first, *names = names_of_parameters(function)
         self.names = tuple(names)
         if first != "t":
             raise TypeError(f"{owner}.jvp: the rule of {argument} must take `t` first")

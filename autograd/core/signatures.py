@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple, TypeGuard
 
-__all__ = ["Parameters", "parameter_names", "parameters_in", "parameters_of"]
+__all__ = ["DeclaredParameters", "names_of_parameters", "parameters_in", "parameters_of"]
 
 _VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
-class Parameters(NamedTuple):
+class DeclaredParameters(NamedTuple):
     """The parameters of a function.
 
     arguments:   the names of those that may be passed by position
@@ -32,7 +32,7 @@ class Parameters(NamedTuple):
     annotations: Mapping[str, Any] = {}
 
 
-def parameters_of(function: Callable[..., Any]) -> Parameters:
+def parameters_of(function: Callable[..., Any]) -> DeclaredParameters:
     """The parameters of a function.  Raises what `inspect.signature` raises."""
     if _is_plain(function):
         code = function.__code__
@@ -40,7 +40,7 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
         arguments = code.co_varnames[:end]
         values = function.__defaults__ or ()
         defaults = dict(zip(arguments[end - len(values) :], values, strict=True))
-        return Parameters(
+        return DeclaredParameters(
             arguments,
             code.co_varnames[end : end + code.co_kwonlyargcount],
             defaults | (function.__kwdefaults__ or {}),
@@ -49,10 +49,10 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
     return parameters_in(inspect.signature(function))
 
 
-def parameters_in(signature: inspect.Signature) -> Parameters:
+def parameters_in(signature: inspect.Signature) -> DeclaredParameters:
     """The parameters that a signature has."""
     parameters = signature.parameters.values()
-    return Parameters(
+    return DeclaredParameters(
         tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
         tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         {p.name: p.default for p in parameters if p.default is not p.empty},
@@ -60,7 +60,7 @@ def parameters_in(signature: inspect.Signature) -> Parameters:
     )
 
 
-def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
+def names_of_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of all parameters.  Raises what `inspect.signature` raises."""
     if _is_plain(function):
         code = function.__code__

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.kernels.label_losses import joined, larger
+from tapegrad.autograd.kernels.label_losses import halves_joined, larger
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import choose, exp_of, limit_of
 
@@ -87,7 +87,7 @@ def weighing_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
         for width, start, stop in parts:
             first = old.repeated(width)
             [best] = k.loop(stop, higher, [first], start=start, step=width)
-            most = larger(joined(best, larger), most)
+            most = larger(halves_joined(best, larger), most)
 
         def terms(i: Whole, found: Floats) -> list[Floats]:
             power = _power(k.load(line, i, found.width) - most.repeated(found.width))
@@ -98,7 +98,7 @@ def weighing_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
         sums = k.load(total, n, 1) * factor
         for width, start, stop in parts:
             [found] = k.loop(stop, terms, [k.all(0.0, width)], start=start, step=width)
-            sums = sums + joined(found, lambda a, b: a + b)
+            sums = sums + halves_joined(found, lambda a, b: a + b)
         k.store(most, high, n)
         k.store(sums, total, n)
         k.store(factor, share, n)
@@ -137,7 +137,7 @@ def sloping_kernel(dtype: np.dtype[Any], whole: bool) -> Callable[..., None]:
         middle = k.all(0.0, 1) if whole else k.load(mean, n, 1)
         for width, start, end in parts if whole else ():
             [found] = k.loop(end, terms, [k.all(0.0, width)], start=start, step=width)
-            middle = middle + joined(found, lambda a, b: a + b)
+            middle = middle + halves_joined(found, lambda a, b: a + b)
         for width, start, end in parts:
 
             def slope(i: Whole, width: int = width) -> None:

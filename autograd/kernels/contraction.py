@@ -162,7 +162,7 @@ class _Operand(NamedTuple):
         return total
 
 
-class _Reading(NamedTuple):
+class _WayToRead(NamedTuple):
     """How an operand becomes matrices.
 
     order:     its axes, in the order of the matrices
@@ -188,24 +188,24 @@ class _Reading(NamedTuple):
 
 def _reading(
     x: _Operand, batch: Sequence[Letters], rows: Letters, columns: Letters, *, by_row: bool = False
-) -> _Reading:
+) -> _WayToRead:
     def order(*letters: Letters) -> tuple[int, ...]:
         return tuple(x.axes.index(c) for group in (*batch, *letters) for c in group)
 
     shape = [math.prod(x.size[c] for c in letters) for letters in (*batch, rows, columns)]
     if all(x.one_step(letters) for letters in batch) and x.is_matrix(rows, columns, by_row=by_row):
-        return _Reading(order(rows, columns), tuple(shape), False, False, 0)
+        return _WayToRead(order(rows, columns), tuple(shape), False, False, 0)
     # The copy's rows go where the operand has neighbours, so that whole registers move.
     inner = [c for c in x.sorted([*rows, *columns]) if x.size[c] > 1][-1:]
     is_turned = not by_row and bool(inner) and inner[0] in rows
     cost = math.prod(shape) * COPIED
     if is_turned:
         turned = (*shape[:-2], shape[-1], shape[-2])
-        return _Reading(order(columns, rows), turned, True, True, cost)
-    return _Reading(order(rows, columns), tuple(shape), True, False, cost)
+        return _WayToRead(order(columns, rows), turned, True, True, cost)
+    return _WayToRead(order(rows, columns), tuple(shape), True, False, cost)
 
 
-class _Product(NamedTuple):
+class _ProductOfMatrices(NamedTuple):
     """A contraction as a product of matrices.
 
     is_swapped: whether the second operand is the left factor
@@ -216,8 +216,8 @@ class _Product(NamedTuple):
     """
 
     is_swapped: bool
-    left: _Reading
-    right: _Reading
+    left: _WayToRead
+    right: _WayToRead
     written: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None
     lengths: tuple[int, ...]
     order: tuple[int, ...]
@@ -248,7 +248,7 @@ class _Tabled(NamedTuple):
     lengths: of the result's axes in memory
     order:   the result's axes among these
     letters: of the operand that is read by tables, of the narrow one, and of the result
-    cost:    as of `_Product`
+    cost:    as of `_ProductOfMatrices`
     """
 
     is_swapped: bool
@@ -256,7 +256,7 @@ class _Tabled(NamedTuple):
     tables: tuple[Array, Array, Array]
     places: tuple[int, int, int]
     calls: list[tuple[int, int]]
-    narrow: _Reading
+    narrow: _WayToRead
     lengths: tuple[int, ...]
     order: tuple[int, ...]
     letters: tuple[str, str, str]
@@ -295,8 +295,8 @@ def _place(x: Array) -> int:
 
 def _candidates(
     first: _Operand, second: _Operand, result: str, keeps_up: bool
-) -> list[_Product | _Tabled]:
-    found: list[_Product | _Tabled] = []
+) -> list[_ProductOfMatrices | _Tabled]:
+    found: list[_ProductOfMatrices | _Tabled] = []
     for is_swapped in (False, True):
         x1, x2 = (second, first) if is_swapped else (first, second)
         summed = [c for c in x1.axes if c in x2.axes and c not in result]
@@ -317,7 +317,7 @@ def _candidates(
 
 def _product(
     is_swapped: bool, x1: _Operand, x2: _Operand, letters: Sequence[Letters], result: str
-) -> _Product:
+) -> _ProductOfMatrices:
     batch, rows, columns, summed = letters
     size = x1.size
     y = _in_c_order(result, size, x1.dtype)
@@ -340,7 +340,7 @@ def _product(
         cost += entries * m * n * TURNED
     lengths = tuple(size[c] for c in order)
     place = tuple(order.index(c) for c in result)
-    return _Product(is_swapped, left, right, written, lengths, place, cost)
+    return _ProductOfMatrices(is_swapped, left, right, written, lengths, place, cost)
 
 
 def _is_tabled(

@@ -15,7 +15,7 @@ from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of
 
-__all__ = ["joined", "label_losses", "larger"]
+__all__ = ["halves_joined", "label_losses", "larger"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
@@ -35,7 +35,7 @@ def larger(a: Floats, b: Floats) -> Floats:
     return a.above(b).choose(a, b)
 
 
-def joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
+def halves_joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
     """The numbers of a register as one."""
     while a.width > 1:
         half = a.width // 2
@@ -66,7 +66,7 @@ def _rows() -> Callable[..., None]:
         high = k.all(-np.inf, 1)
         for width, start, stop in parts:
             [best] = k.loop(stop, higher, [k.all(-np.inf, width)], start=start, step=width)
-            high = larger(joined(best, larger), high)
+            high = larger(halves_joined(best, larger), high)
 
         def terms(i: Whole, total: Floats) -> list[Floats]:
             below = k.load(first, i, total.width) - high.repeated(total.width)
@@ -78,7 +78,7 @@ def _rows() -> Callable[..., None]:
         total = k.all(0.0, 1)
         for width, start, stop in parts:
             [sums] = k.loop(stop, terms, [k.all(0.0, width)], start=start, step=width)
-            total = total + joined(sums, lambda a, b: a + b)
+            total = total + halves_joined(sums, lambda a, b: a + b)
 
         def scale(number: Floats) -> None:
             for width, start, stop in parts:

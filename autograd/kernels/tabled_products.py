@@ -21,7 +21,7 @@ from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lan
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DEPTH", "MOST", "Tile", "strips", "tabled_kernel"]
+__all__ = ["DEPTH", "MOST", "TabledTile", "strips", "tabled_kernel"]
 
 DEPTH = 256  # summed indices of a block: rows of B that stay in the fastest cache
 MOST = 8  # rows of a tile, each of which has its address in a register
@@ -32,7 +32,7 @@ def _sums(dtype: np.dtype[Any]) -> int:
     return 24 if lanes_of(dtype) * dtype.itemsize == 64 else 12
 
 
-class Tile(NamedTuple):
+class TabledTile(NamedTuple):
     """Some rows of C and all columns of a strip, which `vectors` of `width` columns cover."""
 
     rows: int
@@ -41,7 +41,7 @@ class Tile(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def strips(dtype: np.dtype[Any], n: int) -> list[tuple[int, int, Tile]]:
+def strips(dtype: np.dtype[Any], n: int) -> list[tuple[int, int, TabledTile]]:
     """(first column, columns, tile) of the parts of n columns that a kernel takes at once."""
     lanes, sums = lanes_of(dtype), _sums(dtype)
     registers = -(-n // lanes)
@@ -54,12 +54,12 @@ def strips(dtype: np.dtype[Any], n: int) -> list[tuple[int, int, Tile]]:
             width //= 2
         vectors = -(-columns // width)
         rows = min(MOST, sums // vectors // 2 * 2)
-        found.append((first, columns, Tile(rows, vectors, width)))
+        found.append((first, columns, TabledTile(rows, vectors, width)))
     return found
 
 
 @lru_cache(maxsize=64)
-def tabled_kernel(dtype: np.dtype[Any], tile: Tile) -> Callable[..., None]:
+def tabled_kernel(dtype: np.dtype[Any], tile: TabledTile) -> Callable[..., None]:
     """The function of (m a_table c_table depth depth_table a b b_step n c).
 
     a_table, c_table: int64, where the rows of A and of C begin, in bytes behind a and c

@@ -483,11 +483,7 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
     table = ctypes.c_int64 * len(kernel.arguments)
 
     def run(*values: int) -> None:
-        arguments = table(*values)
-        if is_taking_turns():
-            call_in_turn(made.address, ctypes.addressof(arguments))
-        else:
-            function(ctypes.addressof(arguments))
+        at(table(*values))
 
     def fixed(*values: int) -> Callable[[], None]:
         arguments = table(*values)
@@ -495,10 +491,8 @@ def ready(kernel: KernelCode) -> Callable[..., None]:
         return lambda _held=(arguments, made): function(place)  # type: ignore[misc]  # a default
 
     def at(arguments: Any, _owner: machine.Kernel = made) -> None:
-        if is_taking_turns():
-            call_in_turn(made.address, ctypes.addressof(arguments))
-        else:
-            function(ctypes.addressof(arguments))
+        place = ctypes.addressof(arguments)
+        call_in_turn(made.address, place) if is_taking_turns() else function(place)
 
     run.fixed, run.at = fixed, at  # type: ignore[attr-defined]  # what a call leaves to be done
     run.address = made.address  # type: ignore[attr-defined]  # as above

@@ -24,7 +24,7 @@ from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.eager_kernels import kernel_runner
 from tapegrad.autograd.core.mode import interpreter, is_recording
-from tapegrad.autograd.core.signatures import Parameters
+from tapegrad.autograd.core.signatures import DeclaredParameters
 from tapegrad.autograd.core.tensor import Tensor, as_array
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def fuse_rule(
     arrays = [name for name in names if name not in primitive.settings]
     settings = names[len(arrays) :]
     # no argument of a primitive may be called g or y
-    renamed = Parameters(("cotangent", *(f"saved_{n}" for n in arrays)), settings)
+    renamed = DeclaredParameters(("cotangent", *(f"saved_{n}" for n in arrays)), settings)
     own = _by_settings(body, f"{primitive.name}_gradient")
     gradient = Primitive(own, differentiable=False, signature=renamed)
     if steps is not None:

@@ -17,6 +17,7 @@ from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.tensor import as_array
+from tapegrad.autograd.kernels.recurrent_arrays import lstm_gradient_by_arrays
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -105,39 +106,7 @@ def lstm_gradient(
         return kernels().lstm_gradient(
             cotangent, by_cells, [ys, cs, gates], x, weight, h, c, with_x
         )
-    (steps, samples, inputs), size = x.shape, h.shape[1]
-    parts, tanh = gates.reshape(steps, samples, 4, size), xp.tanh(cs)
-    i, f, o, n = (parts[:, :, k] for k in range(4))
-    # what the cotangent of the cell, for the third that of the result, is multiplied by
-    sums = 1 - parts
-    sums[:, :, :3] *= parts[:, :, :3]
-    sums[:, :, 3] *= 1 + n
-    sums[:, :, 0] *= n
-    sums[0, :, 1] *= c
-    sums[1:, :, 1] *= cs[:-1]
-    sums[:, :, 2] *= tanh
-    sums[:, :, 3] *= i
-    through = (1 - tanh) * (1 + tanh)
-    through *= o
-    dy, dc = xp.zeros_like(h), xp.zeros_like(c)
-    by_state = xp.ascontiguousarray(weight[inputs:].T)
-    for t in reversed(range(steps)):
-        dy += cotangent[t]
-        dc += dy * through[t]
-        if by_cells is not None:
-            dc += by_cells[t]
-        sums[t, :, 2] *= dy
-        sums[t, :, :2] *= dc[:, None]
-        sums[t, :, 3] *= dc
-        dy = sums[t].reshape(samples, 4 * size) @ by_state
-        dc *= f[t]
-    flat = sums.reshape(steps * samples, 4 * size)
-    by_x = (flat @ weight[:inputs].T).reshape(x.shape) if with_x else xp.empty(0, dtype=x.dtype)
-    by_weight = xp.empty_like(weight)
-    by_weight[:inputs] = x.reshape(steps * samples, inputs).T @ flat
-    by_weight[inputs:] = h.T @ sums[0].reshape(samples, -1)
-    by_weight[inputs:] += ys[:-1].reshape(-1, size).T @ flat[samples:]
-    return [by_x, by_weight, flat.sum(axis=0), dy, dc]
+    return lstm_gradient_by_arrays(xp, cotangent, by_cells, given[1:], with_x)
 
 
 _GRADIENT = Primitive(lstm_gradient, differentiable=False, several=True)

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.declaring import publish
-from tapegrad.autograd.core.signatures import Parameters, parameters_of
+from tapegrad.autograd.core.signatures import DeclaredParameters, parameters_of
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def declare_ufunc(
         several=several,
         differentiable=differentiable,
         elementwise=differentiable and holomorphic and not several,
-        signature=Parameters(tuple(rules)),
+        signature=DeclaredParameters(tuple(rules)),
     )
     by_name[name] = function = publish(made, (), body)
     if differentiable:

@@ -8,6 +8,7 @@ derivatives never confuse two variables.  nn marks the inputs of modules by vari
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -303,8 +304,10 @@ class BoundCall:
         if not taped and not is_followed():
             return cotangents([(n, as_array(g)) for n, g in seeds], targets, paths=paths)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
-        if taped and not self._stands_alone(paths, [g for _, g in seeds]):
-            return cotangents(seeds, targets, taped=True, paths=paths)
+        if taped:
+            alone = self._stands_alone(paths, [g for _, g in seeds])
+            with no_grad() if alone else nullcontext():
+                return cotangents(seeds, targets, taped=True, paths=paths)
         with no_grad():
             results = cotangents(seeds, targets, taped=True, paths=paths)
             # copies, for the reason given in `_owned_gradient`

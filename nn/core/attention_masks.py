@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 
-__all__ = ["add_mask", "attention_mask", "checked_mask", "fitted_padding", "joined_mask"]
+__all__ = ["add_mask", "attention_mask", "checked_attention_mask", "fitted_padding", "joined_mask"]
 
 NO_MASK = (
     "the mask has dtype {dtype} and entries that are no mask of attention: pass booleans, True for "
@@ -49,7 +49,7 @@ def fitted_padding(mask: Any, scores: tuple[int, ...]) -> Any:
     return mask.reshape((n, 1, 1, s))
 
 
-def checked_mask(mask: Any, q: Tensor) -> Tensor:
+def checked_attention_mask(mask: Any, q: Tensor) -> Tensor:
     """A mask of booleans, or of floats in the dtype of q.  Raises TypeError for integers."""
     if not isinstance(mask, Tensor):
         mask = Tensor(mask, device=q.device)

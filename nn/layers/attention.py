@@ -17,7 +17,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.attention_masks import (
     add_mask,
     attention_mask,
-    checked_mask,
+    checked_attention_mask,
     fitted_padding,
     joined_mask,
 )
@@ -171,7 +171,7 @@ class MultiHeadAttention(Module):
         given = [self._fitted_mask(m, pairs) for m in (attn_mask, self._mask) if m is not None]
         paddings = (key_padding_mask, self._key_padding_mask)
         given += [fitted_padding(mask, pairs) for mask in paddings if mask is not None]
-        masks = [checked_mask(mask, q) for mask in given]
+        masks = [checked_attention_mask(mask, q) for mask in given]
         weights = None
         if self._hides_weights(pairs, masks):
             y = ops.scaled_dot_product_attention(q, k, v, joined_mask(masks), causal=self.causal)
@@ -181,7 +181,7 @@ class MultiHeadAttention(Module):
                 scores = add_mask(scores, mask)
             if self.causal:
                 later = np.triu(np.ones(pairs[-2:], bool), k=1)
-                scores = add_mask(scores, checked_mask(later, q))
+                scores = add_mask(scores, checked_attention_mask(later, q))
             weights = self.dropout(ops.softmax(scores, axis=-1))
             y = weights @ v
         y = self.out_proj(y.transpose((0, 2, 1, 3)).reshape(query.shape))
