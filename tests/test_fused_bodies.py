@@ -350,3 +350,18 @@ def test_a_recorded_step_runs_large_functions_as_eager_calls_do(elementwise_runs
         for _ in range(4):
             np.testing.assert_array_equal(np.asarray(run(x)), expected)
         assert elementwise_runs == ["tanh"] * 4
+
+
+@pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
+def test_the_cotangent_of_a_sum_runs_as_one_loop_as_well(monkeypatch):
+    """It is one number, stretched, which the loop does not read; by steps it took ten times."""
+    seen, real = [], fused_bodies.apply
+    monkeypatch.setattr(
+        fused_bodies, "apply", lambda p, o, s: seen.append(o[0].flags.c_contiguous) or real(p, o, s)
+    )
+    values = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
+    x = tg.Parameter(values)
+    ops.gelu(x).sum().backward()
+    assert seen == [True]
+    expected = tg.grad(lambda x: ops.gelu(x).sum())(values.astype(np.float64))
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5, atol=1e-6)

@@ -124,6 +124,8 @@ def fuse_rule(
             return taped(g, *saved)
         if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
             return taped(g, *saved)
+        if type(g) is np.ndarray and not g.flags.c_contiguous:  # as a sum's: a number, stretched
+            g = np.ascontiguousarray(g)
         options = dict(zip(settings, saved[count:], strict=True))
         return apply(gradient, (g, *saved[:count]), options)
 
