@@ -18,7 +18,7 @@ from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, rea
 if TYPE_CHECKING:
     from tapegrad.autograd.core.zeros import UncleanPart
 
-__all__ = ["adapt", "descend", "descend_parts", "prepared_descent"]
+__all__ = ["adapt", "descend", "descend_parts", "prepared_adaptation", "prepared_descent"]
 
 Array = np.ndarray[Any, Any]
 AHEAD = 4  # rows
@@ -109,6 +109,32 @@ def adapt(
         run(*[place + moved for place in places], left, at_numbers)
 
     run_pieces(piece, -(-count // PIECE))
+
+
+def prepared_adaptation(
+    x: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    coefficients: Callable[[], Sequence[Any]],
+    decays: bool,
+    shrinks: bool,
+) -> Callable[[], None] | None:
+    """`adapt` on these arrays, with the numbers that `coefficients` returns when it is called.
+
+    None for arrays so large that the call is not what takes time.
+    """
+    if x.size > PIECE:
+        return None
+    run: Any = _adaptive_step(x.dtype, decays, shrinks)
+    numbers = np.empty(8, x.dtype)
+    call = run.fixed(*map(address, (x, g, m, v)), x.size, address(numbers))
+
+    def adaptation(_held: Any = (x, g, m, v)) -> None:
+        numbers[:] = coefficients()
+        call()
+
+    return adaptation
 
 
 def descend(

@@ -39,6 +39,7 @@ from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
 from tapegrad.optim.core.runs import MemoryRun, at_rest, find_runs, is_held_elsewhere, write_slot
 from tapegrad.optim.core.same_parameters import refuse_other_parameters, structure_of
+from tapegrad.optim.core.standing import step_run
 from tapegrad.optim.core.translation import (
     default_of,
     refuse_names_beside,
@@ -357,7 +358,7 @@ class Optimizer:
             each = iter(gradients)
             for group, options in zip(self.groups, settings, strict=True):
                 for run in group.runs:
-                    self.rule.update(run.x, next(each), run.state, options, self._updates)
+                    step_run(self.rule, run, next(each), options, self._updates)
             ops.accumulate(self._updates, 1)
         return True
 
@@ -406,13 +407,12 @@ class Optimizer:
                         is_shared = value.shape == run.x.shape and len(run.members) > 1
                         own = array[part] if is_shared else array
                         slots[key] = np.array(own.reshape(-1) if own.size == p.size else own)
-        rates = [None if g.rate is None else float(g.rate) for g in self.groups]
         for name, p in self.named.items():
             if id(p) not in self._learning:
                 state.setdefault(name, {})
         return {
             "state": state,
-            "rates": rates,
+            "rates": [None if g.rate is None else float(g.rate) for g in self.groups],
             "accumulated": self.accumulated,
             "updates": self.steps,
         }

@@ -214,21 +214,45 @@ class UpdateRule:
         """
         with no_grad():
             self.prepare(state, x, options)
-            used = {k: v for k, v in options.items() if k != self.repeat}
-            arrays = {k: v for k, v in used.items() if _is_array(v)}
-            if updates is not None and any(map(callable, used.values())):
-                arrays[UPDATES] = updates
-            names = tuple(name for name in self.state_names if self._has_slot(name, used))
-            optimizer_step(
-                x,
-                g,
-                [state[name] for name in names],
-                [_beside(x, v) for v in arrays.values()],
-                rule=self,
-                slot_names=names,
-                array_names=tuple(arrays),
-                options=tuple((k, v) for k, v in used.items() if k not in arrays),
-            )
+            operands, settings = self._call(x, g, state, options, updates)
+            optimizer_step(*operands, **settings)
+
+    def ready_step(
+        self, x: Tensor, g: Tensor, state: State, options: Mapping[str, Any]
+    ) -> Callable[[], Any] | None:
+        """What makes later steps on the same NumPy arrays with the same options, and counts them.
+
+        None where a rule has no such way, or has one only for other arrays and options.
+        """
+        if self.ready is None or not self.function.__module__.startswith("tapegrad."):
+            return None  # what is not ours may look at the gradient's memory: see `_hand_out`
+        (x, g, slots, arrays), settings = self._call(x, g, state, options, None)
+        step: Callable[[], Any] | None = optimizer_step.primitive.prepare(
+            array_of(x), array_of(g), [*map(array_of, slots)], [*map(array_of, arrays)], **settings
+        )
+        return step
+
+    def _call(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        options: Mapping[str, Any],
+        updates: Tensor | None,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The operands and settings of `optimizer_step`, for a state that is complete."""
+        used = {k: v for k, v in options.items() if k != self.repeat}
+        arrays = {k: v for k, v in used.items() if _is_array(v)}
+        if updates is not None and any(map(callable, used.values())):
+            arrays[UPDATES] = updates
+        names = tuple(name for name in self.state_names if self._has_slot(name, used))
+        operands = x, g, [state[name] for name in names], [_beside(x, v) for v in arrays.values()]
+        return operands, {
+            "rule": self,
+            "slot_names": names,
+            "array_names": tuple(arrays),
+            "options": tuple((k, v) for k, v in used.items() if k not in arrays),
+        }
 
     def has_one_number(self, name: str) -> bool:
         """Whether a state array is a single number, which all entries of x have in common."""

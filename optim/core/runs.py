@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tapegrad.autograd import Parameter, Tensor
     from tapegrad.autograd.core.types import Array
+    from tapegrad.optim.core.standing import StandingStep
 
 __all__ = ["MemoryRun", "at_rest", "find_runs", "is_held_elsewhere", "write_slot"]
 
@@ -101,9 +102,10 @@ class MemoryRun:
 
     g:     their gradients as one array, None for a parameter with a gradient array of its own
     views: each member's view of g, to notice when somebody has put another array into p.grad
+    standing: the step of this run made ready, after a first one
     """
 
-    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
+    _step_results: ClassVar[tuple[str, ...]] = ("standing",)  # a step depends on all the others
 
     def __init__(self, name: str, p: Parameter, place: _Place, key: Any) -> None:
         self.x = p.detach()
@@ -113,6 +115,7 @@ class MemoryRun:
         self.g: Tensor | None = None
         self.views: list[tuple[Parameter, Array]] = []
         self.state: dict[str, Tensor] = {}
+        self.standing: StandingStep | None = None
 
     def append(self, name: str, p: Parameter, place: _Place) -> None:
         """Add the next neighbour."""

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd.kernels.descending import adapt
+from tapegrad.autograd.kernels.descending import adapt, prepared_adaptation
+from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
 from tapegrad.optim.core.rule import Update, cast_like, decayed_rate, update_rule
 from tapegrad.optim.core.step import BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace
 
 __all__ = ["Adam", "AdamW", "Adamax", "adam", "adamax"]
@@ -66,15 +69,19 @@ def adam(
 
 def _adam_coefficients(dtype: DTypeLike, t: Array, o: dict[str, Any]) -> tuple[Any, ...]:
     """Compute the coefficients of a step, those of the rule above, in the parameters' dtype."""
+    return tuple(np.asarray(value, dtype=dtype) for value in _adam_numbers(t, o))
+
+
+def _adam_numbers(t: Array, o: dict[str, Any]) -> tuple[Any, ...]:
+    """β₁, 1 - β₁, β₂, 1 - β₂, step, ε, weight decay, and what is kept of the parameters."""
     rate = decayed_rate(o["learningRate"], o["learningRateDecay"], t)
     root = np.sqrt(1 - np.power(o["beta2"], t + 1))
-    values = (
+    return (
         o["beta1"], 1 - o["beta1"], o["beta2"], 1 - o["beta2"],
         rate * root / (1 - np.power(o["beta1"], t + 1)),
         o["epsilon"] * root if o["paper"] else o["epsilon"],
         o["weightDecay"], 1 - rate * o["decoupledDecay"],
     )  # fmt: skip
-    return tuple(np.asarray(value, dtype=dtype) for value in values)
 
 
 @adam.on("numpy")
@@ -115,6 +122,21 @@ def _adam_by_machine(x: Array, g: Array, state: dict[str, Array], o: dict[str, A
         return False
     adapt(x, g, m, v, np.stack(numbers), bool(o["weightDecay"]), bool(o["decoupledDecay"]))
     return None
+
+
+@adam.prepared
+def _adam_prepared(
+    x: Array, g: Array, state: dict[str, Array], o: dict[str, Any]
+) -> Callable[[], None] | None:
+    m, v, t = state["m"], state["v"], state["t"]
+    if not is_available() or not all(type(a) is np.ndarray and a.dtype == x.dtype for a in (m, v)):
+        return None
+    if any(number.ndim for number in _adam_coefficients(x.dtype, t, o)):
+        return None
+    return prepared_adaptation(
+        x, g, m, v, lambda: _adam_numbers(t, o),
+        bool(o["weightDecay"]), bool(o["decoupledDecay"]),
+    )  # fmt: skip
 
 
 class Adam(Optimizer):
