@@ -144,3 +144,34 @@ def test_a_standing_step_is_a_write():
     optimizer.step()
     with pytest.raises(tg.errors.InPlaceError, match="in place"):
         loss.backward()
+
+
+@pytest.mark.parametrize("what", ["gradient", "gradient's array", "rate", "rate's array", "slot"])
+def test_a_standing_step_sees_other_arrays(what):
+    """A Parameter alone, whose gradient, rate or momentum is another array from the third step."""
+    results = []
+    for stands in (True, False):
+        w = tg.Parameter(np.ones((100, 100), np.float32))
+        rate = tg.Tensor(np.array(0.1))
+        optimizer = optim.SGD([w], lr=rate, momentum=0.9)
+        [run] = optimizer.groups[0].runs
+        for number in range(4):
+            if number == 2:
+                new = tg.Tensor(np.full((100, 100), 3, np.float32))
+                if what == "gradient":
+                    w.grad = new
+                elif what == "gradient's array":
+                    w.grad.data = new.numpy()
+                elif what == "rate":
+                    optimizer.lr = tg.Tensor(np.array(0.7))
+                elif what == "rate's array":
+                    rate.data = np.array(0.7)
+                else:
+                    run.state["dfdx"] = new
+            if w.grad is None:
+                w.grad = tg.Tensor(np.full((100, 100), 0.5, np.float32))
+            if not stands:
+                run.standing = None
+            optimizer.step()
+        results.append(w.numpy().copy())
+    np.testing.assert_array_equal(*results)
