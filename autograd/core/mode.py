@@ -35,6 +35,7 @@ __all__ = [
     "interpreter",
     "is_followed",
     "is_recording",
+    "may_join",
     "no_grad",
     "install_observer",
     "observer",
@@ -54,6 +55,7 @@ class Observer:
     """
 
     refuses = False  # True if `refuse` raises
+    joins = False  # True if several operations may be told as one; see `may_join`
 
     def call(
         self,
@@ -111,6 +113,7 @@ class Forwarder(Observer):
     def __init__(self, outer: Observer | None) -> None:
         self.outer = Observer() if outer is None else outer
         self.refuses = self.outer.refuses
+        self.joins = outer is None or outer.joins
 
     def call(
         self,
@@ -259,6 +262,17 @@ def is_followed() -> bool:
     """True if an observer or an interpreter must see each call, so that calls run on Tensors."""
     mode = current_mode()
     return mode is not None and not (mode.observer is None and mode.interpreter is None)
+
+
+def may_join() -> bool:
+    """True if a layer may make one call of a primitive that stands for several operations.
+
+    Recorded steps are made of the operations themselves, which are optimized together.
+    """
+    mode = current_mode()
+    if mode is None:
+        return True
+    return mode.interpreter is None and (mode.observer is None or mode.observer.joins)
 
 
 def is_recording() -> bool:

@@ -2,7 +2,7 @@
 
 To interpret a declaration at every call (`call.apply`) costs twice what recording needs.  So the
 public function of a primitive starts as a stub.  At its first call it writes Python source for the
-ordinary case (NumPy arrays, recording on, one or two operands), compiles the source, and puts the
+ordinary case (NumPy arrays, recording on, one to three operands), compiles the source, and puts the
 code object into itself.  Every other case calls `apply`, which defines what a call means.
 
 The function replaces its own ``__code__`` because Tensor's operators, NumPy's tables and every
@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from types import FunctionType
 from typing import Any
 
@@ -180,7 +181,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
     )
     scope.update(_apply=run, _primitive=primitive)
     simple = (
-        1 <= len(operands) <= 2
+        1 <= len(operands) <= 3
         and not primitive.lists
         and not primitive.optional
         and not primitive.several
@@ -269,9 +270,8 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
     if not primitive.differentiable or not ruled:
         return ["_result._node = None"]
-    masks = [tuple(n == name for n in primitive.arguments) for name in ruled]
-    if len(ruled) == 2:
-        masks.insert(0, (True, True))
+    some = (names for count in range(len(ruled), 0, -1) for names in combinations(ruled, count))
+    masks = [tuple(n in names for n in primitive.arguments) for names in some]
     lines = ["if _now is not None:", "    _result._node = None"]
     for mask in masks:
         plan = primitive.plan(mask)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
+from tapegrad.nn.core.affine import affine_map
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
@@ -59,8 +60,7 @@ class Linear(Module):
         if not x.ndim or x.shape[-1] != n_in:
             found = x.shape[-1] if x.ndim else "missing (a single number)"
             raise ShapeError(f"last axis of the input is {found}, inputSize is {n_in}")
-        y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        return x @ self.weight.T if self.bias is None else affine_map(x, self.weight, self.bias)
 
     def __repr__(self) -> str:
         n_out, n_in = self.weight.shape

@@ -167,6 +167,13 @@ def _matmul(call: Call) -> GraphValue:
     return call.builder.op("MatMul", call.value(0, call.dtype), call.value(1, call.dtype))
 
 
+@writes("affine")
+def _affine(call: Call) -> GraphValue:
+    w = call.builder
+    across = w.op("Transpose", call.value(1, call.dtype), perm=[1, 0])
+    return w.op("MatMul", call.value(0, call.dtype), across) + call.value(2, call.dtype)
+
+
 def _einsum_of(
     call: Call, operands: Sequence[GraphValue], terms: Sequence[str], result: str
 ) -> GraphValue:
