@@ -119,7 +119,7 @@ def gru(x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
     gates = np.empty((steps, samples, 3 * size), dtype)
     ys = np.empty((steps, samples, size), dtype)
     product, left, second = scratch_arrays(dtype, (samples, 2 * size), h.shape, h.shape)
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_input, opening, renewing = (
         RightFactor(part, is_plain)
         for part in (weight[:inputs], weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])
@@ -156,7 +156,7 @@ def gru_gradient(
     by_left, sums, lefts, joined = scratch_arrays(
         dtype, h.shape, gates.shape, ys.shape, (steps, samples, inputs + size + 1)
     )
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     opening, renewing = (
         RightFactor(part.T, is_plain)
         for part in (weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])

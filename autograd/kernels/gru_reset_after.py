@@ -126,7 +126,7 @@ def gru_gradient(
     sums, by_state, joined = scratch_arrays(
         dtype, gates.shape, gates.shape, (steps, samples, 1 + inputs + size + 1)
     )
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     state_back = RightFactor(weight[inputs:].T, is_plain)
     by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
     direct, product = np.zeros(h.shape, dtype), np.zeros(h.shape, dtype)

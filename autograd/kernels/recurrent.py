@@ -125,7 +125,7 @@ def begun_loops(
     """
     steps, samples, inputs = x.shape
     [product] = scratch_arrays(x.dtype, gates.shape[1:])
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
 
     def begun(part: slice) -> Loop:
@@ -179,7 +179,7 @@ def lstm_gradient(
     x, weight, h, c, g_y = (readable(a, dtype) for a in (x, weight, h, c, g_y))
     g_c = None if g_c is None else readable(g_c, dtype)
     sums, joined = scratch_arrays(dtype, gates.shape, (steps, samples, inputs + size + 1))
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_state = RightFactor(weight[inputs:].T, is_plain)
     by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
     dy, dc = np.zeros((samples, size), dtype), np.zeros((samples, size), dtype)
