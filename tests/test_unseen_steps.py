@@ -128,7 +128,9 @@ def test_a_list_of_steps_is_one_operation_with_a_list_of_outputs():
     y = layer(list(x))
     assert isinstance(y, list)
     np.testing.assert_array_equal(np.stack([step.numpy() for step in y]), layer(x).numpy())
-    assert not goes_at_once(lambda: layer([x[0], x[1, :1] * np.ones((2, 1)), x[2].astype("f")]))
+    assert not goes_at_once(lambda: layer([x[0], x[1].astype("f")]))
+    with pytest.raises(nn.ShapeError, match="states have shape"):
+        layer([x[0], x[1, :1]])
 
 
 class Doubled(nn.FastLSTM):
@@ -184,16 +186,28 @@ def test_forward_keeps_what_every_module_inside_computed():
     np.testing.assert_allclose(layer(x).numpy(), layer.output.numpy(), rtol=1e-12)
 
 
-def test_a_replayed_step_takes_notice_of_a_hook_that_comes_later():
-    layer, x, calls = drawn(LAYERS["FastLSTM"]), sequence(), []
+@pytest.mark.parametrize("name", ["FastLSTM", "LSTMCell"])
+def test_a_replayed_step_takes_notice_of_a_hook_that_comes_later(name):
+    layer, x, calls = drawn(LAYERS[name]), sequence(name), []
     step = replay(layer)
     for _ in range(3):
         step(x)
-    handle = layer.modules[0].o2g.register_forward_hook(lambda *_: calls.append(1))
+    child = layer.modules[0].children()[-1]
+    handle = child.register_forward_hook(lambda *_: calls.append(1))
     step(x)
-    assert len(calls) == 5
+    assert len(calls) >= 5
     handle.remove()
     np.testing.assert_allclose(step(x).numpy(), layer(x).numpy(), rtol=1e-12)
+
+
+def test_what_is_frozen_has_no_gradient_and_goes_at_once_where_nothing_is_tracked():
+    layer, x = drawn(LAYERS["FastLSTM"]), sequence()
+    linear = layer.modules[0].i2g.freeze()
+    np.sum(layer(x)).backward()
+    assert linear.weight.grad is None or not linear.weight.grad.numpy().any()
+    assert layer.modules[0].o2g.weight.grad.numpy().all()
+    with tg.no_grad():
+        assert goes_at_once(lambda: layer(x))
 
 
 def test_nothing_is_a_sequence_without_steps_or_features_of_another_size():
@@ -204,3 +218,5 @@ def test_nothing_is_a_sequence_without_steps_or_features_of_another_size():
     assert layer(np.zeros((5, 3))).shape == (5, 4)
     assert layer(np.zeros((5, 0, 3))).shape == (5, 0, 4)
     assert layer(np.zeros((5, 2, 3), int)).shape == (5, 2, 4)
+    x = sequence()
+    np.testing.assert_allclose(layer(x + 0j).numpy().real, layer(x).numpy(), rtol=1e-12)

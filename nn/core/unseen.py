@@ -3,15 +3,15 @@
 If nobody does, one operation for all steps stands for them (`recurrent/at_once.py`): without a
 record of each small operation, an LSTM takes a third of the time.  Who sees steps: `forward`, which
 keeps `output` and `gradInput` of every module inside; hooks; a class or an object that overrides
-what a step is; a module that is frozen by itself, whose parameters are constants for its own calls.
+what a step is; a frozen module, whose parameters are constants for its own calls.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.core.mode import watch
-from tapegrad.nn.core.frames import FrozenFrame, current_frame
+from tapegrad.autograd import is_recording
+from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.hooks import has_hooks
 
 if TYPE_CHECKING:
@@ -32,14 +32,12 @@ def are_steps_unseen(cell: Any) -> bool:
     parts: list[tuple[Module, type]] | None = cell.parts_of_run()
     if parts is None:
         return False
-    frame = current_frame()
-    if frame is not None and (frame.trace is not None or isinstance(frame, FrozenFrame)):
+    frame, is_tracking = current_frame(), is_recording()
+    if frame is not None and frame.trace is not None:
         return False
     for module, wanted in parts:
-        if type(module) is not wanted or module._frozen or has_hooks(module):
+        if type(module) is not wanted or has_hooks(module) or (module._frozen and is_tracking):
             return False
         if not CODE.isdisjoint(vars(module)):
             return False
-    for module, _ in parts:  # a replayed step depends on all of this
-        watch(module)
     return True
