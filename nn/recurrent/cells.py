@@ -256,7 +256,8 @@ class LSTMCell(_FourGates, _GatedCell):
         return self._parts_beside(LSTMCell)
 
     def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
-        of_input, of_state = self.modules
+        linears: list[Any] = self.modules  # as `parts_of_run` says
+        of_input, of_state = linears
         return run_lstm_cell(x, of_input, of_state, state)
 
 
@@ -371,7 +372,8 @@ class GRUCell(_GatedCell):
         return self._parts_beside(GRUCell)
 
     def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
-        return run_gru_cell(x, self.modules[:1], self.modules[1:], state)
+        linears: list[Any] = self.modules  # as `parts_of_run` says
+        return run_gru_cell(x, linears[:1], linears[1:], state)
 
 
 class MultiRNNCell(Cell):
