@@ -219,6 +219,27 @@ def test_the_steps_of_a_small_layer_are_no_calls_of_numpy_unless_they_are_few(na
         assert bool(calls) is asks
 
 
+@pytest.mark.parametrize("steps", [5, 40])  # with products by BLAS, and of our own
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_may_lie_in_memory_as_it_likes(name, steps):
+    function = getattr(ops, f"{name}_over_time")
+    x, weight, *rest = all_arguments_of(name, steps, 3, 4, 20, dtype=FLOAT)
+
+    def run(weight):
+        y, pull = tg.vjp(lambda *a: function(*a)[0], (x, weight, *rest))
+        return [y, *pull(y)]
+
+    wide = np.zeros((2 * weight.shape[0], 3 * weight.shape[1]), FLOAT)
+    gaps, reverse = wide[::2, ::3], wide[: len(weight)][::-1, : weight.shape[1]]
+    for other in (np.asfortranarray(weight), gaps, reverse):
+        other[...] = weight
+        for one, wanted in zip(run(other), run(weight), strict=True):
+            np.testing.assert_array_equal(one, wanted)
+    flat = np.broadcast_to(weight[:, :1], weight.shape)
+    for one, wanted in zip(run(flat), run(flat.copy()), strict=True):
+        np.testing.assert_array_equal(one, wanted)
+
+
 def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):
     asked = []
     original = recurrent.lstm_gradient
