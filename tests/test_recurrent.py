@@ -313,7 +313,9 @@ def test_no_state_leaves_a_checkpoint():
     plain.forward([x, None])
     expected = plain.backward([x, None], ones)[0].numpy().copy()
     around.forward([x, None])
-    np.testing.assert_allclose(around.backward([x, None], ones)[0].numpy(), expected, rtol=1e-12)
+    found = around.backward([x, None], ones)[0].numpy()
+    # sums in another order: an entry that cancels out has the errors of the terms, not its own
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 def test_a_replayed_step_takes_states_as_inputs_and_refuses_remembered_ones():

@@ -13,7 +13,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.kernels import machine, over_time, recurrent, vector_functions
 from tapegrad.autograd.kernels.addresses import address
 from tapegrad.autograd.kernels.threads import get_num_threads
-from tapegrad.autograd.kernels.vector_code import KernelCode, ready
+from tapegrad.autograd.kernels.vector_code import KernelCode, lanes_of, ready
 from tapegrad.nn.recurrent.steps import gru_step, lstm_step
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
@@ -95,7 +95,7 @@ def gru_arguments_of(*sizes, dtype=FLOAT):
     sizes=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 20), st.integers(1, 40)),
     seed=st.integers(0, 9),
 )
-@example(sizes=(9, 40, 3, 33), seed=0)
+@example(sizes=(11, 40, 3, 33), seed=0)  # with products of our own
 @pytest.mark.parametrize("name", ["gru_over_time", "gru_reset_after_over_time"])
 def test_a_gru_and_its_gradient_are_those_in_float64(name, sizes, seed):
     gru = getattr(ops, name)
@@ -126,7 +126,7 @@ def test_a_gru_and_its_gradient_are_those_in_float64(name, sizes, seed):
     which=st.sampled_from([(0,), (1,), (0, 1)]),
     seed=st.integers(0, 9),
 )
-@example(sizes=(9, 40, 3, 33), which=(0, 1), seed=0)  # several products with the input
+@example(sizes=(11, 20, 3, 33), which=(0, 1), seed=0)  # several products with the input
 def test_an_lstm_and_its_gradient_are_those_in_float64(sizes, which, seed):
     given = arguments_of(*sizes, seed)
     assert recurrent.fits(*given)
@@ -147,7 +147,7 @@ def test_an_lstm_and_its_gradient_are_those_in_float64(sizes, which, seed):
 
 
 NAMES = ["lstm", "gru", "gru_reset_after"]
-SIZES = [(3, 5, 4, 7), (7, 20, 9, 40)]  # with products by BLAS, and of our own
+SIZES = [(3, 5, 4, 7), (11, 20, 9, 40)]  # with products by BLAS, and of our own
 
 
 def all_arguments_of(name, *sizes, dtype):
@@ -199,6 +199,45 @@ def test_any_number_of_threads_gives_the_same_bits(name, dtype, threads, monkeyp
         for one, wanted in zip(everything(count), alone, strict=True):
             np.testing.assert_array_equal(one, wanted)
     assert pieces
+
+
+@pytest.mark.skipif(
+    not machine.is_available() or lanes_of(FLOAT) < 8, reason="BLAS makes the products"
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_steps_of_a_small_layer_are_no_calls_of_numpy_unless_they_are_few(name, monkeypatch):
+    calls = []
+    by_blas = over_time.by_blas
+    monkeypatch.setattr(over_time, "by_blas", lambda *a: calls.append(1) or by_blas(*a))
+    function = getattr(ops, f"{name}_over_time")
+    for steps, asks in ((40, False), (5, True)):
+        given = all_arguments_of(name, steps, 2, 3, 4, dtype=FLOAT)
+        y, pull = tg.vjp(lambda *a: function(*a)[0], given)
+        assert bool(calls) is asks
+        calls.clear()
+        pull(y)
+        assert bool(calls) is asks
+
+
+@pytest.mark.parametrize("steps", [5, 40])  # with products by BLAS, and of our own
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_may_lie_in_memory_as_it_likes(name, steps):
+    function = getattr(ops, f"{name}_over_time")
+    x, weight, *rest = all_arguments_of(name, steps, 3, 4, 20, dtype=FLOAT)
+
+    def run(weight):
+        y, pull = tg.vjp(lambda *a: function(*a)[0], (x, weight, *rest))
+        return [y, *pull(y)]
+
+    wide = np.zeros((2 * weight.shape[0], 3 * weight.shape[1]), FLOAT)
+    gaps, reverse = wide[::2, ::3], wide[: len(weight)][::-1, : weight.shape[1]]
+    for other in (np.asfortranarray(weight), gaps, reverse):
+        other[...] = weight
+        for one, wanted in zip(run(other), run(weight), strict=True):
+            np.testing.assert_array_equal(one, wanted)
+    flat = np.broadcast_to(weight[:, :1], weight.shape)
+    for one, wanted in zip(run(flat), run(flat.copy()), strict=True):
+        np.testing.assert_array_equal(one, wanted)
 
 
 def test_the_gradient_by_machine_code_is_asked_for_what_is_tracked(monkeypatch):

@@ -115,11 +115,11 @@ def _opened_back(dtype: np.dtype[Any]) -> Callable[..., None]:
 def gru(x: Array, weight: Array, bias: Array, h: Array) -> list[Array]:
     """`ops.gru_over_time` by machine code."""
     (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
-    x, weight, bias, h = (readable(a, dtype) for a in (x, weight, bias, h))
+    x, bias, h = (readable(a, dtype) for a in (x, bias, h))  # panels are made of any weight
     gates = np.empty((steps, samples, 3 * size), dtype)
     ys = np.empty((steps, samples, size), dtype)
     product, left, second = scratch_arrays(dtype, (samples, 2 * size), h.shape, h.shape)
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_input, opening, renewing = (
         RightFactor(part, is_plain)
         for part in (weight[:inputs], weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])
@@ -152,11 +152,11 @@ def gru_gradient(
     empty otherwise
     """
     (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
-    ys, gates, x, weight, h, g = (readable(a, dtype) for a in (*results, x, weight, h, g))
+    ys, gates, x, h, g = (readable(a, dtype) for a in (*results, x, h, g))
     by_left, sums, lefts, joined = scratch_arrays(
         dtype, h.shape, gates.shape, ys.shape, (steps, samples, inputs + size + 1)
     )
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     opening, renewing = (
         RightFactor(part.T, is_plain)
         for part in (weight[inputs:, : 2 * size], weight[inputs:, 2 * size :])

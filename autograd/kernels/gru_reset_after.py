@@ -92,7 +92,7 @@ def _step_back(dtype: np.dtype[Any]) -> Callable[..., None]:
 def gru(x: Array, weight: Array, bias: Array, shift: Array, h: Array) -> list[Array]:
     """`ops.gru_reset_after_over_time` by machine code."""
     (steps, samples, _), size, dtype = x.shape, h.shape[1], x.dtype
-    x, weight, bias, shift, h = (readable(a, dtype) for a in (x, weight, bias, shift, h))
+    x, bias, shift, h = (readable(a, dtype) for a in (x, bias, shift, h))
     gates = np.empty((steps, samples, 3 * size), dtype)
     ys, inner = (np.empty((steps, samples, size), dtype) for _ in range(2))
     product, begun = begun_loops(x, weight, h, gates, ys)
@@ -122,11 +122,11 @@ def gru_gradient(
     """
     (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
     ys, gates, inner = (readable(a, dtype) for a in results)
-    x, weight, h, g = (readable(a, dtype) for a in (x, weight, h, g))
+    x, h, g = (readable(a, dtype) for a in (x, h, g))
     sums, by_state, joined = scratch_arrays(
         dtype, gates.shape, gates.shape, (steps, samples, 1 + inputs + size + 1)
     )
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     state_back = RightFactor(weight[inputs:].T, is_plain)
     by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
     direct, product = np.zeros(h.shape, dtype), np.zeros(h.shape, dtype)

@@ -39,7 +39,9 @@ LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
 LOW = 64  # rows of A up to which B is not worth a copy
 NARROW = 48  # columns of B up to which A is not worth a copy
-FEWEST = 2**15  # multiplications of one of many products with one matrix
+# Steps, and multiplications of all, up to which NumPy is called for each product with one matrix:
+# a loop of machine code takes the time of ten such calls to be set up.
+FEW_STEPS, FEWEST = 10, 2**22
 KEPT = 512  # plans of a thread
 # Multiplications from which BLAS takes a second thread by itself: of vectors, and of matrices.
 ALONE, MATRICES_ALONE = 2**13, 2**18
@@ -159,12 +161,15 @@ def beats_blas() -> bool:
     return machine.is_available() and lanes_of(FLOATS[0]) == 16
 
 
-def leaves_to_blas(multiplications: int) -> bool:
-    """Whether BLAS is faster where one factor stays, and so its panels do.
+def leaves_to_blas(multiplications: int, steps: int) -> bool:
+    """Whether BLAS is faster for a product at each step, where one factor stays.
 
-    It is for a few multiplications at a time, and where registers are narrower than AVX2's.
+    It is for a few steps of a few multiplications each, and where registers are narrower than
+    AVX2's.
     """
-    return multiplications < FEWEST or not machine.is_available() or lanes_of(FLOATS[0]) < 8
+    if steps < FEW_STEPS and multiplications * steps < FEWEST:
+        return True
+    return not machine.is_available() or lanes_of(FLOATS[0]) < 8
 
 
 def multiply(x1: Array, x2: Array, out: Array) -> None:

@@ -125,7 +125,7 @@ def begun_loops(
     """
     steps, samples, inputs = x.shape
     [product] = scratch_arrays(x.dtype, gates.shape[1:])
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_input, by_state = (RightFactor(w, is_plain) for w in (weight[:inputs], weight[inputs:]))
 
     def begun(part: slice) -> Loop:
@@ -140,7 +140,7 @@ def begun_loops(
 def lstm(x: Array, weight: Array, bias: Array, h: Array, c: Array) -> list[Array]:
     """`ops.lstm_over_time` by machine code."""
     (steps, samples, _), size, dtype = x.shape, h.shape[1], x.dtype
-    x, weight, bias, h, c = (readable(a, dtype) for a in (x, weight, bias, h, c))
+    x, bias, h, c = (readable(a, dtype) for a in (x, bias, h, c))  # panels are made of any weight
     gates = np.empty((steps, samples, 4 * size), dtype)
     ys, cs = (np.empty((steps, samples, size), dtype) for _ in range(2))
     product, begun = begun_loops(x, weight, h, gates, ys)
@@ -176,10 +176,10 @@ def lstm_gradient(
     """
     (steps, samples, inputs), size, dtype = x.shape, h.shape[1], x.dtype
     ys, cs, gates = (readable(a, dtype) for a in results)
-    x, weight, h, c, g_y = (readable(a, dtype) for a in (x, weight, h, c, g_y))
+    x, h, c, g_y = (readable(a, dtype) for a in (x, h, c, g_y))
     g_c = None if g_c is None else readable(g_c, dtype)
     sums, joined = scratch_arrays(dtype, gates.shape, (steps, samples, inputs + size + 1))
-    is_plain = leaves_to_blas(samples * weight.size)
+    is_plain = leaves_to_blas(samples * weight.size, steps)
     by_state = RightFactor(weight[inputs:].T, is_plain)
     by_input = RightFactor(weight[:inputs].T, is_plain) if with_x else None
     dy, dc = np.zeros((samples, size), dtype), np.zeros((samples, size), dtype)

@@ -1,15 +1,22 @@
-"""A layer of PyTorch's LSTM or GRU in one direction, all steps at once, with padding or without."""
+"""All steps of an LSTM or a GRU at once: layers of PyTorch, with padding or without, and cells."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.recurrent.padded_gates import OPEN, SHUT, at_padding
+from tapegrad.nn.recurrent.steps import zeros_beside
 
-__all__ = ["GateWeights", "run_gru", "run_lstm"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.autograd.core.types import Nest
+    from tapegrad.nn.layers.linear import Linear
+
+__all__ = ["GateWeights", "run_gru", "run_gru_cell", "run_lstm", "run_lstm_cell"]
 
 
 class GateWeights(NamedTuple):
@@ -93,3 +100,55 @@ def run_gru(
 
 def _turned(a: Tensor, is_reverse: bool) -> Tensor:
     return ops.flip(a, axis=0) if is_reverse else a
+
+
+# Cells --------------------------------------------------------------------------------------------
+
+
+def run_lstm_cell(
+    x: Tensor, of_input: Linear, of_state: Linear, state: Nest
+) -> tuple[Tensor, Nest]:
+    """(outputs (T, N, H), [h, c] of the last step) of x (T, N, D), T > 0, from the state [h, c].
+
+    of_input, of_state: Linears of all gates, in torch/rnn's and BigDL's order i, g, f, o
+    """
+
+    def in_order(parameter: Tensor) -> Tensor:
+        """The gates of `lstm_over_time` are i, f, o, g."""
+        size = len(parameter) // 4
+        i, g, f_o = ops.split(parameter, (size, 2 * size), 0)
+        whole: Tensor = ops.concatenate([i, f_o, g], axis=0)
+        return whole
+
+    weight, bias = _joined([of_input], [of_state])
+    y, cells, _ = ops.lstm_over_time(x, in_order(weight).T, in_order(bias), *state)
+    return y, [y[-1], cells[-1]]
+
+
+def run_gru_cell(
+    x: Tensor, of_input: Sequence[Linear], of_state: Sequence[Linear], h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(outputs (T, N, H), h of the last step) of x (T, N, D), T > 0, from the state h.
+
+    of_input, of_state: Linears that have the gates r, u and n together, in this order; the last of
+    the state sees r·h
+    """
+    weight, bias = _joined(of_input, of_state)
+    y, _ = ops.gru_over_time(x, weight.T, bias, h)
+    return y, y[-1]
+
+
+def _joined(of_input: Sequence[Linear], of_state: Sequence[Linear]) -> tuple[Tensor, Tensor]:
+    """(weight (gates·H, D + H), bias (gates·H,)) of Linears that have some of the gates each."""
+    weights = [ops.concatenate([m.weight for m in part], axis=0) for part in (of_input, of_state)]
+    biases = [
+        ops.concatenate([_bias_of(m) for m in part], axis=0)
+        for part in (of_input, of_state)
+        if any(m.bias is not None for m in part)
+    ]
+    bias = sum(biases[1:], biases[0]) if biases else zeros_beside(weights[0], len(weights[0]))
+    return ops.concatenate(weights, axis=1), bias
+
+
+def _bias_of(linear: Linear) -> Tensor:
+    return zeros_beside(linear.weight, len(linear.weight)) if linear.bias is None else linear.bias

@@ -18,6 +18,7 @@ from tapegrad.nn.layers.activation import Sigmoid, Tanh
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.pointwise import CMul
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.at_once import run_gru_cell, run_lstm_cell
 from tapegrad.nn.recurrent.states import check_states
 from tapegrad.nn.recurrent.steps import check_step_input, zeros_beside
 
@@ -75,6 +76,14 @@ class Cell(Module):
     def step(self, part: Tensor, state: Nest, noises: list[Tensor]) -> tuple[Tensor, Nest]:
         """(output, next state), of what `prepare` gave."""
         raise NotImplementedError(f"{type(self).__name__} defines no step(part, state, noises)")
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]] | None:
+        """The modules for whose steps `run` stands: see `are_steps_unseen`."""
+        return None
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        """(outputs (T, N, hiddenSize), last state) of all steps of x (T, N, inputSize), T > 0."""
+        raise NotImplementedError(f"{type(self).__name__} defines no run(x, state)")
 
     def updateOutput(self, inputs: Nest) -> list[Nest]:
         x, state = inputs if isinstance(inputs, (list, tuple)) and len(inputs) == 2 else (inputs, 0)
@@ -184,6 +193,12 @@ class _GatedCell(Cell):
         self.activation = Tanh() if activation is None else activation
         self.innerActivation = Sigmoid() if innerActivation is None else innerActivation
 
+    def _parts_beside(self, cell: type[Module]) -> list[tuple[Module, type[Module]]] | None:
+        """`parts_of_run` of a cell of this class; with dropout it has none."""
+        activations = [(self.activation, Tanh), (self.innerActivation, Sigmoid)]
+        linears = [(linear, Linear) for linear in self.modules]
+        return None if self.p else [(self, cell), *activations, *linears]
+
 
 class LSTMCell(_FourGates, _GatedCell):
     """BigDL's LSTM: c' = i·g + f·c, h' = o·tanh(c').
@@ -236,6 +251,14 @@ class LSTMCell(_FourGates, _GatedCell):
         c = inner(parts[0]) * self.activation(parts[1]) + inner(parts[2]) * c
         h = inner(parts[3]) * self.activation(c)
         return h, [h, c]
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]] | None:
+        return self._parts_beside(LSTMCell)
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        linears: list[Any] = self.modules  # as `parts_of_run` says
+        of_input, of_state = linears
+        return run_lstm_cell(x, of_input, of_state, state)
 
 
 class LSTMPeephole(_FourGates):
@@ -344,6 +367,13 @@ class GRUCell(_GatedCell):
         n = self.activation(a_n + self.modules[-1](times(r * h, noises, 5)))
         h = n + z * (h - n)
         return h, h
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]] | None:
+        return self._parts_beside(GRUCell)
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        linears: list[Any] = self.modules  # as `parts_of_run` says
+        return run_gru_cell(x, linears[:1], linears[1:], state)
 
 
 class MultiRNNCell(Cell):

@@ -21,6 +21,7 @@ from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.at_once import run_gru_cell, run_lstm_cell
 from tapegrad.nn.recurrent.masking import lookup_rows
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes_text, zeros_beside
@@ -54,6 +55,16 @@ class RecLSTM(AbstractRecurrent):
         h, c = self.modules[0]([x, *state])
         return h, [h, c]
 
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]] | None:
+        (inner,) = self.modules
+        projects = getattr(inner, "weightO", None) is not None
+        return None if projects else [(self, RecLSTM), (inner, StepLSTM)]
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        inner: Any = self.modules[0]
+        y, cells, _ = ops.lstm_over_time(x, inner.weight, inner.bias, *state)
+        return y, [y[-1], cells[-1]]
+
 
 class RecGRU(AbstractRecurrent):
     """A GRU, step by step: x -> h', with StepGRU's equations and weights.
@@ -72,6 +83,14 @@ class RecGRU(AbstractRecurrent):
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         h = self.modules[0]([x, state])
         return h, h
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]]:
+        return [(self, RecGRU), (self.modules[0], StepGRU)]
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        inner: Any = self.modules[0]
+        y, _ = ops.gru_over_time(x, inner.weight, inner.bias, state)
+        return y, y[-1]
 
 
 class LinearRNN(AbstractRecurrent):
@@ -236,6 +255,12 @@ class FastLSTM(AbstractRecurrent):
         h = ops.sigmoid(o) * ops.tanh(c)
         return h, [h, c]
 
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]]:
+        return [(self, FastLSTM), (self.i2g, Linear), (self.o2g, Linear)]
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        return run_lstm_cell(x, self.i2g, self.o2g, state)
+
 
 class GRU(AbstractRecurrent):
     """A GRU, step by step: x -> h'.
@@ -261,6 +286,13 @@ class GRU(AbstractRecurrent):
         candidate = ops.tanh(self.i2h(x) + self.o2h(reset * state))
         h = candidate + update * (state - candidate)
         return h, h
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]]:
+        linears = [self.i2g, self.o2g, self.i2h, self.o2h]
+        return [(self, GRU), *((linear, Linear) for linear in linears)]
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        return run_gru_cell(x, [self.i2g, self.i2h], [self.o2g, self.o2h], state)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}{sizes_text(self).removesuffix(')')}, 0.00)"

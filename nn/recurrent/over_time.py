@@ -14,6 +14,8 @@ from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
+from tapegrad.nn.core.trace import run_module
+from tapegrad.nn.core.unseen import are_steps_unseen
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.states import (
     PASSED,
@@ -50,6 +52,26 @@ class AbstractRecurrent(Module):
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         """(output, next state)."""
         raise NotImplementedError(f"{type(self).__name__} defines no step(x, state)")
+
+    def parts_of_run(self) -> list[tuple[Module, type[Module]]] | None:
+        """The modules for whose steps `run` stands: see `are_steps_unseen`."""
+        return None
+
+    def run(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        """(outputs (T, N, outputsize), last state) of all steps of x (T, N, inputsize), T > 0."""
+        raise NotImplementedError(f"{type(self).__name__} defines no run(x, state)")
+
+    def all_steps(self, x: Tensor) -> Tensor:
+        """The outputs of `run`, from and to the states of the run over the sequence."""
+        run, first = RUN.get(), x[0]
+        assert run is not None  # a Sequencer calls this
+        zeros, state = self.start(first), run.states.get(self)
+        if state is None:
+            state = zeros
+        else:
+            check_states(state, zeros)
+        y, run.states[self] = self.run(x, state)
+        return y
 
     def updateOutput(self, x: Tensor) -> Tensor:
         self.check(x)
@@ -103,12 +125,25 @@ class Sequencer(Remembering, Container):
         self._remember = "neither"
 
     def updateOutput(self, x: Nest) -> Nest:
-        steps = steps_of(x)
         run = StatesOfRun(dict(self.start_states() or {}))
         with set_inside(RUN, run):
-            outputs = [self.modules[0](step) for step in steps]
+            y = self._at_once(x)
+            if y is None:
+                outputs = [self.modules[0](step) for step in steps_of(x)]
+                y = outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
         self.keep_states(run.states)
-        return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
+        return y
+
+    def _at_once(self, x: Nest) -> Nest | None:
+        """The outputs by one operation; None if steps are seen, or none computes them."""
+        cell = self.modules[0]
+        if not isinstance(cell, AbstractRecurrent) or not are_steps_unseen(cell):
+            return None
+        whole = _whole(x, cell.inputsize)
+        if whole is None:
+            return None
+        y = run_module(cell, (whole,), cell.all_steps)
+        return y if whole is x else slices_of(y)
 
     def getHiddenState(self) -> Nest:
         """The states that the next call starts from, one for each recurrent layer; None for zeros.
@@ -283,6 +318,21 @@ def steps_of(x: Nest) -> list[Nest]:
     if not steps:
         raise ShapeError("the sequence has no steps")
     return steps
+
+
+def _whole(x: Nest, size: int) -> Tensor | None:
+    """A sequence as one array of floats (T, N, size), T and N > 0; None for any other."""
+    steps = x if isinstance(x, (list, tuple)) else [x]
+    if not steps or not all(isinstance(step, Tensor) for step in steps):
+        return None
+    first = steps[0]
+    if first.ndim != (3 if x is first else 2) or first.shape[-1] != size or not first.size:
+        return None
+    if first.dtype.kind != "f" or any(
+        step.shape != first.shape or step.dtype != first.dtype for step in steps[1:]
+    ):
+        return None
+    return first if x is first else ops.stack(list(steps))
 
 
 def slices_of(x: Tensor) -> list[Tensor]:

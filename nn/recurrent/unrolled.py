@@ -16,6 +16,7 @@ from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.core.transient import transient_state_of, transient_value
+from tapegrad.nn.core.unseen import are_steps_unseen
 from tapegrad.nn.layers.normalization.batch import BatchNormalization
 from tapegrad.nn.recurrent.cells import Cell, MultiRNNCell
 from tapegrad.nn.recurrent.over_time import slices_of
@@ -147,6 +148,10 @@ class Recurrent(_Unrolled):
         cell = self.getCell()
         first = x[:, 0]
         cell.check(first)
+        if self._is_plain(x) and are_steps_unseen(cell):
+            y, state = cell.run(ops.moveaxis(x, 1, 0), self._first_state(first))
+            self._keep_last(state)
+            return ops.moveaxis(y, 0, 1)
         parts = cell.prepare(x) if x.ndim == 3 else x
         if len(self.modules) > 1:
             rows = parts.reshape((-1, parts.shape[-1]))
@@ -163,6 +168,11 @@ class Recurrent(_Unrolled):
             outputs.append(y)
         self._keep_last(state)
         return ops.stack(outputs, axis=1)
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether the steps are those of the cell and nothing else, of floats."""
+        is_cell_alone = len(self.modules) == 1 and not self.maskZero
+        return is_cell_alone and x.ndim == 3 and x.size > 0 and x.dtype.kind == "f"
 
     def _masks(self, x: Tensor) -> list[Tensor]:
         """For each step, booleans (N, 1): whether any feature is not 0."""
