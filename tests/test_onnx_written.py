@@ -313,6 +313,15 @@ def test_an_architecture_is_read_back_with_equal_bits(name: str, tmp_path: Path)
     assert sum(p.size for p in back.parameters()[0]) == count
 
 
+def test_a_layer_is_read_back_with_its_very_options(tmp_path: Path) -> None:
+    """ONNX keeps float32; 0.1 comes back as 0.1."""
+    net = nn.Sequential(nn.SpatialCrossMapLRN(5, 0.1, 0.7, 1.3), nn.LeakyReLU(0.2), nn.ELU(0.3))
+    onnx.export(net, single(1, 6, 4, 4), tmp_path / "m.onnx")
+    lrn, leaky, elu = onnx.load(tmp_path / "m.onnx").modules
+    assert (lrn.alpha, lrn.beta, lrn.k) == (0.1, 0.7, 1.3)
+    assert (leaky.negval, elu.alpha) == (0.2, 0.3)
+
+
 @pytest.mark.extra
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_onnxruntime_runs_an_architecture(name: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class _Decoder:
         if kind == "i":
             return int(record.i)
         if kind == "f":
-            return float(record.f)
+            return _shortest(record.f)
         if kind == "s":
             return self.text(record.s, path)
         if kind == "t":
@@ -114,7 +114,7 @@ class _Decoder:
         if kind == "ints":
             return [int(value) for value in record.ints]
         if kind == "floats":
-            return [float(value) for value in record.floats]
+            return [_shortest(value) for value in record.floats]
         if kind == "strings":
             return [self.text(value, path) for value in record.strings]
         raise UnsupportedError(
@@ -223,6 +223,14 @@ class _Decoder:
         if self.expanded > self.limits.max_expanded * 16:
             most = self.limits.max_expanded * 16
             raise LimitError(f"at most {most} bytes of arrays that are converted", path=path)
+
+
+def _shortest(value: float) -> float:
+    """The number with the fewest digits that a float32 stands for: 1e-05, not 9.999999747e-06.
+
+    That is what was written, in most cases; a layer that is read again has its very options.
+    """
+    return float(str(np.float32(value)))
 
 
 def _has(record: Record, name: str) -> bool:
