@@ -61,6 +61,12 @@ def _workloads(results: Sequence[Result]) -> list[str]:
     return [name for name in WORKLOADS if any(r.workload == name for r in results)]
 
 
+def _variants(results: Sequence[Result], workload: str) -> list[str]:
+    """The ways in which tapegrad writes a workload: "" for the first, and names of others."""
+    own = (r.peer for r in results if r.workload == workload and _own(r.peer))
+    return sorted({peer.partition(", ")[2] for peer in own})
+
+
 def _table(results: Sequence[Result]) -> list[str]:
     lines = [
         "| workload | PyTorch | best peer | HIPS | no `fast` | eager (goal) | compiled (goal) |",
@@ -71,14 +77,16 @@ def _table(results: Sequence[Result]) -> list[str]:
         reference, best = _of(results, name, REFERENCE), _best(results, name)
         shown = f"{best.peer} {_ratio(best, reference)}" if best else "–"
         goals = [f" ({goal:g})" if goal else "" for goal in (workload.eager, workload.compiled)]
-        lines.append(
-            f"| {name} {workload.title} "
-            f"| {_time(reference.smallest, workload.operations) if reference else '–'} | {shown} "
-            f"| {_ratio(_of(results, name, 'HIPS autograd'), reference)} "
-            f"| {_ratio(_of(results, name, PLAIN), reference)} "
-            f"| {_ratio(_of(results, name, EAGER), reference)}{goals[0]} "
-            f"| {_ratio(_of(results, name, COMPILED), reference)}{goals[1]} |"
-        )
+        for variant in _variants(results, name):
+            end = f", {variant}" if variant else ""
+            own = [_of(results, name, peer + end) for peer in (PLAIN, EAGER, COMPILED)]
+            plain, eager, compiled = (_ratio(result, reference) for result in own)
+            lines.append(
+                f"| {name} {workload.title}{f', as {variant}' if variant else ''} "
+                f"| {_time(reference.smallest, workload.operations) if reference else '–'} "
+                f"| {shown} | {_ratio(_of(results, name, 'HIPS autograd'), reference)} "
+                f"| {plain} | {eager}{goals[0]} | {compiled}{goals[1]} |"
+            )
     missing = [f"- {r.workload}, {r.peer}: {r.error}" for r in results if r.error]
     return lines + (["", *missing] if missing else [])
 
