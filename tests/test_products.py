@@ -12,7 +12,7 @@ from tapegrad import ops
 from tapegrad.autograd.kernels import machine, products, threads
 from tapegrad.autograd.kernels.over_time import Loop
 from tapegrad.autograd.kernels.product_code import DEPTH, tiles_of
-from tapegrad.autograd.kernels.products import RightFactor, by_blas, matmul
+from tapegrad.autograd.kernels.products import RightFactor, by_blas, matmul, product_into
 from tapegrad.autograd.kernels.threads import get_num_threads
 
 needs_llvm = pytest.mark.skipif(not machine.is_available(), reason="needs tapegrad[fast]")
@@ -299,3 +299,53 @@ def test_blas_has_one_thread_for_what_is_shared_and_for_what_is_not(monkeypatch)
             assert library.num_threads == 2
     finally:
         tg.set_num_threads(before)
+
+
+# Into the same memory, again and again ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "sizes", [(32, 64, 128), (8, 128, 128), (33, 65, 127), (4, 256, 256), (3, 5, 7)]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_product_into_the_same_memory(monkeypatch, sizes, turned, dtype):
+    """Operands elsewhere in each call, rewritten, unaligned, and of other strides."""
+    monkeypatch.setattr(products, "LEAST", [2**20])
+    monkeypatch.setattr(products, "TURNED", [1])
+    m, k, n = sizes
+    rng = np.random.default_rng(0)
+    out = np.empty((m, n), dtype)
+    run = product_into(out)
+    for call in range(4):
+        x, w = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
+        if call == 2:
+            x = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(dtype).reshape(m, k)
+        if call == 3:
+            x, w = np.asfortranarray(x), np.repeat(w, 2, axis=1)[:, ::2]
+        right = w.T if turned else np.ascontiguousarray(w.T)
+        for _ in range(2):
+            run(x, right)
+            expected = x.astype(np.float64) @ right.astype(np.float64)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=np.finfo(dtype).eps * 8 * k)
+            if call < 2:
+                x *= 2  # in place: the same arrays, other numbers
+
+
+@pytest.mark.parametrize(
+    ("turned", "rows", "kernels"), [(True, 32, 1), (False, 32, 0), (True, 4, 0)]
+)
+def test_small_products_with_a_turned_factor_are_the_kernels(monkeypatch, turned, rows, kernels):
+    """One plan for all calls; BLAS has the others."""
+    monkeypatch.setattr(products, "LEAST", [2**20])
+    calls = []
+    monkeypatch.setattr(
+        products, "_planned", lambda *a, made=products._planned: calls.append(a) or made(*a)
+    )
+    x, w, out = np.ones((rows, 64), F), np.ones((128, 64), F), np.empty((rows, 128), F)
+    run = product_into(out)
+    for _ in range(3):
+        run(x, w.T if turned else np.ascontiguousarray(w.T))
+        assert (out == 64).all()
+        out[...] = 0
+    assert len(calls) == kernels

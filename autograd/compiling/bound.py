@@ -402,17 +402,20 @@ class _Binder:
         primitive = entry.primitive
         run: Callable[..., Any]
         if primitive.inline is not None and primitive.direct is not None:
-            run = primitive.direct
+            run = partial(primitive.direct, out=out)
             operands = _as_arrays(primitive.inline, entry.operands, self.layouts)
+        elif primitive.refill is not None and not self.exact and machine.is_available():
+            run = primitive.refill(out, **entry.settings)
+            operands = list(entry.operands)
         else:
-            run = partial(primitive.body_for(np), np, **entry.settings)
+            run = partial(primitive.body_for(np), np, out=out, **entry.settings)
             operands = list(entry.operands)
         slots = set(slots_in(tuple(operands)))
         if slots <= set(self.fixed):
             arguments = tuple(operand_value(part, self.fixed) for part in operands)
-            call = partial(run, *arguments, out=out)
+            call = partial(run, *arguments)
             return lambda _: call()
-        return lambda values: run(*[operand_value(part, values) for part in operands], out=out)
+        return lambda values: run(*[operand_value(part, values) for part in operands])
 
     def _bind_blocks(self, group: EntryGroup, kernel: KernelText) -> Action:
         assert group.space is not None

@@ -33,7 +33,15 @@ from tapegrad.autograd.kernels.threads import (
 from tapegrad.autograd.kernels.turns import leave_turn
 from tapegrad.autograd.kernels.vector_code import lanes_of
 
-__all__ = ["RightFactor", "beats_blas", "by_blas", "leaves_to_blas", "matmul", "multiply"]
+__all__ = [
+    "RightFactor",
+    "beats_blas",
+    "by_blas",
+    "leaves_to_blas",
+    "matmul",
+    "multiply",
+    "product_into",
+]
 
 LEAST = [2**20]  # multiplications that are worth the call
 FEW = 4  # rows and columns below which BLAS is left the work
@@ -42,6 +50,8 @@ NARROW = 48  # columns of B up to which A is not worth a copy
 # Steps, and multiplications of all, up to which NumPy is called for each product with one matrix:
 # a loop of machine code takes the time of ten such calls to be set up.
 FEW_STEPS, FEWEST = 10, 2**22
+# Multiplications and rows from which a small product with a turned matrix is worth the kernel.
+TURNED, LOWEST = [2**17], 8
 KEPT = 512  # plans of a thread
 # Multiplications from which BLAS takes a second thread by itself: of vectors, and of matrices.
 ALONE, MATRICES_ALONE = 2**13, 2**18
@@ -185,13 +195,14 @@ def _product(x1: Array, x2: Array, out: Array | None) -> Array:
         if x1.ndim > 2 or x2.ndim > 2:
             shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), *shape)
         y = np.empty(shape, x1.dtype)
+    threads = get_num_threads()
     key = (
         *(x1.shape, x1.strides, x2.shape, x2.strides, y.shape, y.strides),
-        *(x1.dtype.char, get_num_threads()),
+        *(x1.dtype.char, threads),
     )
     plan = plans.get(key)
     if plan is None:
-        plan = _planned(x1, x2, y)
+        plan = _planned(x1, x2, y, threads)
         if plan is None:  # entries with gaps, in reverse, shapes that do not fit
             return np.matmul(x1, x2, out=out)
         if len(plans) >= KEPT:
@@ -203,6 +214,58 @@ def _product(x1: Array, x2: Array, out: Array | None) -> Array:
         return y
     out[...] = y
     return out
+
+
+def product_into(out: Array) -> Callable[[Array, Array], object]:
+    """A function (x1, x2) that writes x1 @ x2 into `out`, for a step that is run again and again.
+
+    BLAS has slow code for a small product whose right factor lies turned, x Wᵀ: the first product
+    of every small network takes twice the time of its arithmetic.  The kernel has not, and its call
+    costs little where its plan is kept beside the memory.
+    """
+    known: tuple[Any, ...] = ()  # the strides of operands and the plan, None for BLAS
+    places: tuple[Any, ...] = (None, None, 0, 0)  # the operands of the last call, and their places
+
+    def run(x1: Array, x2: Array) -> object:
+        nonlocal known, places
+        if not known or x1.strides != known[0] or x2.strides != known[1]:
+            simple = x1.size * x2.size < LEAST[0] and not _takes_threads(x1, x2)
+            known = x1.strides, x2.strides, _plan_of_turned(x1, x2, out), simple
+        plan = known[2]
+        if plan is None:
+            return np.matmul(x1, x2, out=out) if known[3] else matmul(x1, x2, out=out)
+        if x1 is not places[0] or x2 is not places[1]:
+            a, b = _place(x1), _place(x2)
+            if (a | b) % x1.itemsize:
+                return np.matmul(x1, x2, out=out)
+            places = x1, x2, a, b
+        return plan(places[2], places[3])
+
+    return run
+
+
+def _plan_of_turned(x1: Array, x2: Array, out: Array) -> Callable[[int, int], None] | None:
+    """What multiplies arrays at two addresses into `out`; None where BLAS is faster, or needed."""
+    if not (x1.ndim == x2.ndim == out.ndim == 2 and x1.dtype is x2.dtype is out.dtype in FLOATS):
+        return None
+    (m, depth), n, size = x1.shape, x2.shape[1], x1.itemsize
+    is_turned = x2.strides == (size, size * depth) and x1.strides == (size * depth, size)
+    if not is_turned or not TURNED[0] <= m * depth * n < LEAST[0] or m < LOWEST:
+        return None
+    if not beats_blas() or address(out) % size or out.strides != (size * n, size):
+        return None
+    plan = _planned(x1, x2, out, 1)
+    assert plan is not None  # such arrays have one
+    [part] = plan.parts
+    room = np.empty(plan.memory + 64, np.uint8)
+    table: Any = part.table
+    table[10], table[13] = address(out), address(room) + -address(room) % 64
+
+    def multiply(a: int, b: int, _held: Any = (room, out)) -> None:
+        table[4], table[7] = a, b
+        part.run(table)
+
+    return multiply
 
 
 class RightFactor:
@@ -289,8 +352,8 @@ class _Plan(NamedTuple):
         return True
 
 
-def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
-    """The plan of arrays like these; None for such as kernels cannot take."""
+def _planned(x1: Array, x2: Array, y: Array, threads: int) -> _Plan | None:
+    """The plan of arrays like these for so many threads; None for such as kernels cannot take."""
     (m, depth), n, size = x1.shape[-2:], x2.shape[-1], x1.itemsize
     lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
     if y.shape != (*lead, m, n) or y.strides[-1] != size:
@@ -310,7 +373,8 @@ def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
         for at in all_pairs(*map(range, outer))
     ]
     parts = []
-    for share in _shares((len(places), batch, m, n), (1, 1, tiles.rows, tiles.columns)):
+    wholes = 1, 1, tiles.rows, tiles.columns
+    for share in _shares((len(places), batch, m, n), wholes, threads):
         matrices, rows, columns = (part.stop - part.start for part in share[1:])
         vectors = -(-(columns % tiles.columns) // (tiles.columns // VECTORS))
         kernel: Any = product_kernel(x1.dtype, a_way, b_way, rows % tiles.rows, vectors)
@@ -337,13 +401,12 @@ def _planned(x1: Array, x2: Array, y: Array) -> _Plan | None:
     )
 
 
-def _shares(lengths: tuple[int, ...], wholes: tuple[int, ...]) -> list[list[slice]]:
+def _shares(lengths: tuple[int, ...], wholes: tuple[int, ...], threads: int) -> list[list[slice]]:
     """Parts of (calls, matrices, rows, columns) for each thread: one of the four is shared.
 
     Matrices are, if there are enough; else the longer side, since each thread packs the other.
     wholes: what a part of each is a multiple of
     """
-    threads = get_num_threads()
     everything = [slice(0, length) for length in lengths]
     if threads == 1:
         return [everything]

@@ -62,6 +62,11 @@ def _matmul_compiled() -> Callable[..., Array]:
     return body
 
 
+@matmul.primitive.into
+def _matmul_into(out: Array) -> Callable[[Array, Array], object]:
+    return products().product_into(out)
+
+
 def _transpose_last_two(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
 
