@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd import primitive
+from tapegrad.autograd.kernels.label_losses import picked, placed
 from tapegrad.autograd.ops.batch_rules import (
     leading_axes_rule,
     merge_samples,
@@ -22,7 +23,7 @@ from tapegrad.nn.core.errors import ShapeError
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["class_labels", "pick", "place"]
+__all__ = ["class_labels", "pick_by_label", "place_by_label"]
 
 NO_CLASS = (
     "the target holds {label}, and the input has {classes} classes: labels are integers from "
@@ -60,7 +61,7 @@ class_labels.batch(leading_axes_rule)
 
 
 @primitive
-def pick(xp: Namespace, x: Array, labels: Array) -> Array:
+def pick_by_label(xp: Namespace, x: Array, labels: Array) -> Array:
     """y[n, …] = x[n, t, …] with t = labels[n, …], and 0 where t is negative.
 
     x: (N, C, …);  labels: what `class_labels` gives, (N, …) -> (N, …), in x's dtype.
@@ -69,9 +70,18 @@ def pick(xp: Namespace, x: Array, labels: Array) -> Array:
     return y if _all_count(labels) else xp.where(labels < 0, x.dtype.type(0), y)
 
 
+@pick_by_label.on("numba")
+def _pick_fast(xp: Namespace, x: Array, labels: Array) -> Array:
+    found = picked(x, labels)
+    if found is not None:
+        return found[0]
+    plain: Array = pick_by_label.primitive.body(xp, x, labels)
+    return plain
+
+
 @primitive
-def place(xp: Namespace, x: Array, labels: Array, *, classes: int) -> Array:
-    """y[n, t, …] = x[n, …] with t = labels[n, …] ≥ 0, zeros elsewhere: the adjoint of `pick`.
+def place_by_label(xp: Namespace, x: Array, labels: Array, *, classes: int) -> Array:
+    """y[n, t, …] = x[n, …] with t = labels[n, …] ≥ 0, else 0: `pick_by_label`'s adjoint.
 
     x, labels: (N, …) -> (N, classes, …), in x's dtype.
     """
@@ -80,6 +90,15 @@ def place(xp: Namespace, x: Array, labels: Array, *, classes: int) -> Array:
         x = x if _all_count(labels) else xp.where(labels < 0, x.dtype.type(0), x)
         y.reshape(-1)[_places(xp, labels, classes)] = x.reshape(-1)
     return y
+
+
+@place_by_label.on("numba")
+def _place_fast(xp: Namespace, x: Array, labels: Array, *, classes: int) -> Array:
+    found = placed(x, labels, classes)
+    if found is not None:
+        return found
+    plain: Array = place_by_label.primitive.body(xp, x, labels, classes=classes)
+    return plain
 
 
 def _all_count(labels: Array) -> bool:
@@ -100,19 +119,21 @@ def _places(xp: Namespace, labels: Array, classes: int) -> Array:
     return places.reshape(-1)
 
 
-pick.vjp(x=lambda g, labels, x_shape: place(g, labels, classes=x_shape[1]), labels=None)
-pick.jvp(x=lambda t, labels: pick(t, labels))
-place.vjp(x=lambda g, labels: pick(g, labels), labels=None)
-place.jvp(x=lambda t, labels, y_shape: place(t, labels, classes=y_shape[1]))
+pick_by_label.vjp(
+    x=lambda g, labels, x_shape: place_by_label(g, labels, classes=x_shape[1]), labels=None
+)
+pick_by_label.jvp(x=lambda t, labels: pick_by_label(t, labels=labels))
+place_by_label.vjp(x=lambda g, labels: pick_by_label(g, labels=labels), labels=None)
+place_by_label.jvp(x=lambda t, labels, y_shape: place_by_label(t, labels, classes=y_shape[1]))
 
 
-@pick.batch
+@pick_by_label.batch
 def _pick_batch(x: Array, labels: Array) -> Array:
-    y = pick(merge_samples(x), merge_samples(labels))
+    y = pick_by_label(merge_samples(x), merge_samples(labels))
     return split_samples(y, x.shape[0], x.shape[1])
 
 
-@place.batch
+@place_by_label.batch
 def _place_batch(x: Array, labels: Array, classes: int) -> Array:
-    y = place(merge_samples(x), merge_samples(labels), classes=classes)
+    y = place_by_label(merge_samples(x), merge_samples(labels), classes=classes)
     return split_samples(y, x.shape[0], x.shape[1])

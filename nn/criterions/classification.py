@@ -18,7 +18,7 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.labels import class_labels, pick
+from tapegrad.nn.core.labels import class_labels, pick_by_label
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.cross_entropy import cross_entropy
 from tapegrad.nn.criterions.label_likelihood import label_likelihood
@@ -138,7 +138,7 @@ class ClassNLLCriterion(Criterion):
         if self.weights is not None:
             own = ops.cast(self.weights[ops.maximum(labels, 0)], dtype=x.dtype)
             factors = counted * own
-        losses = -(pick(x, labels) * factors)
+        losses = -(pick_by_label(x, labels) * factors)
         if smoothing:
             even = -ops.mean(self.weighted(x), axis=1) * counted
             losses = losses * (1 - smoothing) + even * smoothing

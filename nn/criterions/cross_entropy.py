@@ -32,7 +32,7 @@ def cross_entropy(
     Raises ShapeError for a label that is no class.
     """
     refuse_complex(x, "cross_entropy")
-    labels = _checked(xp, labels, x.shape[1], ignored)
+    labels = class_labels.primitive.body(xp, labels, classes=x.shape[1], ignored=ignored)
     wide = x.astype(np.float32) if x.dtype == np.float16 else x
     counted = labels >= 0
     rows, places = xp.arange(len(labels)), xp.where(counted, labels, 0)
@@ -46,29 +46,21 @@ def cross_entropy(
     return xp.sum(losses * factors).astype(x.dtype), slopes.astype(x.dtype)
 
 
-def _checked(xp: Namespace, labels: Array, classes: int, ignored: int | None) -> Array:
-    """The labels as integers, -1 where one is ignored; see `class_labels`."""
-    all_count = ignored is None or not 0 <= ignored < classes
-    simple = all_count and labels.dtype == np.int64 and labels.size
-    if simple and labels.view(np.uint64).max() < classes:  # as which a negative one is large
-        return labels
-    checked: Array = class_labels.primitive.body(xp, labels, classes=classes, ignored=ignored)
-    return checked
-
-
 @cross_entropy.on("numba")
 def _cross_entropy_fast(
     xp: Namespace, x: Array, labels: Array, *, ignored: int | None = None, mean: bool = True
 ) -> tuple[Array, Array]:
+    classes = x.shape[1]
     if x.dtype == np.float32 and x.size:
-        checked = _checked(xp, labels, x.shape[1], ignored)
-        count = len(x) if checked is labels and mean else 1  # all count
-        found = label_losses(x, checked, 1 / count)
+        if ignored is None or not 0 <= ignored < classes:  # then the kernel knows wrong labels
+            share = 1 / len(x) if mean else 1
+            found = label_losses(x, labels, share)
+            if found is not None and not found[2]:
+                return np.asarray(np.add.reduce(found[0]) * np.float32(share)), found[1]
+        checked = class_labels.primitive.body(xp, labels, classes=classes, ignored=ignored)
+        found = label_losses(x, checked)
         if found is not None:
-            losses, slopes = found
-            if checked is labels:
-                total = np.add.reduce(losses, dtype=np.float64)
-                return np.array(total / count, np.float32), slopes
+            losses, slopes, _ = found
             counted = checked >= 0
             count = max(int(np.count_nonzero(counted)), 1) if mean else 1
             slopes *= np.where(counted, np.float32(1 / count), np.float32(0))[:, None]

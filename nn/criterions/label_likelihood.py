@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import ops, primitive
+from tapegrad.autograd.kernels.label_losses import picked
 from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
 from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
-from tapegrad.nn.core.labels import class_labels, pick, place
+from tapegrad.nn.core.labels import class_labels, pick_by_label, place_by_label
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
@@ -46,12 +47,43 @@ def label_likelihood(
         factors = xp.take(weights.astype(x.dtype), found if all_count else xp.maximum(found, 0))
         if not all_count:
             factors = xp.where(found < 0, x.dtype.type(0), factors)
-    loss = -xp.sum(pick.primitive.body(xp, x, found) * factors)
+    loss = -xp.sum(pick_by_label.primitive.body(xp, x, found) * factors)
     if not mean:
         return loss, found, factors
     total = xp.sum(factors)
     total = total + (total == 0)
     return (loss / total).astype(x.dtype), found, factors / total
+
+
+@label_likelihood.on("numba")
+def _label_likelihood_fast(
+    xp: Namespace,
+    x: Array,
+    labels: Array,
+    weights: Array | None = None,
+    *,
+    ignored: int | None = None,
+    mean: bool = True,
+) -> tuple[Array, Array, Array]:
+    if (ignored is None or not 0 <= ignored < x.shape[1]) and labels.dtype.kind in "iub":
+        labels = labels.astype(np.int64)
+        found = picked(x, labels)
+        if found is not None and not found[1]:  # no label is wrong, and none ignored
+            own = found[0]
+            if weights is None:
+                share = 1 / labels.size if mean else 1
+                loss = np.add.reduce(own, None) * x.dtype.type(-share)
+                return np.asarray(loss), labels, np.full(labels.shape, share, x.dtype)
+            factors = weights.astype(x.dtype).take(labels)
+            total = np.add.reduce(factors, None) if mean else 1
+            own *= factors
+            if total != 0:
+                loss = np.add.reduce(own, None) / -total
+                return np.asarray(loss, x.dtype), labels, factors / x.dtype.type(total)
+    plain: tuple[Array, Array, Array] = label_likelihood.primitive.body(
+        xp, x, labels, weights, ignored=ignored, mean=mean
+    )
+    return plain
 
 
 def _factors(
@@ -83,7 +115,7 @@ def _rule_of_x(
 ) -> Any:
     if weights is not None and not runs_unrecorded(g, (weights,)):
         found, factors, _ = _factors(labels, weights, x_shape[1], x_dtype, ignored, mean)
-    return place(-(g * factors), found, classes=x_shape[1])
+    return place_by_label(-(g * factors), found, classes=x_shape[1])
 
 
 def _rule_of_weights(
@@ -91,10 +123,10 @@ def _rule_of_weights(
 ) -> Any:
     classes = x.shape[1]
     found, _, total = _factors(labels, weights, classes, x.dtype, ignored, mean)
-    each = -pick(x, found)
+    each = -pick_by_label(x, found)
     if mean:
         each = each - y
-    by_class = place(each * (g / total), found, classes=classes)
+    by_class = place_by_label(each * (g / total), found, classes=classes)
     return ops.sum(by_class, axis=(0, *range(2, x.ndim)))
 
 
@@ -121,6 +153,6 @@ def _label_likelihood_batch(
     if mean:
         total = ops.sum(factors, axis=1, keepdims=True)
         factors = factors / ops.where(ops.equal(total, 0), 1, total)
-    picked = split_samples(pick(merge_samples(x), merge_samples(found)), samples, size)
+    picked = split_samples(pick_by_label(merge_samples(x), merge_samples(found)), samples, size)
     losses = -ops.sum(picked.reshape((samples, -1)) * factors, axis=1)
     return losses, found, factors.reshape(found.shape)
