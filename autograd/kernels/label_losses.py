@@ -137,7 +137,10 @@ def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Arra
     if not fits or labels.dtype != np.int64 or not machine.is_available():
         return None
     x, labels = readable(x, FLOAT), readable(labels, labels.dtype)
-    calls: dict[Any, _RowsCall] = _local.__dict__.setdefault("calls", {})
+    try:
+        calls: dict[Any, _RowsCall] = _local.calls
+    except AttributeError:
+        calls = _local.calls = {}
     key = (x.shape, share)
     call = calls.get(key)
     if call is None:
