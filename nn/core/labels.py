@@ -23,7 +23,7 @@ from tapegrad.nn.core.errors import ShapeError
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["class_labels", "pick_by_label", "place_by_label"]
+__all__ = ["class_labels", "labels_for_kernels", "pick_by_label", "place_by_label"]
 
 NO_CLASS = (
     "the target holds {label}, and the input has {classes} classes: labels are integers from "
@@ -58,6 +58,20 @@ def class_labels(
 
 
 class_labels.batch(leading_axes_rule)
+
+
+def labels_for_kernels(
+    labels: Array, classes: int, ignored: int | None
+) -> tuple[Array, int | None]:
+    """(int64 labels, the one that is ignored) for a kernel that counts those that are no class.
+
+    The ignored one is no class either: if there are as many of it as the kernel counts, no label is
+    wrong.  Raises ShapeError where a label is, if that is looked at here: of other dtypes than
+    integers, or where the ignored label is a class.
+    """
+    if np.can_cast(labels.dtype, np.int64) and (ignored is None or not 0 <= ignored < classes):
+        return labels.astype(np.int64, copy=False), ignored
+    return class_labels.primitive.body(np, labels, classes=classes, ignored=ignored), -1
 
 
 @primitive

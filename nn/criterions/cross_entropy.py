@@ -13,7 +13,7 @@ from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.kernels.label_losses import label_losses
 from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
-from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.labels import class_labels, labels_for_kernels
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
@@ -50,23 +50,22 @@ def cross_entropy(
 def _cross_entropy_fast(
     xp: Namespace, x: Array, labels: Array, *, ignored: int | None = None, mean: bool = True
 ) -> tuple[Array, Array]:
-    classes = x.shape[1]
+    found = None
     if x.dtype == np.float32 and x.size:
-        if ignored is None or not 0 <= ignored < classes:  # then the kernel knows wrong labels
-            share = 1 / len(x) if mean else 1
-            found = label_losses(x, labels, share)
-            if found is not None and not found[2]:
-                return np.asarray(np.add.reduce(found[0]) * np.float32(share)), found[1]
-        checked = class_labels.primitive.body(xp, labels, classes=classes, ignored=ignored)
-        found = label_losses(x, checked)
-        if found is not None:
-            losses, slopes, _ = found
-            counted = checked >= 0
-            count = max(int(np.count_nonzero(counted)), 1) if mean else 1
-            slopes *= np.where(counted, np.float32(1 / count), np.float32(0))[:, None]
-            slopes[~counted] = 0
-            total = losses[counted].sum(dtype=np.float64)
-            return np.asarray(np.float32(total / count)), slopes
+        whole, skipped = labels_for_kernels(labels, x.shape[1], ignored)
+        share = np.float32(1 / len(x) if mean else 1)
+        found = label_losses(x, whole, float(share))
+    if found is not None:
+        losses, slopes, outside = found
+        if not outside:
+            return np.asarray(np.add.reduce(losses) * share), slopes
+        counted = whole != skipped
+        count = np.count_nonzero(counted)
+        if count == len(x) - outside:  # else a label is wrong
+            ratio = np.float32(len(x) / max(count, 1) if mean else 1)
+            slopes *= np.where(counted, ratio, np.float32(0))[:, None]
+            slopes[~counted] = 0  # and not NaN
+            return np.asarray(np.add.reduce(losses[counted]) * (share * ratio)), slopes
     plain: tuple[Array, Array] = cross_entropy.primitive.body(
         xp, x, labels, ignored=ignored, mean=mean
     )

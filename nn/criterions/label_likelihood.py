@@ -14,7 +14,7 @@ from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.kernels.label_losses import picked
 from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
 from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
-from tapegrad.nn.core.labels import class_labels, pick_by_label, place_by_label
+from tapegrad.nn.core.labels import class_labels, labels_for_kernels, pick_by_label, place_by_label
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
@@ -65,25 +65,46 @@ def _label_likelihood_fast(
     ignored: int | None = None,
     mean: bool = True,
 ) -> tuple[Array, Array, Array]:
-    if (ignored is None or not 0 <= ignored < x.shape[1]) and labels.dtype.kind in "iub":
-        labels = labels.astype(np.int64)
-        found = picked(x, labels)
-        if found is not None and not found[1]:  # no label is wrong, and none ignored
-            own = found[0]
-            if weights is None:
-                share = 1 / labels.size if mean else 1
-                loss = np.add.reduce(own, None) * x.dtype.type(-share)
-                return np.asarray(loss), labels, np.full(labels.shape, share, x.dtype)
-            factors = weights.astype(x.dtype).take(labels)
-            total = np.add.reduce(factors, None) if mean else 1
-            own *= factors
-            if total != 0:
-                loss = np.add.reduce(own, None) / -total
-                return np.asarray(loss, x.dtype), labels, factors / x.dtype.type(total)
+    whole, skipped = labels_for_kernels(labels, x.shape[1], ignored)
+    found = picked(x, whole)
+    if found is not None:
+        own, outside = found
+        whole = whole.copy() if whole is labels else whole
+        counted = None if not outside else whole != skipped
+        if counted is None or np.count_nonzero(counted) == whole.size - outside:
+            factors = None if weights is None else _factors_of(weights, whole, counted, x.dtype)
+            return _likelihood_of(own, whole, counted, factors, mean)
     plain: tuple[Array, Array, Array] = label_likelihood.primitive.body(
         xp, x, labels, weights, ignored=ignored, mean=mean
     )
     return plain
+
+
+def _factors_of(weights: Array, labels: Array, counted: Array | None, dtype: Any) -> Array:
+    """The weight of each label, 0 for one that does not count."""
+    weights = weights.astype(dtype, copy=False)
+    if counted is None:
+        return weights.take(labels)
+    return np.where(counted, weights.take(np.where(counted, labels, 0)), dtype.type(0))
+
+
+def _likelihood_of(
+    own: Array, labels: Array, counted: Array | None, factors: Array | None, mean: bool
+) -> tuple[Array, Array, Array]:
+    """What `label_likelihood` returns, of what is picked for each label, 0 if that is ignored."""
+    if counted is not None:
+        labels = np.where(counted, labels, -1)
+    if factors is None:
+        count = labels.size if counted is None else np.count_nonzero(counted)
+        share = own.dtype.type(1 / max(count, 1) if mean else 1)
+        loss = np.add.reduce(own, None) * -share
+        factors = np.full(own.shape, share) if counted is None else counted * share
+        return np.asarray(loss), labels, factors
+    if mean:
+        total = np.add.reduce(factors, None)
+        factors /= total if total != 0 else 1
+    own *= factors
+    return np.asarray(-np.add.reduce(own, None)), labels, factors
 
 
 def _factors(
