@@ -195,6 +195,27 @@ def test_of_the_likelihood_too(label, dtype):
         assert f"the target holds {labels[1].item()}, and" in str(caught.value)
 
 
+def test_a_long_label_is_not_taken_for_the_ignored_one():
+    labels = np.array([0, 2**64 - 100], np.uint64)
+    for criterion in (nn.ClassNLLCriterion(), nn.CrossEntropyCriterion()):
+        with pytest.raises(ShapeError, match="the target holds 18446744073709551516, and"):
+            criterion(np.zeros((2, 3), "f"), labels)
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1, 2, 3, 0.5], "f")])
+@pytest.mark.parametrize("label", [1, 200])
+def test_ways_of_running_the_likelihood_agree_in_all_results(weights, label):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(5, 4, 3)).astype("f"), rng.integers(0, 4, (5, 3))
+    labels[2, 0] = label
+    found = label_likelihood.with_aux(x, labels, weights, ignored=200)
+    expected = label_likelihood.primitive.body(np, x, labels, weights, ignored=200)
+    for one, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=1e-6)
+        assert one.dtype == wanted.dtype
+        assert not np.shares_memory(one, labels)
+
+
 def test_what_is_ignored_has_no_part_even_if_it_is_infinite():
     x = np.zeros((3, 12), "f")
     x[1] = -np.inf
