@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["label_likelihood"]
 
 
-@primitive(aux=("found", "factors"))
+@primitive(aux=("found", "slopes"))
 def label_likelihood(
     xp: Namespace,
     x: Array,
@@ -36,7 +36,7 @@ def label_likelihood(
 
     x: (N, C, …);  labels: (N, …), any numeric dtype; `ignored` is a label that does not count;
     weights w: (C,), 1 when None -> 0-d, and 0 when no label counts.  Auxiliary: the labels as
-    `class_labels` gives them, and by what each x[n, t, …] is multiplied, less the sign.
+    `class_labels` gives them, and the derivative by each x[n, t, …].
     Raises ShapeError for a label that is no class.
     """
     found = class_labels.primitive.body(xp, labels, classes=x.shape[1], ignored=ignored)
@@ -47,12 +47,13 @@ def label_likelihood(
         factors = xp.take(weights.astype(x.dtype), found if all_count else xp.maximum(found, 0))
         if not all_count:
             factors = xp.where(found < 0, x.dtype.type(0), factors)
-    loss = -xp.sum(pick_by_label.primitive.body(xp, x, found) * factors)
+    slopes = -factors
+    loss = xp.sum(pick_by_label.primitive.body(xp, x, found) * slopes)
     if not mean:
-        return loss, found, factors
+        return loss, found, slopes
     total = xp.sum(factors)
     total = total + (total == 0)
-    return (loss / total).astype(x.dtype), found, factors / total
+    return (loss / total).astype(x.dtype), found, slopes / total
 
 
 @label_likelihood.on("numba")
@@ -96,15 +97,13 @@ def _likelihood_of(
         labels = np.where(counted, labels, -1)
     if factors is None:
         count = labels.size if counted is None else np.count_nonzero(counted)
-        share = own.dtype.type(1 / max(count, 1) if mean else 1)
-        loss = np.add.reduce(own, None) * -share
-        factors = np.full(own.shape, share) if counted is None else counted * share
-        return np.asarray(loss), labels, factors
-    if mean:
-        total = np.add.reduce(factors, None)
-        factors /= total if total != 0 else 1
+        slope = own.dtype.type(-1 / max(count, 1) if mean else -1)
+        slopes = np.full(own.shape, slope) if counted is None else counted * slope
+        return np.asarray(np.add.reduce(own, None) * slope), labels, slopes
+    total = np.add.reduce(factors, None) if mean else 1
+    factors /= -total if total != 0 else -1
     own *= factors
-    return np.asarray(-np.add.reduce(own, None)), labels, factors
+    return np.asarray(np.add.reduce(own, None)), labels, factors
 
 
 def _factors(
@@ -128,7 +127,7 @@ def _rule_of_x(
     labels: Any,
     weights: Any,
     found: Any,
-    factors: Any,
+    slopes: Any,
     x_shape: Any,
     x_dtype: Any,
     ignored: int | None,
@@ -136,7 +135,8 @@ def _rule_of_x(
 ) -> Any:
     if weights is not None and not runs_unrecorded(g, (weights,)):
         found, factors, _ = _factors(labels, weights, x_shape[1], x_dtype, ignored, mean)
-    return place_by_label(-(g * factors), found, classes=x_shape[1])
+        slopes = -factors
+    return place_by_label(g * slopes, found, classes=x_shape[1])
 
 
 def _rule_of_weights(
@@ -174,6 +174,7 @@ def _label_likelihood_batch(
     if mean:
         total = ops.sum(factors, axis=1, keepdims=True)
         factors = factors / ops.where(ops.equal(total, 0), 1, total)
-    picked = split_samples(pick_by_label(merge_samples(x), merge_samples(found)), samples, size)
-    losses = -ops.sum(picked.reshape((samples, -1)) * factors, axis=1)
-    return losses, found, factors.reshape(found.shape)
+    each = split_samples(pick_by_label(merge_samples(x), merge_samples(found)), samples, size)
+    slopes = -factors
+    losses = ops.sum(each.reshape((samples, -1)) * slopes, axis=1)
+    return losses, found, slopes.reshape(found.shape)
