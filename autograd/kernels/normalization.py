@@ -105,9 +105,9 @@ def _work(shape: Shape, axes: Shape, own: Shape | None) -> Work | None:
     first = min(kept, default=ndim)
     columns = math.prod(shape[first:])
     if len(reduced) == first and own[:first] == (1,) * first and columns >= FEWEST:
-        rows = math.prod(shape[:first])
-        kind = "short columns" if rows <= MOST_ROWS else "columns"
-        return Work(kind, shape[first:], rows, (), own[first:])
+        count = math.prod(shape[:first])
+        kind = "short columns" if count <= MOST_ROWS else "columns"
+        return Work(kind, shape[first:], count, (), own[first:])
     return None
 
 
@@ -301,8 +301,8 @@ def normalize_gradient(
         by_weight, by_bias = sums.sum(0, dtype=np.float64).astype(x.dtype)
         return y, in_shape(by_weight, own), in_shape(by_bias, own)
     if work.kind in WHOLE:
-        scale = numbers_of(work, x, weight, 1)
-        sums = WHOLE[work.kind][1](work, g, x, scale, (mean, var), eps, y)
+        scales = numbers_of(work, x, weight, 1)
+        sums = WHOLE[work.kind][1](work, g, x, scales, (mean, var), eps, y)
         if own is None:
             return y, None, None
         return y, summed(work, sums[0], own), summed(work, sums[1], own)

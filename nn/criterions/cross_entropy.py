@@ -60,7 +60,7 @@ def _cross_entropy_fast(
         if not outside:
             return np.asarray(np.add.reduce(losses) * share), slopes
         counted = whole != skipped
-        count = np.count_nonzero(counted)
+        count = int(np.count_nonzero(counted))
         if count == len(x) - outside:  # else a label is wrong
             ratio = np.float32(len(x) / max(count, 1) if mean else 1)
             slopes *= np.where(counted, ratio, np.float32(0))[:, None]
