@@ -66,3 +66,22 @@ def test_a_first_gradient_is_the_array_that_the_sweep_made(monkeypatch):
         p.grad = None
     (p * -0.0).backward(np.ones(p.shape))
     assert not np.signbit(p.grad._bare).any()
+
+
+def test_so_is_what_the_sweep_made_in_another_shape(monkeypatch):
+    monkeypatch.setattr(accumulation, "add_to_grad", None)
+    [p, _] = made()
+    (p.reshape(-1) * 3).backward(np.ones(p.size))
+    assert p.grad._bare.base.size == p.size
+    np.testing.assert_array_equal(p.grad._bare, np.full(p.shape, 3.0))
+
+
+@pytest.mark.parametrize("count", [1200, 1201])
+def test_but_not_what_others_hold_or_what_is_a_part(count):
+    [p, _] = made()
+    held = np.ones(count)
+    collected = {p._node: held[:1200].reshape(p.shape)}
+    if count > 1200:
+        held = None
+    accumulation.deliver_to_grad(p._node, collected)
+    assert p.grad._bare.base is None

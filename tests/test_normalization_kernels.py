@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+from unittest import mock
+
 import numpy as np
 import pytest
 from compiled_steps import calls, single, third_call
@@ -10,25 +13,26 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad.autograd import ops
-from tapegrad.autograd.kernels import machine, normalization
+from tapegrad.autograd.kernels import machine, normalization, normalizing_whole
 from tapegrad.autograd.ops.fused_bodies import fused_at_any_size
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+IN_PARTS = {"groups": "stretches", "short columns": "columns"}
 LIMITS = {FLOAT: 1e-5, DOUBLE: 1e-13}  # of the largest number
 # (shape, axes, shape of the weight) of sizes a, b, c -> the kind of work
 FORMS = {
     "batch of images": (lambda a, b, c: ((a, b, c), (0, 2), (b, 1)), "stretches"),
-    "groups": (lambda a, b, c: ((2, a, b, c), (2, 3), (a, b, 1)), "stretches"),
-    "instances": (lambda a, b, c: ((a, b, c), (-1,), (1, b, 1)), "stretches"),
-    "all": (lambda a, b, c: ((a, b, c), (0, 1, 2), (1, 1, 1)), "stretches"),
-    "one number": (lambda a, b, c: ((a, b, c), (0, 1, 2), ()), "stretches"),
+    "groups": (lambda a, b, c: ((2, a, b, c), (2, 3), (a, b, 1)), "groups"),
+    "instances": (lambda a, b, c: ((a, b, c), (-1,), (1, b, 1)), "groups"),
+    "all": (lambda a, b, c: ((a, b, c), (0, 1, 2), (1, 1, 1)), "groups"),
+    "one number": (lambda a, b, c: ((a, b, c), (0, 1, 2), ()), "groups"),
     "layers": (lambda a, b, c: ((a, b, c), (2,), (c,)), "rows"),
     "two axes": (lambda a, b, c: ((a, b, c), (-1, -2), (b, c)), "rows"),
-    "features": (lambda a, b, c: ((a * b, c), (0,), (c,)), "columns"),
-    "channels last": (lambda a, b, c: ((a, b, c), (0, 1), (1, 1, c)), "columns"),
-    "shared columns": (lambda a, b, c: ((a, b, c), (0,), (b, 1)), "columns"),
+    "features": (lambda a, b, c: ((a * b, c), (0,), (c,)), "short columns"),
+    "channels last": (lambda a, b, c: ((a, b, c), (0, 1), (1, 1, c)), "short columns"),
+    "shared columns": (lambda a, b, c: ((a, b, c), (0,), (b, 1)), "short columns"),
 }
 
 
@@ -39,6 +43,18 @@ def arrays_of(form, sizes, dtype, seed, offset=0.0):
     x, g = rng.normal(offset, 2, shape).astype(dtype), rng.normal(size=shape).astype(dtype)
     weight, bias = rng.normal(size=own).astype(dtype), rng.normal(size=own).astype(dtype)
     return axes, kind, [x, weight, bias], g
+
+
+@contextmanager
+def in_parts():
+    """Take groups for too large for a cache, and columns for too long."""
+    with (
+        mock.patch.object(normalization, "_groups", return_value=None),
+        mock.patch.object(normalization, "MOST_ROWS", 0),
+    ):
+        normalization._work.cache_clear()
+        yield
+    normalization._work.cache_clear()
 
 
 def by_steps(arrays, axes, eps, g):
@@ -70,14 +86,23 @@ def close(found, expected, limit):
     dtype=st.sampled_from([FLOAT, DOUBLE]),
     without=st.sampled_from([(), (1,), (2,), (1, 2)]),
     eps=st.sampled_from([1e-5, 0.1]),
+    whole=st.booleans(),
     seed=st.integers(0, 9),
 )
-@example(form="layers", sizes=(2, 3, 5000), dtype=FLOAT, without=(), eps=1e-5, seed=0)
-@example(form="batch of images", sizes=(3, 2, 5000), dtype=FLOAT, without=(), eps=1e-5, seed=0)
-@example(form="features", sizes=(70, 70, 33), dtype=FLOAT, without=(), eps=1e-5, seed=0)
+@example("layers", (2, 3, 5000), FLOAT, (), 1e-5, True, 0)
+@example("batch of images", (3, 2, 5000), FLOAT, (), 1e-5, True, 0)
+@example("groups", (3, 2, 5000), FLOAT, (), 1e-5, True, 0)
+@example("groups", (3, 9, 30000), FLOAT, (), 1e-5, True, 0)
+@example("features", (70, 70, 33), FLOAT, (), 1e-5, True, 0)
+@example("features", (16, 64, 33), FLOAT, (), 1e-5, True, 0)
 def test_results_and_cotangents_are_those_of_the_composition(
-    form, sizes, dtype, without, eps, seed
+    form, sizes, dtype, without, eps, whole, seed
 ):
+    with nullcontext() if whole else in_parts():
+        check_results_and_cotangents(form, sizes, dtype, without, eps, whole, seed)
+
+
+def check_results_and_cotangents(form, sizes, dtype, without, eps, whole, seed):
     axes, kind, arrays, g = arrays_of(form, sizes, dtype, seed)
     if arrays[0].size // np.mean(arrays[0], axes).size < 4:
         return  # of two numbers the cotangents are differences of nearly equal ones
@@ -86,7 +111,8 @@ def test_results_and_cotangents_are_those_of_the_composition(
     given = tuple(a for a in arrays if a is not None)
     work = normalization.shape_of_work(*arrays, axes)
     assert work is not None
-    assert without or work.kind == kind
+    wanted = kind if whole else IN_PARTS.get(kind, kind)
+    assert without or max(sizes[:2]) > 9 or sizes[2] > 90 or work.kind == wanted
     y, mean, var, cotangents = by_steps(arrays, axes, eps, g)
     limit = LIMITS[dtype]
 
@@ -107,24 +133,27 @@ def test_results_and_cotangents_are_those_of_the_composition(
         close(one, wanted, 4 * limit)
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_a_large_mean_does_no_harm(form):
+def test_a_large_mean_does_no_harm(form, whole):
     """A difference of mean squares would have no digit left."""
     axes, _, arrays, _ = arrays_of(form, (4, 8, 64), FLOAT, 0, offset=3000.0)
     wide = arrays[0].astype("d")
     exact = (wide - wide.mean(axes, keepdims=True)) / wide.std(axes, keepdims=True)
-    with fused_at_any_size():
+    with fused_at_any_size(), nullcontext() if whole else in_parts():
         y, _, var = ops.normalize.with_aux(arrays[0], arrays[1], None, axes=axes, eps=1e-12)
     close(y, exact * arrays[1], 1e-5)
     close(var, wide.var(axes, keepdims=True), 1e-6)
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_infinity_and_nan_stay_in_their_part(form):
+def test_infinity_and_nan_stay_in_their_part(form, whole):
     axes, _, arrays, g = arrays_of(form, (3, 3, 20), FLOAT, 1)
     for value in (np.inf, np.nan):
         arrays[0].reshape(-1)[5] = value
-        with fused_at_any_size(), np.errstate(all="ignore"):
+        parts = nullcontext() if whole else in_parts()
+        with fused_at_any_size(), parts, np.errstate(all="ignore"):
             y, pull = tg.vjp(lambda *a: ops.normalize(*a, axes=axes, eps=1e-5), tuple(arrays))
             expected = ops.normalize.primitive.body(np, *arrays, axes=axes, eps=1e-5)[0]
             bad, by_x = np.isfinite(y), np.asarray(pull(g)[0])
@@ -165,13 +194,14 @@ def test_arrays_with_gaps_of_two_dtypes_or_in_another_order():
     assert np.asarray(mixed).dtype == DOUBLE
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_threads_give_equal_bits(form, monkeypatch):
-    monkeypatch.setattr(normalization, "PIECE_BYTES", 1000)
+def test_threads_give_equal_bits(form, whole, monkeypatch):
+    monkeypatch.setattr(normalizing_whole, "PIECE_BYTES", 1000)
     axes, _, arrays, g = arrays_of(form, (5, 7, 40), FLOAT, 3)
 
     def run():
-        with fused_at_any_size():
+        with fused_at_any_size(), nullcontext() if whole else in_parts():
             y, pull = tg.vjp(lambda *a: ops.normalize(*a, axes=axes), tuple(arrays))
             return [np.asarray(y), *map(np.asarray, pull(g))]
 

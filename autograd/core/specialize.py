@@ -2,7 +2,7 @@
 
 To interpret a declaration at every call (`call.apply`) costs twice what recording needs.  So the
 public function of a primitive starts as a stub.  At its first call it writes Python source for the
-ordinary case (NumPy arrays, recording on, one to three operands), compiles the source, and puts the
+ordinary case (NumPy arrays, recording on, up to three operands), compiles the source, and puts the
 code object into itself.  Every other case calls `apply`, which defines what a call means.
 
 The function replaces its own ``__code__`` because Tensor's operators, NumPy's tables and every
@@ -39,6 +39,8 @@ from tapegrad.autograd.core.views import note_view
 
 __all__ = ["operator_function", "public_function", "saved_expression", "view_lines"]
 
+
+MOST_OPERANDS = 3  # each more doubles the cases of which are tracked
 
 _STUB = compile_source(
     "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)\n",
@@ -181,9 +183,8 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
     )
     scope.update(_apply=run, _primitive=primitive)
     simple = (
-        1 <= len(operands) <= 3
+        1 <= len(operands) <= MOST_OPERANDS
         and not primitive.lists
-        and not primitive.optional
         and not primitive.several
         and not primitive.random
     )
@@ -217,7 +218,9 @@ def _function_source(primitive: Primitive, scope: dict[str, Any], run: Callable[
             f"    _{name}_node = None",
         ]
     odd = " or ".join(
-        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS" for name in operands
+        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS"
+        + f" and _{name} is not None" * (name in primitive.optional)
+        for name in operands
     )
     lines += [
         "_now = _mode()",
@@ -270,8 +273,11 @@ def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
     if not primitive.differentiable or not ruled:
         return ["_result._node = None"]
-    some = (names for count in range(len(ruled), 0, -1) for names in combinations(ruled, count))
-    masks = [tuple(n in names for n in primitive.arguments) for names in some]
+    masks = [
+        tuple(name in tracked for name in primitive.arguments)
+        for count in range(len(ruled), 0, -1)  # the first that fits is that of all tracked ones
+        for tracked in combinations(ruled, count)
+    ]
     lines = ["if _now is not None:", "    _result._node = None"]
     for mask in masks:
         plan = primitive.plan(mask)

@@ -1,4 +1,7 @@
-"""The cross entropy of labels by machine code: each row is read once, and its gradient written."""
+"""Losses of class labels by machine code, which checks the labels as it goes.
+
+Of the cross entropy each row is read once, and its gradient written.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
 from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of
 
-__all__ = ["halves_joined", "label_losses", "larger"]
+__all__ = ["halves_joined", "label_losses", "larger", "picked", "placed"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
+FLOATS = (FLOAT, np.dtype(np.float64))
 KEPT = 64  # shapes of scores that a thread remembers
 _local = threading.local()
 
@@ -49,14 +53,14 @@ def _rows() -> Callable[..., None]:
 
     Into totals: Σ e^(x - max); into gaps: x - max at the label.
 
-    Rows whose label is no class, or that have none, keep their softmax.
+    Rows whose label is no class, or that have none, keep their softmax, and are counted.
     """
-    k = KernelCode("x labels y rows classes totals gaps nowhere share", FLOAT)
+    k = KernelCode("x labels y rows classes totals gaps nowhere share outside", FLOAT)
     x, labels, y, rows, classes = k["x labels y rows classes"]
     totals, gaps, nowhere, share = k["totals gaps nowhere share"]
     factor = k.load(share, 0, 1)
 
-    def row(n: Whole) -> None:
+    def row(n: Whole, wrong: Whole) -> list[Whole]:
         first, into = k.at(x, n * classes), k.at(y, n * classes)
         parts = _parts(k, classes)
 
@@ -90,21 +94,24 @@ def _rows() -> Callable[..., None]:
 
         scale(k.all(1.0, 1) / total)
         label = k.load_whole(labels, n)
-        place, _ = k.inside(label, classes, k.at(into, label), nowhere)
+        place, is_wrong = k.inside(label, classes, k.at(into, label), nowhere)
         k.store(k.load(place, 0, 1) - k.all(1.0, 1), place)
         scale(factor)
         place, _ = k.inside(label, classes, k.at(first, label), first)
         k.store(total, totals, n)
         k.store(k.load(place, 0, 1) - high, gaps, n)
+        return [wrong + is_wrong]
 
-    k.loop(rows, row)
+    [wrong] = k.loop(rows, row, [k.zero()])
+    k.store_whole(wrong, k["outside"])
     return ready(k)
 
 
 class _RowsCall:
     """A call of the kernel on scores of one shape: a thread keeps it, and fills in three addresses.
 
-    totals, gaps: what the kernel says of each row
+    totals, gaps: what the kernel says of each row;  outside: how many labels are no class, in the
+    last entry
     """
 
     def __init__(self, count: int, classes: int, share: float) -> None:
@@ -113,22 +120,27 @@ class _RowsCall:
         self.totals, self.gaps = results[:count], results[count : 2 * count]
         kernel: Any = _rows()
         self.run, nowhere = kernel.at, address(results) + 8 * count
-        self.table = (ctypes.c_int64 * 9)(
+        self.table = (ctypes.c_int64 * 11)(
             *(0, 0, 0, count, classes), address(self.totals), address(self.gaps), nowhere,
             nowhere + 4,
         )  # fmt: skip
+        self.table[9] = ctypes.addressof(self.table) + 80  # the last entry itself
 
 
-def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Array] | None:
-    """The loss of each row of x (N, C), and share · its gradient (N, C); None if no code fits.
+def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Array, int] | None:
+    """The loss of each row of x (N, C), share · its gradient (N, C), and how many labels are wrong.
 
     labels: int64 (N,); of a row whose label is no class, loss and gradient mean nothing
+    Returns None if no code fits.
     """
     fits = type(x) is np.ndarray and x.dtype == FLOAT and x.size and type(labels) is np.ndarray
     if not fits or labels.dtype != np.int64 or not machine.is_available():
         return None
     x, labels = readable(x, FLOAT), readable(labels, labels.dtype)
-    calls: dict[Any, _RowsCall] = _local.__dict__.setdefault("calls", {})
+    try:
+        calls: dict[Any, _RowsCall] = _local.calls
+    except AttributeError:
+        calls = _local.calls = {}
     key = (x.shape, share)
     call = calls.get(key)
     if call is None:
@@ -140,4 +152,80 @@ def label_losses(x: Array, labels: Array, share: float = 1) -> tuple[Array, Arra
     call.run(table)
     losses = np.log(call.totals)
     losses -= call.gaps
-    return losses, y
+    return losses, y, table[10]
+
+
+# Picking and placing ------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def _at_labels(dtype: np.dtype[Any], placing: bool) -> Callable[..., None]:
+    """values[n, p] = x[n, t, p] with t = labels[n, p], or the reverse; wrong labels are counted.
+
+    outside: where the count is stored, and behind it what is picked for a wrong label
+    """
+    k = KernelCode("x labels values samples classes points outside nowhere", dtype)
+    x, labels, values, samples = k["x labels values samples"]
+    classes, points, outside, nowhere = k["classes points outside nowhere"]
+
+    def sample(n: Whole, wrong: Whole) -> list[Whole]:
+        first, own = k.at(x, n * classes * points), n * points
+
+        def point(p: Whole, wrong: Whole) -> list[Whole]:
+            label = k.load_whole(labels, own + p)
+            place, is_wrong = k.inside(label, classes, k.at(first, label * points + p), nowhere)
+            if placing:
+                k.store(k.load(values, own + p, 1), place)
+            else:
+                k.store(k.load(place, 0, 1), values, own + p)
+            return [wrong + is_wrong]
+
+        found: list[Whole] = k.loop(points, point, [wrong])
+        return found
+
+    [wrong] = k.loop(samples, sample, [k.zero()])
+    k.store_whole(wrong, outside)
+    return ready(k)
+
+
+def _run_at_labels(x: Array, labels: Array, values: Array, placing: bool) -> int:
+    """Run the kernel, and return how many labels are no class."""
+    results = (ctypes.c_int64 * 2)()
+    outside = ctypes.addressof(results)
+    samples, classes = x.shape[:2]
+    points = labels.size // samples
+    _at_labels(x.dtype, placing)(
+        address(x), address(labels), address(values), samples, classes, points, outside, outside + 8
+    )
+    return results[0]
+
+
+def _fits(x: Array, labels: Array) -> bool:
+    floats = type(x) is np.ndarray and x.dtype in FLOATS and x.dtype.isnative and x.size > 0
+    whole = type(labels) is np.ndarray and labels.dtype == np.int64 and labels.size > 0
+    return floats and whole and machine.is_available()
+
+
+def picked(x: Array, labels: Array) -> tuple[Array, int] | None:
+    """x[n, t, …] with t = labels[n, …], and how many labels are no class, for which it has 0.
+
+    x: (N, C, …);  labels: (N, …), int64.  Returns None if no code fits.
+    """
+    if not _fits(x, labels):
+        return None
+    values = np.empty(labels.shape, x.dtype)
+    x, labels = readable(x, x.dtype), readable(labels, labels.dtype)
+    return values, _run_at_labels(x, labels, values, placing=False)
+
+
+def placed(values: Array, labels: Array, classes: int) -> Array | None:
+    """Zeros (N, classes, …) with y[n, t, …] = values[n, …] with t = labels[n, …], if that is one.
+
+    labels: (N, …), int64.  Returns None if no code fits.
+    """
+    if not classes or not _fits(values, labels):
+        return None
+    y = np.zeros((values.shape[0], classes, *values.shape[1:]), values.dtype)
+    values, labels = readable(values, values.dtype), readable(labels, labels.dtype)
+    _run_at_labels(y, labels, values, placing=True)
+    return y

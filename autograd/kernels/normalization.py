@@ -16,6 +16,14 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine, normalizing_code
 from tapegrad.autograd.kernels.addresses import address, readable
+from tapegrad.autograd.kernels.normalizing_whole import (
+    WHOLE,
+    in_shape,
+    numbers_of,
+    pieces_of,
+    row_numbers,
+    summed,
+)
 from tapegrad.autograd.kernels.threads import run_pieces
 
 __all__ = ["Work", "normalize", "normalize_gradient", "shape_of_work"]
@@ -23,19 +31,20 @@ __all__ = ["Work", "normalize", "normalize_gradient", "shape_of_work"]
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-PIECE_BYTES = 2**18
 FEWEST = 8  # entries of a stretch, a row, or a column's neighbours
 LONGEST = 2**17  # entries of a row, which is read twice from a cache
+MOST_ROWS = 1024  # of columns that are read twice from a cache, some neighbours at a time
 
 
 class Work(NamedTuple):
     """In which shape an array is read.
 
-    kind:   "stretches", "rows" or "columns"
+    kind:   "stretches", "groups", "rows", "columns", or "short columns", which stay in a cache
     lead:   the shape of what has a mean of its own: all stretches; (rows,); or (columns,)
     length: how many entries each of them has
     axes:   of `lead` that stretches are joined along
-    spread: the shape of a weight that broadcasts with `lead`
+    spread: the shape of a weight that broadcasts with `lead`; of groups, (how many groups have
+            weights of their own, how many each has)
     """
 
     kind: str
@@ -79,6 +88,9 @@ def _work(shape: Shape, axes: Shape, own: Shape | None) -> Work | None:
     while first and flat[first - 1]:
         first -= 1
     length = math.prod(shape[first:])
+    groups = _groups(shape, own, reduced, first) if length >= FEWEST else None
+    if groups is not None:
+        return groups
     if length >= FEWEST:
         inner = tuple(sorted(axis for axis in reduced if axis < first))
         return Work("stretches", shape[:first], length, inner, own[:first])
@@ -93,8 +105,31 @@ def _work(shape: Shape, axes: Shape, own: Shape | None) -> Work | None:
     first = min(kept, default=ndim)
     columns = math.prod(shape[first:])
     if len(reduced) == first and own[:first] == (1,) * first and columns >= FEWEST:
-        return Work("columns", shape[first:], math.prod(shape[:first]), (), own[first:])
+        count = math.prod(shape[:first])
+        kind = "short columns" if count <= MOST_ROWS else "columns"
+        return Work(kind, shape[first:], count, (), own[first:])
     return None
+
+
+def _groups(shape: Shape, own: Shape, reduced: set[int], first: int) -> Work | None:
+    """The work on groups of stretches, with weights for each; stretches begin at axis `first`."""
+    begin = first
+    while begin and begin - 1 in reduced:
+        begin -= 1
+    lead, length = shape[:begin], math.prod(shape[begin:])
+    if (
+        len(reduced) > len(shape) - begin
+        or length > LONGEST
+        or own[begin:first] != shape[begin:first]
+    ):
+        return None
+    period = math.prod(own[:begin])
+    same = begin  # weights are the same along the first axes, and others along the last
+    while same and own[same - 1] == shape[same - 1]:
+        same -= 1
+    if any(n != 1 for n in own[:same]):
+        return None
+    return Work("groups", lead, length, (), (period, math.prod(shape[begin:first])))
 
 
 # Forward ------------------------------------------------------------------------------------------
@@ -114,6 +149,11 @@ def normalize(
         mean, var = np.empty(shape, x.dtype), np.empty(shape, x.dtype)
         _normalize_rows(work, x, weight, bias, eps, (y, mean, var))
         return y, mean, var
+    if work.kind in WHOLE:
+        mean, var = np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+        weights = numbers_of(work, x, weight, 1), numbers_of(work, x, bias, 0)
+        WHOLE[work.kind][0](work, x, weights, eps, (y, mean, var))
+        return y, mean, var
     mean, var = _moments(work, x)
     inverse = 1 / np.sqrt(var + eps)
     near = mean.astype(x.dtype)
@@ -122,20 +162,7 @@ def normalize(
     if bias is not None:
         shift = shift + bias.reshape(work.spread)
     _apply(work, x, None, y, near, scale, shift)
-    return y, _in_shape(near, shape), _in_shape(var.astype(x.dtype), shape)
-
-
-def _in_shape(values: Array, shape: Any) -> Array:
-    """A copy in another shape: no view, since `compile` gives each result a place of its own."""
-    found = np.empty(shape, values.dtype)
-    found.reshape(-1)[...] = values.reshape(-1)
-    return found
-
-
-def _pieces(rows: int, row_bytes: int) -> list[tuple[int, int]]:
-    """(first, number) of rows for one thread at a time."""
-    step = max(1, PIECE_BYTES // max(row_bytes, 1))
-    return [(first, min(step, rows - first)) for first in range(0, rows, step)]
+    return y, in_shape(near, shape), in_shape(var.astype(x.dtype), shape)
 
 
 def _moments(work: Work, x: Array) -> tuple[Array, Array]:
@@ -143,7 +170,7 @@ def _moments(work: Work, x: Array) -> tuple[Array, Array]:
     size, count = x.itemsize, work.length
     if work.kind == "columns":
         columns = math.prod(work.lead)
-        pieces = _pieces(count, columns * size)
+        pieces = pieces_of(count, columns * size)
         found = np.empty((len(pieces), 3, columns), x.dtype)
         run = normalizing_code.column_sums(x.dtype)
         numbers = np.array([n for _, n in pieces], np.float64).reshape(-1, 1)
@@ -170,7 +197,7 @@ def _moments(work: Work, x: Array) -> tuple[Array, Array]:
     results = np.empty((stretches, 3), x.dtype)
     run = normalizing_code.stretch_sums(x.dtype)
     one = np.array(1 / count, x.dtype)
-    pieces = _pieces(stretches, count * size)
+    pieces = pieces_of(stretches, count * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -203,7 +230,7 @@ def _apply(
         numbers[place] = value
     run = normalizing_code.applied(x.dtype, by_columns=by_columns, with_g=g is not None)
     rows, columns = (work.length, each) if by_columns else (each, work.length)
-    pieces = _pieces(rows, columns * size)
+    pieces = pieces_of(rows, columns * size)
     if not by_columns:  # numbers of the rows of one piece lie side by side
         flat = numbers.reshape(len(numbers), each)
         blocks = [np.ascontiguousarray(flat[:, f : f + n]) for f, n in pieces]
@@ -217,10 +244,6 @@ def _apply(
         )  # fmt: skip
 
     run_pieces(part, len(pieces))
-
-
-def _row_numbers(work: Work, x: Array, eps: float) -> Array:
-    return np.array([1 / work.length, eps], x.dtype)
 
 
 def _weight_row(work: Work, x: Array, weight: Array | None) -> Array:
@@ -240,9 +263,9 @@ def _normalize_rows(
     y, mean, var = into
     scale = _weight_row(work, x, weight)
     shift = scale if bias is None else readable(bias, x.dtype)
-    numbers = _row_numbers(work, x, eps)
+    numbers = row_numbers(work, x, eps)
     run = normalizing_code.rows_normalized(x.dtype, bias is not None)
-    pieces = _pieces(rows, columns * size)
+    pieces = pieces_of(rows, columns * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -276,7 +299,13 @@ def normalize_gradient(
         assert own is not None
         sums = _row_gradients(work, g, x, weight, mean, var, eps, y)
         by_weight, by_bias = sums.sum(0, dtype=np.float64).astype(x.dtype)
-        return y, _in_shape(by_weight, own), _in_shape(by_bias, own)
+        return y, in_shape(by_weight, own), in_shape(by_bias, own)
+    if work.kind in WHOLE:
+        scales = numbers_of(work, x, weight, 1)
+        sums = WHOLE[work.kind][1](work, g, x, scales, (mean, var), eps, y)
+        if own is None:
+            return y, None, None
+        return y, summed(work, sums[0], own), summed(work, sums[1], own)
     if work.kind == "columns":
         flat = work.lead
     else:
@@ -305,7 +334,7 @@ def _products(work: Work, g: Array, x: Array, mean: Array) -> tuple[Array, Array
     means = np.empty(work.lead, x.dtype)
     means[...] = mean
     if work.kind == "columns":
-        pieces = _pieces(count, each * size)
+        pieces = pieces_of(count, each * size)
         found = np.empty((len(pieces), 2, each), x.dtype)
         run = normalizing_code.column_products(x.dtype)
 
@@ -322,7 +351,7 @@ def _products(work: Work, g: Array, x: Array, mean: Array) -> tuple[Array, Array
         return total[0].reshape(work.lead), total[1].reshape(work.lead)
     results = np.empty((each, 2), x.dtype)
     run = normalizing_code.stretch_products(x.dtype)
-    pieces = _pieces(each, count * size)
+    pieces = pieces_of(each, count * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -349,8 +378,8 @@ def _row_gradients(
 ) -> Array:
     """Write the cotangent of x into y, and return the sums for weight and bias of each piece."""
     rows, columns, size = math.prod(work.lead), work.length, x.itemsize
-    scale, numbers = _weight_row(work, x, weight), _row_numbers(work, x, eps)
-    pieces = _pieces(rows, columns * size)
+    scale, numbers = _weight_row(work, x, weight), row_numbers(work, x, eps)
+    pieces = pieces_of(rows, columns * size)
     sums = np.zeros((len(pieces), 2, columns), x.dtype)
     run = normalizing_code.row_gradients(x.dtype)
 

@@ -136,7 +136,8 @@ def runs_unrecorded(g: Any, saved: tuple[Any, ...]) -> bool:
     """Whether no derivative of the rule is recorded or batched; an observer may look on."""
     if interpreter() is not None or type(as_array(g)) is not np.ndarray:
         return False
-    return not is_recording() or not any(isinstance(v, Tensor) and v.tracked for v in (g, *saved))
+    # a list, since this is asked in each call of a rule, and a generator takes twice as long
+    return not is_recording() or not [v for v in (g, *saved) if isinstance(v, Tensor) and v.tracked]
 
 
 def _by_settings(body: Callable[..., Any], name: str) -> Callable[..., Any]:

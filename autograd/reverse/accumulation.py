@@ -70,25 +70,39 @@ def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
             zeros.end(before, as_array(leaf.grad), None)
 
 
-def _count_alone() -> int:
-    """How many references `deliver_to_grad` sees of an array that nobody else holds."""
-    collected: dict[Any, Any] = {None: np.empty(1)}
+def _count_alone() -> tuple[int, int]:
+    """How many references `deliver_to_grad` sees of an array that nobody else holds, and of what
+    such an array is a view of.
+    """
+    collected: dict[Any, Any] = {None: np.empty(2).reshape(2, 1)}
     g = collected.pop(None)
-    return sys.getrefcount(g)
+    return sys.getrefcount(g), sys.getrefcount(g.base)
 
 
-_ALONE = _count_alone() if strategy is BY_COUNT else 0  # 0 where counts say nothing
+_ALONE, _BASE_ALONE = _count_alone() if strategy is BY_COUNT else (0, 0)  # 0: counts say nothing
+
+
+def _is_all_of_its_own(g: np.ndarray[Any, Any]) -> bool:
+    """Whether nobody else holds the memory of an array that nobody else holds."""
+    base = g.base
+    if base is None:
+        return True
+    if type(base) is not np.ndarray or base.base is not None or base.nbytes != g.nbytes:
+        return False
+    del base
+    return g.flags.c_contiguous and sys.getrefcount(g.base) <= _BASE_ALONE
 
 
 def deliver_to_grad(leaf: Leaf, collected: dict[Any, Any]) -> None:
     """Take the cotangent of a leaf out of `collected`, and add it to the leaf's gradient.
 
-    A first one that nobody else holds, or has a view of, becomes the gradient itself.
+    A first one that nobody else holds, or has a view of, becomes the gradient itself, also where it
+    is another's memory in a new shape.
     """
     g = collected.pop(leaf)
-    if leaf.grad is None and type(g) is np.ndarray and g.base is None and leaf.adjust is None:
+    if leaf.grad is None and type(g) is np.ndarray and leaf.adjust is None:
         fits = g.shape == leaf.shape and g.dtype == leaf.dtype and g.flags.writeable
-        if fits and _ALONE and sys.getrefcount(g) <= _ALONE:
+        if fits and _ALONE and sys.getrefcount(g) <= _ALONE and _is_all_of_its_own(g):
             with _adding[0]:
                 if leaf.grad is None:
                     leaf.grad = untracked(np.add(g, 0, out=g))  # as added to zeros: no -0.0

@@ -24,7 +24,7 @@ __all__ = ["in_single", "run_in_single"]
 
 def run_in_single(forward: Callable[..., Any], x: Nest, *more: Nest) -> Any:
     """forward(x, *more); with float16 in x, of float32 copies, and with results in float16."""
-    if not any(map(_is_half, leaves(x))):
+    if not (_is_half(x) if isinstance(x, Tensor) else any(map(_is_half, leaves(x)))):
         return forward(x, *more)
     y = forward(*(map_leaves(_widen, nest) for nest in (x, *more)))
     return map_leaves(_narrow, y)

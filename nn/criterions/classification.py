@@ -18,9 +18,10 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.labels import class_labels, pick_by_label
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.cross_entropy import cross_entropy
+from tapegrad.nn.criterions.label_likelihood import label_likelihood
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import (
     check_reduction,
@@ -101,7 +102,7 @@ class ClassNLLCriterion(Criterion):
             )
         if not self.logProbAsInput:
             rows = ops.log(ops.clip(rows, 1e-8, 1))
-        return self.loss_of_rows(rows, target, x.shape[:-1])
+        return self.loss_of_labels(rows, target, x.shape[:-1])
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
         """The mean divides by the weights of the labels that count, and so does that of batches."""
@@ -115,26 +116,31 @@ class ClassNLLCriterion(Criterion):
         total = float(weights[labels.astype(np.int64)].sum())
         return total, total
 
-    def loss_of_rows(
-        self, rows: Tensor, target: Tensor, shape: Shape, *, smoothing: float = 0
+    def loss_of_labels(
+        self, x: Tensor, target: Tensor, shape: Shape, *, smoothing: float = 0
     ) -> Tensor:
-        """The loss of log-probabilities (N, C) and N labels.
+        """The loss of log-probabilities (N, C, …) and labels (N, …).
 
         smoothing: the share of the mean over all classes.  shape: of the losses that reduction
         "none" gives.
         """
-        samples, classes = rows.shape
+        classes = x.shape[1]
         self.check_weights(classes)
+        if self.reduction is not None:
+            check_reduction(self, self.reduction)
+        if self.reduction != "none" and not smoothing:
+            return label_likelihood(
+                x, target, self.weights, ignored=self.ignoreIndex, mean=is_mean(self)
+            )
         labels = class_labels(target, classes=classes, ignored=self.ignoreIndex)
-        counted = ops.cast(ops.greater_equal(labels, 0), dtype=rows.dtype)
-        labels = ops.maximum(labels, 0)
+        counted = ops.cast(ops.greater_equal(labels, 0), dtype=x.dtype)
         factors = counted
         if self.weights is not None:
-            factors = counted * ops.cast(self.weights[labels], dtype=rows.dtype)
-        picked = ops.take_along_axis(rows, labels.reshape((samples, 1)), axis=1)
-        losses = -(picked.reshape((samples,)) * factors)
+            own = ops.cast(self.weights[ops.maximum(labels, 0)], dtype=x.dtype)
+            factors = counted * own
+        losses = -(pick_by_label(x, labels) * factors)
         if smoothing:
-            even = -ops.mean(self.weighted(rows), axis=1) * counted
+            even = -ops.mean(self.weighted(x), axis=1) * counted
             losses = losses * (1 - smoothing) + even * smoothing
         total = ops.sum(factors)
         count = ops.where(ops.equal(total, 0), 1, total)
@@ -181,14 +187,14 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
         if x.ndim not in (3, 4):
             raise ShapeError(f"the input of shape {x.shape} is neither (C, H, W) nor (N, C, H, W)")
         target = target_tensor(target, x)
-        last = ops.moveaxis(x, -3, -1)
-        if target.shape != last.shape[:-1]:
+        pixels = (*x.shape[:-3], *x.shape[-2:])
+        if target.shape != pixels:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
-                f"pixels {last.shape[:-1]} of the input of shape {x.shape}"
+                f"pixels {pixels} of the input of shape {x.shape}"
             )
-        rows = last.reshape((-1, last.shape[-1]))
-        return self.loss_of_rows(rows, target.reshape((-1,)), target.shape)
+        images, labels = in_shape(x, (-1, *x.shape[-3:])), in_shape(target, (-1, *pixels[-2:]))
+        return self.loss_of_labels(images, labels, target.shape)
 
 
 class CrossEntropyCriterion(Criterion):
@@ -264,7 +270,7 @@ class CrossEntropyCriterion(Criterion):
                     hint=CLASSES_LAST if target.shape == x.shape[:-1] else "",
                 )
             )  # fmt: skip
-        return self.nll.loss_of_rows(
+        return self.nll.loss_of_labels(
             rows, in_shape(target, rows.shape[:1]), last.shape[:-1], smoothing=self.label_smoothing
         )
 

@@ -110,7 +110,7 @@ class Criterion(Module):
         """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(self, (x,), self._update_for(*as_tensors(target)), named)
+        return run_module(self, (x,), self._update_for(*map(as_tensors, target)), named)
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)

@@ -13,7 +13,7 @@ from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.kernels.label_losses import label_losses
 from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.fused_bodies import runs_unrecorded
-from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.labels import class_labels, labels_for_kernels
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
@@ -32,7 +32,7 @@ def cross_entropy(
     Raises ShapeError for a label that is no class.
     """
     refuse_complex(x, "cross_entropy")
-    labels = _checked(xp, labels, x.shape[1], ignored)
+    labels = class_labels.primitive.body(xp, labels, classes=x.shape[1], ignored=ignored)
     wide = x.astype(np.float32) if x.dtype == np.float16 else x
     counted = labels >= 0
     rows, places = xp.arange(len(labels)), xp.where(counted, labels, 0)
@@ -46,35 +46,26 @@ def cross_entropy(
     return xp.sum(losses * factors).astype(x.dtype), slopes.astype(x.dtype)
 
 
-def _checked(xp: Namespace, labels: Array, classes: int, ignored: int | None) -> Array:
-    """The labels as integers, -1 where one is ignored; see `class_labels`."""
-    all_count = ignored is None or not 0 <= ignored < classes
-    simple = all_count and labels.dtype == np.int64 and labels.size
-    if simple and labels.view(np.uint64).max() < classes:  # as which a negative one is large
-        return labels
-    checked: Array = class_labels.primitive.body(xp, labels, classes=classes, ignored=ignored)
-    return checked
-
-
 @cross_entropy.on("numba")
 def _cross_entropy_fast(
     xp: Namespace, x: Array, labels: Array, *, ignored: int | None = None, mean: bool = True
 ) -> tuple[Array, Array]:
+    found = None
     if x.dtype == np.float32 and x.size:
-        checked = _checked(xp, labels, x.shape[1], ignored)
-        count = len(x) if checked is labels and mean else 1  # all count
-        found = label_losses(x, checked, 1 / count)
-        if found is not None:
-            losses, slopes = found
-            if checked is labels:
-                total = np.add.reduce(losses, dtype=np.float64)
-                return np.array(total / count, np.float32), slopes
-            counted = checked >= 0
-            count = max(int(np.count_nonzero(counted)), 1) if mean else 1
-            slopes *= np.where(counted, np.float32(1 / count), np.float32(0))[:, None]
-            slopes[~counted] = 0
-            total = losses[counted].sum(dtype=np.float64)
-            return np.asarray(np.float32(total / count)), slopes
+        whole, skipped = labels_for_kernels(labels, x.shape[1], ignored)
+        share = np.float32(1 / len(x) if mean else 1)
+        found = label_losses(x, whole, float(share))
+    if found is not None:
+        losses, slopes, outside = found
+        if not outside:
+            return np.asarray(np.add.reduce(losses) * share), slopes
+        counted = whole != skipped
+        count = int(np.count_nonzero(counted))
+        if count == len(x) - outside:  # else a label is wrong
+            ratio = np.float32(len(x) / max(count, 1) if mean else 1)
+            slopes *= np.where(counted, ratio, np.float32(0))[:, None]
+            slopes[~counted] = 0  # and not NaN
+            return np.asarray(np.add.reduce(losses[counted]) * (share * ratio)), slopes
     plain: tuple[Array, Array] = cross_entropy.primitive.body(
         xp, x, labels, ignored=ignored, mean=mean
     )

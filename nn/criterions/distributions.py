@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.labels import class_labels, pick_by_label
 from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import target_like, target_of_shape, target_tensor
@@ -163,11 +163,9 @@ class SoftmaxWithCriterion(Criterion):
         places = (x.shape[0], *x.shape[2:])
         target = target_of_shape(target_tensor(target, x), places, "one label for each place")
         labels = class_labels(target, classes=x.shape[1], ignored=self.ignoreLabel)
-        counted = ops.cast(ops.greater_equal(labels, 0), dtype=x.dtype)
-        columns = ops.expand_dims(ops.maximum(labels, 0), 1)
-        picked = ops.take_along_axis(ops.log_softmax(x, axis=1), columns, axis=1)
-        total = -ops.sum(picked.reshape(places) * counted)
+        total = -ops.sum(pick_by_label(ops.log_softmax(x, axis=1), labels))
         if self.normalizeMode == "VALID":
+            counted = ops.cast(ops.greater_equal(labels, 0), dtype=x.dtype)
             return total / ops.maximum(ops.sum(counted), 1)
         divisor = {"FULL": math.prod(places), "BATCH_SIZE": x.shape[0], "NONE": 1}
         return total / max(divisor[self.normalizeMode], 1)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.labels import class_labels, pick_by_label
 from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import (
@@ -275,7 +276,8 @@ class MultiMarginCriterion(Criterion):
             )
         labels = class_labels(target, classes=classes)
         columns = labels.reshape((samples, 1))
-        hinges = ops.relu(self.margin - ops.take_along_axis(rows, columns, axis=1) + rows)
+        own = pick_by_label(rows, labels).reshape(columns.shape)
+        hinges = ops.relu(self.margin - own + rows)
         if self.p == 2:
             hinges = ops.square(hinges)
         others = ops.not_equal(columns, class_numbers(rows, classes))
@@ -304,18 +306,12 @@ class MultiLabelMarginCriterion(Criterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
-        samples, classes = rows.shape
+        classes = rows.shape[1]
         target = target_tensor(target, x)
         if target.shape != x.shape:
             raise ShapeError(f"the target of shape {target.shape} has not the input's, {x.shape}")
         labels = leading_labels(target.reshape(rows.shape), classes=classes)
-        wanted = ops.equal(labels.reshape((samples, classes, 1)), class_numbers(rows, classes))
-        free = ops.logical_not(ops.any(wanted, axis=1)).reshape((samples, 1, classes))
-        listed = ops.greater_equal(labels, 0).reshape((samples, classes, 1))
-        chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
-        gaps = rows.reshape((samples, 1, classes)) - chosen.reshape((samples, classes, 1))
-        hinges = ops.where(ops.logical_and(free, listed), ops.relu(gaps + 1), 0)
-        return sum_or_mean(ops.sum(hinges, axis=(1, 2)) / classes, self)
+        return sum_or_mean(multi_label_hinges(rows, labels) / classes, self)
 
 
 # Shared -------------------------------------------------------------------------------------------
@@ -372,3 +368,42 @@ def leading_labels(xp: Namespace, labels: Array, *, classes: int) -> Array:
 
 
 leading_labels.batch(leading_axes_rule)
+
+
+@primitive(aux=("slopes",))
+def multi_label_hinges(xp: Namespace, x: Array, labels: Array) -> tuple[Array, Array]:
+    """Σ_{t in labels} Σ_{i not in labels} max(0, 1 - x[t] + x[i]) of each row.
+
+    x: scores (…, C), real;  labels: as `leading_labels` gives them, (…, C) -> (…,); the auxiliary
+    result is its gradient, which is constant between the hinges' corners, and 0 at these.
+
+    It takes as many passes as the longest list has labels, each over all rows: all pairs of classes
+    at once would be an array of N·C² hinges, of which most are of no label.
+    """
+    refuse_complex(x, "multi_label_hinges")
+    classes = x.shape[-1]
+    scores, lists = x.reshape((-1, classes)), labels.reshape((-1, classes))
+    rows = xp.arange(len(lists))
+    most = int((lists >= 0).sum(axis=1).max()) if lists.size else 0
+    free = xp.ones(scores.shape, dtype=bool)
+    for column in range(most):
+        own = lists[:, column]
+        free[rows[own >= 0], own[own >= 0]] = False
+    losses = xp.zeros(len(lists), dtype=x.dtype)
+    slopes = xp.zeros(scores.shape, dtype=x.dtype)
+    for column in range(most):
+        is_label = lists[:, column] >= 0
+        own = xp.where(is_label, lists[:, column], 0)
+        hinges = scores - scores[rows, own][:, None]
+        hinges += 1
+        apart = free & is_label[:, None]
+        losses += xp.where(apart, xp.maximum(hinges, 0), 0).sum(axis=1)
+        above = apart & (hinges > 0)
+        slopes += above
+        slopes[rows, own] -= above.sum(axis=1).astype(x.dtype)
+    return losses.reshape(x.shape[:-1]), slopes.reshape(x.shape)
+
+
+multi_label_hinges.vjp(x=lambda g, slopes: ops.expand_dims(g, -1) * slopes, labels=None)
+multi_label_hinges.jvp(x=lambda t, slopes: ops.sum(t * slopes, axis=-1))
+multi_label_hinges.batch(lambda x, labels: multi_label_hinges.with_aux(x, labels=labels))

@@ -42,6 +42,25 @@ def cross_entropy(d):
     return TrialCall([d.array((samples, classes)), labels], settings)
 
 
+def label_likelihood(d):
+    samples, classes, points = d.size("N"), d.integer(1, 4), d.choice([(), (2,), (2, 3)])
+    labels = d.integers((samples, *points), 0, classes)
+    if labels.size and d.choice([False, True]):
+        labels[0] = -100
+    own = d.choice([None, d.array((classes,), 0.5, 2.0)])
+    settings = {"ignored": -100, "mean": d.choice([True, False])}
+    return TrialCall([d.array((samples, classes, *points)), labels, own], settings)
+
+
+def multi_label_hinges(d):
+    shape = (d.size("N"), d.size("C"))
+    labels = np.full(shape, -1)
+    for row in labels:
+        some = d.rng.permutation(shape[1])[: d.rng.integers(0, shape[1] + 1)]
+        row[: len(some)] = some
+    return TrialCall([d.array(shape), labels])
+
+
 def leading_labels(d):
     shape = (d.size("N", may_be_empty=True), d.size("C"))
     return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
@@ -228,7 +247,9 @@ OPERATIONS = {
     "extended_labels": sequences_of_labels,
     "numbers_of_steps": step_counts,
     "outside_unit_interval": probabilities_of_any_shape,
+    "label_likelihood": label_likelihood,
     "leading_labels": leading_labels,
+    "multi_label_hinges": multi_label_hinges,
 }
 
 
