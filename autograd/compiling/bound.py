@@ -41,9 +41,9 @@ from tapegrad.autograd.compiling.layouts import Layout, Ownership, may_overlap, 
 from tapegrad.autograd.compiling.standins import Value
 from tapegrad.autograd.compiling.times import StepTimes
 from tapegrad.autograd.core.mode import announce_write
-from tapegrad.autograd.core.node import note_write
+from tapegrad.autograd.core.node import writes_to
 from tapegrad.autograd.kernels import machine
-from tapegrad.autograd.replay.plain import bind_entry, operand_value
+from tapegrad.autograd.replay.plain import bind_entry, operand_reader, operand_value
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -415,7 +415,8 @@ class _Binder:
             arguments = tuple(operand_value(part, self.fixed) for part in operands)
             call = partial(run, *arguments)
             return lambda _: call()
-        return lambda values: run(*[operand_value(part, values) for part in operands])
+        read = operand_reader(operands)
+        return lambda values: run(*read(values))
 
     def _bind_blocks(self, group: EntryGroup, kernel: KernelText) -> Action:
         assert group.space is not None
@@ -441,11 +442,12 @@ def _lies_as(layout: Layout, array: np.ndarray) -> bool:
 
 def _noted_write(action: Action, target: np.ndarray) -> Action:
     """An action that writes into `target`."""
+    note = writes_to(target)
 
     def act(values: list[Any]) -> None:
         announce_write(target)
         action(values)
-        note_write(target)
+        note()
 
     return act
 

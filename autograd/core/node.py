@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapegrad.autograd.core.pushing import Push
@@ -35,6 +36,7 @@ __all__ = [
     "set_write",
     "write_of",
     "write_serial",
+    "writes_to",
     "was_written_after",
     "zeros_by_owner",
 ]
@@ -172,21 +174,30 @@ def owner_of(array: Array) -> Array:
 def note_write(array: Array) -> None:
     """Record that the memory of `array` has just been written in place."""
     owner = owner_of(array)
+    earlier = _writes.get(id(owner))
+    _note(id(owner), _reference_to(owner) if earlier is None else earlier[1])
+
+
+def writes_to(array: Array) -> Callable[[], None]:
+    """A function that does what `note_write` does, of an array that its caller keeps alive."""
+    owner = owner_of(array)
+    return partial(_note, id(owner), _reference_to(owner))
+
+
+def _reference_to(owner: Array) -> Any:
     key = id(owner)
-    serial = next_serial()
-    last_write[0] = serial
+
+    def forget(_: Any) -> None:
+        _writes.pop(key, None)
+
+    return weakref.ref(owner, forget)
+
+
+def _note(key: int, reference: Any) -> None:
+    last_write[0] = serial = next_serial()
     zeros = zeros_by_owner.get(key)
     if zeros is not None:
         zeros.writes += 1
-    earlier = _writes.get(key)
-    if earlier is not None:
-        reference = earlier[1]
-    else:
-
-        def forget(_: Any) -> None:
-            _writes.pop(key, None)
-
-        reference = weakref.ref(owner, forget)
     _writes[key] = (serial, reference)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program, ProgramRun
 
-__all__ = ["bind_bodies", "bind_entry", "operand_value"]
+__all__ = ["bind_bodies", "bind_entry", "operand_reader", "operand_value"]
 
 
 def bind_bodies(program: Program) -> ProgramRun:
@@ -46,9 +47,10 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
 
     if primitive.mutates:
         written = primitive.arguments.index(primitive.mutates)
+        operands_in = operand_reader(entry.operands)
 
         def write(values: list[Any]) -> None:
-            operands = [operand_value(part, values) for part in entry.operands]
+            operands = operands_in(values)
             announce_write(operands[written])
             finish = run(*operands)
             note_write(operands[written])
@@ -58,11 +60,12 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
         return write
 
     if primitive.aux or primitive.several:
+        read = operand_reader(entry.operands)
+        numbers = [slot.number for slot in leaves(list(entry.results))]
 
         def call_several(values: list[Any]) -> None:
-            results = run(*[operand_value(part, values) for part in entry.operands])
-            for slot, result in zip(leaves(list(entry.results)), results, strict=True):
-                values[slot.number] = result if devices.is_array(result) else xp.asarray(result)
+            for number, result in zip(numbers, run(*read(values)), strict=True):
+                values[number] = result if devices.is_array(result) else xp.asarray(result)
 
         return call_several
 
@@ -86,11 +89,20 @@ def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
 
             return call_two
 
+    read = operand_reader(entry.operands)
+
     def call(values: list[Any]) -> None:
-        y = run(*[operand_value(part, values) for part in entry.operands])
+        y = run(*read(values))
         values[target] = y if devices.is_array(y) else xp.asarray(y)
 
     return call
+
+
+def operand_reader(parts: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """A function of the values that returns the operands: arrays in place of slots."""
+    if len(parts) > 1 and all(isinstance(part, ProgramSlot) for part in parts):
+        return itemgetter(*[part.number for part in parts])
+    return lambda values: [operand_value(part, values) for part in parts]
 
 
 def operand_value(part: Any, values: Any) -> Any:

@@ -164,6 +164,9 @@ class Program:
             for parameter, number in self.begun:
                 parameter.grad = untracked(values[number])
 
+        if isinstance(result, ProgramSlot) and result.number not in self._shared:
+            return untracked(values[result.number])
+
         def built(part: Any) -> Any:
             if not isinstance(part, ProgramSlot):
                 return part
