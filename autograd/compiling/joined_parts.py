@@ -7,18 +7,27 @@ for a part.  Their sum is one array with each part added where it belongs; it ha
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tapegrad.autograd.compiling.layouts import overwritten, slots_in
 from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.kernels.threads import run_shares
+from tapegrad.autograd.kernels.turns import leave_turn
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tapegrad.autograd.compiling.layouts import Layout
     from tapegrad.autograd.replay.program import Program
     from tapegrad.devices import Array, Namespace
 
 __all__ = ["join_parts"]
+
+UNSEEN = 256  # parts of one array from which it is not looked at whether they cover it
 
 
 def sum_of_parts(
@@ -26,17 +35,55 @@ def sum_of_parts(
     *parts: Array,
     indices: tuple[tuple[Any, ...], ...],
     shape: tuple[int, ...],
+    is_whole: bool,
+    axes: tuple[int, ...] | None = None,
+    final: tuple[int, ...] | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Zeros of `shape` to which parts[i] is added at indices[i]."""
-    y = xp.zeros(shape, dtype=parts[0].dtype) if out is None else out
-    if out is not None:
-        y.fill(0)
-    for part, index in zip(parts, indices, strict=True):
-        # a view of one entry too, which would be a number otherwise
-        piece = y[index if Ellipsis in index else (*index, Ellipsis)]
-        xp.add(piece, part, out=piece)
-    return y
+    """Zeros of `shape` to which parts[i] is added at indices[i].
+
+    is_whole: each entry is one of one part, so that there need be no zeros before
+    axes, final: the result has its axes in this order, and then this shape
+    """
+    turned = shape if axes is None else tuple(shape[axis] for axis in axes)
+    if out is None:
+        out = xp.empty(turned if final is None else final, dtype=parts[0].dtype)
+    y = out.reshape(turned)
+    y = y if axes is None else y.transpose(_inverse(axes))
+    pieces = [y[_with_ellipsis(index)] for index in indices]
+    if not is_whole:
+        out.fill(0)
+        for part, piece in zip(parts, pieces, strict=True):
+            xp.add(piece, part, out=piece)
+    elif xp is np and len({piece.shape[:1] for piece in pieces}) == 1 and pieces[0].ndim:
+
+        def add(share: slice) -> None:
+            leave_turn()
+            for part, piece in zip(parts, pieces, strict=True):
+                np.add(0, part[share], out=piece[share])  # to 0, so that there is no -0
+
+        run_shares(add, len(pieces[0]), y.size)
+    else:
+        for part, piece in zip(parts, pieces, strict=True):
+            xp.add(0, part, out=piece)
+    return out
+
+
+def _with_ellipsis(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An index that gives a view of one entry too, which would be a number otherwise."""
+    return index if Ellipsis in index else (*index, Ellipsis)
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axes.index(axis) for axis in range(len(axes)))
+
+
+def _is_whole(shape: tuple[int, ...], indices: list[tuple[Any, ...]]) -> bool:
+    """Whether each entry of an array is one of exactly one part."""
+    times = np.zeros(shape, np.uint8)
+    for index in indices[:UNSEEN]:
+        times[_with_ellipsis(index)] += 1
+    return len(indices) < UNSEEN and bool((times == 1).all())
 
 
 _SUM = Primitive(sum_of_parts, differentiable=False)
@@ -86,11 +133,61 @@ def join_parts(program: Program, layouts: list[Layout]) -> Program:
         for at in parts.entries:
             entries[at] = None
         last = program.entries[parts.entries[-1]]
-        settings = {"indices": tuple(parts.indices), "shape": layouts[number].shape}
+        shape = layouts[number].shape
+        settings = {
+            "indices": tuple(parts.indices),
+            "shape": shape,
+            "is_whole": _is_whole(shape, parts.indices),
+        }
         entries[parts.entries[-1]] = ProgramEntry(
             _SUM, tuple(parts.slots), settings, last.results, last.where, last.xp
         )
-    return program.replaced([e for e in entries if e is not None])
+    return program.replaced(_turned([e for e in entries if e is not None], reads, layouts))
+
+
+def _turned(
+    entries: list[ProgramEntry], reads: Mapping[int, int], layouts: list[Layout]
+) -> list[ProgramEntry]:
+    """The entries, with sums of parts written where a transposition and a reshape would copy them.
+
+    The heads of attention, say, are taken out of one product that lies position by position.
+    """
+    readers = {s: at for at, e in enumerate(entries) for s in slots_in(e.operands)}
+    found: list[ProgramEntry | None] = list(entries)
+    for at, entry in enumerate(entries):
+        if entry.primitive is not _SUM:
+            continue
+        [result] = slots_in(entry.results)
+        turn = _only_reader(result, "transpose", entries, readers, reads)
+        if turn is None:
+            continue
+        [across] = slots_in(entries[turn].results)
+        reshape = _only_reader(across, "reshape", entries, readers, reads)
+        if reshape is None:
+            continue
+        [final] = slots_in(entries[reshape].results)
+        layout, ndim = layouts[final], len(entry.settings["shape"])
+        if layout.owner == layouts[result].owner or not layout.contiguous:
+            continue
+        axes = entries[turn].settings["axes"]
+        axes = range(ndim)[::-1] if axes is None else [axis % ndim for axis in axes]
+        settings = {**entry.settings, "axes": tuple(axes), "final": layout.shape}
+        found[at] = replace(entry, settings=settings, results=entries[reshape].results)
+        layouts[final] = replace(layout, owns=True)
+        found[turn] = found[reshape] = None
+    return [e for e in found if e is not None]
+
+
+def _only_reader(
+    slot: int,
+    name: str,
+    entries: list[ProgramEntry],
+    readers: Mapping[int, int],
+    reads: Mapping[int, int],
+) -> int | None:
+    """Where a value is read by a call of a primitive, and nowhere else."""
+    at = readers.get(slot) if reads[slot] == 1 else None
+    return at if at is not None and entries[at].primitive.name == name else None
 
 
 def _unsliced(at: int, entry: ProgramEntry, layouts: list[Layout]) -> _Parts | None:
