@@ -113,3 +113,15 @@ def test_parts_that_are_read_elsewhere_stay():
     expected = loss(x)
     for a, b in zip(third_call(step, x), expected, strict=True):
         np.testing.assert_array_equal(a.numpy(), np.asarray(b))
+
+
+def test_parts_that_are_read_in_two_orders_stay():
+    def step(x):
+        g = value_and_grad(lambda x: np.sum(x[0] * x[1]) + np.sum(x[2] ** 3))(x)[1]
+        return g.transpose(1, 0, 2).reshape(8, 12), g * 2
+
+    x = single(3, 8, 4)
+    turned, double = third_call(compile(step, fuse=False), x)
+    g = np.stack([x[1], x[0], 3 * x[2] ** 2])
+    np.testing.assert_allclose(double, 2 * g, rtol=1e-6)
+    np.testing.assert_allclose(turned, g.transpose(1, 0, 2).reshape(8, 12), rtol=1e-6)
