@@ -118,7 +118,8 @@ def test_parts_that_are_read_elsewhere_stay():
 def test_parts_that_are_read_in_two_orders_stay():
     def step(x):
         g = value_and_grad(lambda x: np.sum(x[0] * x[1]) + np.sum(x[2] ** 3))(x)[1]
-        return g.transpose(1, 0, 2).reshape(8, 12), g * 2
+        double = g * 2
+        return g.transpose(1, 0, 2).reshape(8, 12), double
 
     x = single(3, 8, 4)
     turned, double = third_call(compile(step, fuse=False), x)
