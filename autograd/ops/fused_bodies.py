@@ -43,7 +43,7 @@ __all__ = [
     "runs_unrecorded",
 ]
 
-SINGLE = np.dtype(np.float32)
+SINGLE, DOUBLE, TRUTH = np.dtype(np.float32), np.dtype(np.float64), np.dtype(bool)
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
 
 
@@ -78,14 +78,18 @@ def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
         _fuse(function.primitive)
 
 
-def fuse_elementwise(*functions: PrimitiveFunction[..., Any], warns: bool = False) -> None:
+def fuse_elementwise(
+    *functions: PrimitiveFunction[..., Any], warns: bool = False, exact: bool = False
+) -> None:
     """Let elementwise functions run as one loop on large float32 arrays, however they lie.
 
     warns: NumPy's code computes a result again, with its warnings, that is not finite everywhere
+    exact: the loop gives NumPy's bits, in float64 as well
     """
+    dtypes = frozenset({SINGLE, DOUBLE} if exact else {SINGLE})
     for function in functions:
         _elementwise.append(function.primitive.name)
-        _fuse_elementwise(function.primitive, warns)
+        _fuse_elementwise(function.primitive, warns, dtypes)
 
 
 def fused_elementwise() -> list[str]:
@@ -124,8 +128,10 @@ def fuse_rule(
             return taped(g, *saved)
         if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
             return taped(g, *saved)
-        if type(g) is np.ndarray and not g.flags.c_contiguous:  # as a sum's: a number, stretched
-            g = np.ascontiguousarray(g)
+        if type(g) is np.ndarray and not g.flags.c_contiguous:
+            # A loop without sums reads a stretched number, as the cotangent of a mean, once.
+            if "axis" in settings or any(g.strides):
+                g = np.ascontiguousarray(g)
         options = dict(zip(settings, saved[count:], strict=True))
         return apply(gradient, (g, *saved[:count]), options)
 
@@ -170,7 +176,9 @@ def _fuse(primitive: Primitive) -> None:
     primitive.on("numba")(fused)
 
 
-def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
+def _fuse_elementwise(
+    primitive: Primitive, warns: bool, dtypes: frozenset[np.dtype[Any]]
+) -> None:
     """Let an elementwise body run as one loop: its bits depend on numbers and no layout."""
     if primitive.steps is None:
         primitive.stepwise(primitive.body)
@@ -178,7 +186,7 @@ def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
 
     def run(*operands: Any, out: Array | None = None) -> Any:
         if any(type(o) is np.ndarray and o.size >= LEAST[0] for o in operands):
-            y = _run_elementwise(primitive, operands)
+            y = _run_elementwise(primitive, operands, dtypes)
             # Where NumPy is to warn, nothing may be written over what it computes from.
             if y is not None and (not warns or np.isfinite(y).all()):
                 if out is None:
@@ -200,11 +208,16 @@ def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
         primitive.large, primitive.large_from = run, LEAST
 
 
-def _run_elementwise(primitive: Primitive, operands: tuple[Any, ...]) -> Array | None:
-    """The result of a kernel on operands of float32 and numbers; None for others."""
+def _run_elementwise(
+    primitive: Primitive, operands: tuple[Any, ...], dtypes: frozenset[np.dtype[Any]]
+) -> Array | None:
+    """The result of a kernel on floating point arrays of one dtype, numbers, and truths.
+
+    None where no kernel fits: for other operands, or where truths are all that there is.
+    """
     arrays = [o for o in operands if type(o) is np.ndarray]
-    others = [o for o in operands if type(o) is not np.ndarray]
-    if any(a.dtype != SINGLE for a in arrays) or any(type(o) not in (int, float) for o in others):
+    found = {a.dtype for a in arrays} - {TRUTH}
+    if len(found) != 1 or not found <= dtypes:
         return None
     if len(operands) == 1:
         [x] = arrays
@@ -213,8 +226,22 @@ def _run_elementwise(primitive: Primitive, operands: tuple[Any, ...]) -> Array |
             y = kernel_runner()(primitive, (np.ascontiguousarray(x.transpose(order)),), {}, None)
             return None if y is None else y.transpose(np.argsort(order))
         return kernel_runner()(primitive, (x,), {}, None)
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    whole = tuple(
-        np.ascontiguousarray(np.broadcast_to(np.asarray(o, SINGLE), shape)) for o in operands
-    )
-    return kernel_runner()(primitive, whole, {}, None)
+    shape = arrays[0].shape
+    for a in arrays:
+        if a.shape != shape:
+            shape = np.broadcast_shapes(*(a.shape for a in arrays))
+            break
+    [dtype] = found
+    whole = []
+    for o in operands:
+        if type(o) is not np.ndarray:
+            if type(o) is not int and type(o) is not float:
+                return None
+            o = np.asarray(o, dtype)  # an operand, not a part of the kernel: it may be another
+        elif o.shape == shape:
+            if not o.flags.c_contiguous and any(o.strides):
+                o = np.ascontiguousarray(o)
+        elif o.size != 1:
+            o = np.ascontiguousarray(np.broadcast_to(o, shape))
+        whole.append(o)
+    return kernel_runner()(primitive, tuple(whole), {}, None)
