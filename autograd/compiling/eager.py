@@ -76,7 +76,7 @@ def run_kernel(
     as the cotangent of a mean: the kernel reads it once.  Numbers are written into the kernel.
     """
     form: list[Any] = [primitive]
-    shape: tuple[int, ...] = max((np.shape(o) for o in operands), key=math.prod)
+    shape = _shape_of_largest(operands)
     if math.prod(shape) < LANES:
         return None
     for operand in operands:
@@ -122,6 +122,16 @@ def run_kernel(
     return out
 
 
+def _shape_of_largest(operands: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of the array with the most entries."""
+    shape: tuple[int, ...] = ()
+    most = -1
+    for operand in operands:
+        if type(operand) is np.ndarray and operand.size > most:
+            shape, most = operand.shape, operand.size
+    return shape
+
+
 def _is_single(operand: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Whether an array is one number, that of a single entry or one that is stretched."""
     if operand.size == 1:
@@ -157,7 +167,7 @@ def _make(
 def _kernel_of(
     primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> _EagerKernel | None:
-    shape: tuple[int, ...] = max((np.shape(o) for o in operands), key=math.prod)
+    shape = _shape_of_largest(operands)
     if not machine.is_available() or not shape:
         return None
     traced, layouts = _trace(primitive, operands, settings, _cut(shape, ROWS[0], SHORT))
@@ -213,7 +223,7 @@ def _trace(
     layouts: list[Layout] = []
     parts: list[Any] = []
     some: list[Any] = []
-    whole = max((np.shape(o) for o in operands), key=math.prod)
+    whole = _shape_of_largest(operands)
     for slot, operand in enumerate(operands):
         if isinstance(operand, np.ndarray):
             own = (1,) * operand.ndim if _is_single(operand, whole) else shape

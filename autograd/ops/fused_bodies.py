@@ -215,28 +215,33 @@ def _run_elementwise(
 
     None where no kernel fits: for other operands, or where truths are all that there is.
     """
-    arrays = [o for o in operands if type(o) is np.ndarray]
-    found = {a.dtype for a in arrays} - {TRUTH}
-    if len(found) != 1 or not found <= dtypes:
+    dtype = shape = None
+    shapes = set()
+    for o in operands:
+        kind = type(o)
+        if kind is np.ndarray:
+            if o.dtype != TRUTH:
+                if o.dtype not in dtypes or dtype not in (None, o.dtype):
+                    return None
+                dtype = o.dtype
+            shapes.add(o.shape)
+            shape = o.shape
+        elif kind is not float and kind is not int:
+            return None
+    if dtype is None:
         return None
     if len(operands) == 1:
-        [x] = arrays
+        [x] = operands
         if not x.flags.c_contiguous:  # as it lies, where it has no gaps
             order = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
             y = kernel_runner()(primitive, (np.ascontiguousarray(x.transpose(order)),), {}, None)
             return None if y is None else y.transpose(np.argsort(order))
         return kernel_runner()(primitive, (x,), {}, None)
-    shape = arrays[0].shape
-    for a in arrays:
-        if a.shape != shape:
-            shape = np.broadcast_shapes(*(a.shape for a in arrays))
-            break
-    [dtype] = found
+    if len(shapes) > 1:
+        shape = np.broadcast_shapes(*shapes)
     whole = []
     for o in operands:
         if type(o) is not np.ndarray:
-            if type(o) is not int and type(o) is not float:
-                return None
             o = np.asarray(o, dtype)  # an operand, not a part of the kernel: it may be another
         elif o.shape == shape:
             if not o.flags.c_contiguous and any(o.strides):
