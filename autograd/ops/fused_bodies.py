@@ -43,6 +43,8 @@ __all__ = [
     "runs_unrecorded",
 ]
 
+Other = Callable[..., Any]
+Other = Callable[..., Any]
 SINGLE, DOUBLE, TRUTH = np.dtype(np.float32), np.dtype(np.float64), np.dtype(bool)
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
 
@@ -71,11 +73,15 @@ def fused_primitives() -> list[str]:
     return list(_names)
 
 
-def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
-    """Let the bodies of these primitives run as one loop each."""
+def fuse(*functions: PrimitiveFunction[..., Any], otherwise: Other | None = None) -> None:
+    """Let the bodies of these primitives run as one loop each.
+
+    otherwise: what the body does without `xp`, for calls that no loop of its steps fits; it returns
+               None for some
+    """
     for function in functions:
         _names.append(function.primitive.name)
-        _fuse(function.primitive)
+        _fuse(function.primitive, otherwise)
 
 
 def fuse_elementwise(
@@ -101,12 +107,14 @@ def fuse_rule(
     function: PrimitiveFunction[..., Any],
     body: Callable[..., Any],
     steps: Callable[..., Any] | None = None,
+    otherwise: Other | None = None,
 ) -> None:
     """Let the rule for the first argument run as one loop, where no derivative is recorded.
 
     body: (xp, g, *saved) -> the cotangent, in array code; the rule's own save list, settings after
           the arrays.  A law compares the two.
     steps: the same for kernels, in less steps, of float32
+    otherwise: as for `fuse`
     """
     primitive: Primitive = function.primitive
     rule = primitive.rules[primitive.arguments[0]]
@@ -120,7 +128,7 @@ def fuse_rule(
     gradient = Primitive(own, differentiable=False, signature=renamed)
     if steps is not None:
         gradient.stepwise(_by_settings(steps, gradient.name))
-    _fuse(gradient)
+    _fuse(gradient, otherwise)
     taped, count = rule.function, len(arrays)
 
     def run(g: Array, *saved: Any) -> Any:
@@ -128,10 +136,6 @@ def fuse_rule(
             return taped(g, *saved)
         if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
             return taped(g, *saved)
-        if type(g) is np.ndarray and not g.flags.c_contiguous:
-            # A loop without sums reads a stretched number, as the cotangent of a mean, once.
-            if "axis" in settings or any(g.strides):
-                g = np.ascontiguousarray(g)
         options = dict(zip(settings, saved[count:], strict=True))
         return apply(gradient, (g, *saved[:count]), options)
 
@@ -155,15 +159,26 @@ def _by_settings(body: Callable[..., Any], name: str) -> Callable[..., Any]:
     return gradient
 
 
-def _fuse(primitive: Primitive) -> None:
+def _fuse(primitive: Primitive, otherwise: Other | None) -> None:
     """Let a body run as one loop on large arrays."""
     body, takes_out = primitive.body, primitive.takes_out
     if primitive.steps is None:
         primitive.stepwise(body)
 
+    def loop(operands: tuple[Any, ...], settings: dict[str, Any], out: Array | None) -> Any:
+        y = kernel_runner()(primitive, operands, settings, out)
+        if y is None and otherwise is not None:
+            y = otherwise(*operands, **settings)
+            if y is not None and out is not None:
+                out[...] = y
+                return out
+        return y
+
     def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
         if np.size(operands[0]) >= LEAST[0]:
-            y = kernel_runner()(primitive, operands, settings, out)
+            y = loop(operands, settings, out)
+            if y is None:
+                y = _run_moved(loop, operands, settings, out)
             if y is not None:
                 return y
         if out is None or takes_out:
@@ -174,6 +189,44 @@ def _fuse(primitive: Primitive) -> None:
         return out
 
     primitive.on("numba")(fused)
+
+
+def _run_moved(
+    loop: Callable[..., Any],
+    operands: tuple[Any, ...],
+    settings: dict[str, Any],
+    out: Array | None,
+) -> Array | None:
+    """The result of a loop on copies of arrays that have gaps or another order.
+
+    A copy is one step over memory, and a body has several.  The result lies as the first array
+    with gaps does, as NumPy would have it; None where no loop fits, or none lies so.
+    """
+    arrays = [o for o in operands if type(o) is np.ndarray]
+    odd = [a for a in arrays if not a.flags.c_contiguous]
+    if not odd or any(a.dtype != SINGLE for a in arrays):
+        return None
+    order = _order_of(max(odd, key=lambda a: any(a.strides)))  # a stretched one has no order
+    if "axis" in settings:
+        axis = settings["axis"] % len(order)
+        settings = settings | {"axis": order.index(axis)}
+    moved = [
+        np.ascontiguousarray(o.transpose(order)) if np.ndim(o) == len(order) else o
+        for o in operands
+    ]
+    y = loop(tuple(moved), settings, None)
+    if y is None:
+        return None
+    y = y.transpose(sorted(range(y.ndim), key=order.__getitem__))
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def _order_of(x: Array) -> list[int]:
+    """The axes of an array, the one with the longest steps first."""
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
 def _fuse_elementwise(
@@ -233,9 +286,9 @@ def _run_elementwise(
     if len(operands) == 1:
         [x] = operands
         if not x.flags.c_contiguous:  # as it lies, where it has no gaps
-            order = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
+            order = _order_of(x)
             y = kernel_runner()(primitive, (np.ascontiguousarray(x.transpose(order)),), {}, None)
-            return None if y is None else y.transpose(np.argsort(order))
+            return None if y is None else y.transpose(sorted(range(x.ndim), key=order.__getitem__))
         return kernel_runner()(primitive, (x,), {}, None)
     if len(shapes) > 1:
         shape = np.broadcast_shapes(*shapes)
