@@ -48,6 +48,7 @@ class _EagerKernel:
     kernel:   owns its code
     order:    which operand each entry of the table stands for, -1 for the result
     steps:    bytes from one row or entry to the next in each of these; 0 for a single number
+    table:    the type of the table: addresses, pieces of scratch memory, and the length
     scratch:  bytes of each piece of memory that it works in
     columns:  of a row, where the table says the number of rows; 1 where it says that of entries
     """
@@ -56,6 +57,7 @@ class _EagerKernel:
     kernel: machine.Kernel
     order: list[int]
     steps: list[int]
+    table: Callable[..., Any]
     scratch: list[int]
     columns: int
     dtype: np.dtype[Any]
@@ -141,9 +143,10 @@ def _is_single(operand: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 def _run(kernel: _EagerKernel, pointers: list[int], count: int) -> None:
     """Run a kernel on `count` rows or entries that begin at the pointers."""
-    held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
-    scratch = [-(-h.ctypes.data // 64) * 64 for h in held]
-    table = (ctypes.c_int64 * (len(pointers) + len(scratch) + 1))(*pointers, *scratch, count)
+    if kernel.scratch:
+        held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
+        pointers = [*pointers, *(-(-address(h) // 64) * 64 for h in held)]
+    table = kernel.table(*pointers, count)
     if is_taking_turns():
         call_in_turn(kernel.kernel.address, ctypes.addressof(table))
     else:
@@ -203,7 +206,8 @@ def _kernel_of(
         else operands[i].itemsize * columns
         for i in order
     ]  # fmt: skip
-    return _EagerKernel(function, kernel, order, steps, text.scratch, columns, dtype)
+    table = ctypes.c_int64 * (len(order) + len(text.scratch) + 1)
+    return _EagerKernel(function, kernel, order, steps, table, text.scratch, columns, dtype)
 
 
 def _cut(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.eager_kernels import kernel_runner
-from tapegrad.autograd.core.mode import interpreter, is_recording
+from tapegrad.autograd.core.mode import NO_GRAD, current_mode, interpreter, is_recording
 from tapegrad.autograd.core.signatures import DeclaredParameters
 from tapegrad.autograd.core.tensor import Tensor, as_array
 
@@ -132,12 +132,19 @@ def fuse_rule(
     taped, count = rule.function, len(arrays)
 
     def run(g: Array, *saved: Any) -> Any:
-        if g.size < LEAST[0] or gradient.body_for(np) is gradient.body:
+        if g.size < LEAST[0]:
             return taped(g, *saved)
-        if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
+        loop = gradient.body_for(np)
+        if loop is gradient.body or (
+            type(g) is not np.ndarray and not runs_unrecorded(g, saved)
+        ):
             return taped(g, *saved)
         options = dict(zip(settings, saved[count:], strict=True))
-        return apply(gradient, (g, *saved[:count]), options)
+        arrays = (g, *saved[:count])
+        mode = current_mode()
+        if (mode is None or mode is NO_GRAD) and all(type(a) is np.ndarray for a in arrays):
+            return loop(np, *arrays, **options)  # all that `apply` would do
+        return apply(gradient, arrays, options)
 
     rule.function = run
 
