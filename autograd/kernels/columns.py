@@ -32,6 +32,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
 Kernel = Callable[..., None]
+CLOSED = 104.0  # e to its negative is no float32
 WIDE = 4  # registers of columns that are computed together, where there are as many
 
 
@@ -77,7 +78,9 @@ def _softmax_kernel(width: int, is_log: bool) -> Kernel:
     def block(n: Whole, i: Whole) -> None:
         start = n * c.length * c.inner + i
         first, into = k.at(x, start), k.at(y, start)
-        [high] = c.along(lambda at, best: [larger(k.load(first, at, width), best)], (c.all(-np.inf),))
+        [high] = c.along(
+            lambda at, best: [larger(k.load(first, at, width), best)], (c.all(-np.inf),)
+        )
 
         def add(at: Whole, total: Floats) -> list[Floats]:
             below = k.load(first, at, width) - high
@@ -118,9 +121,7 @@ def _softmax_gradient_kernel(width: int, is_log: bool) -> Kernel:
 
         def put(at: Whole) -> None:
             cotangent, result = k.load(of_g, at, width), k.load(of_y, at, width)
-            entry = (
-                cotangent - _power(result) * total if is_log else result * (cotangent - total)
-            )
+            entry = cotangent - _power(result) * total if is_log else result * (cotangent - total)
             k.store(entry, into, at)
 
         c.along(put)
@@ -142,13 +143,13 @@ def _gated_kernel(width: int, is_gradient: bool) -> Kernel:
         a, b = k.load(first, 0, width), k.load(first, c.inner, width)
         decay = exp_of(b * -1.0)
         total = one + decay
-        gate = choose("olt", b, c.all(-LIMIT), none, one / total)
+        gate = choose("olt", b, c.all(-CLOSED), none, one / total)
         if not is_gradient:
             k.store(a * gate, y, half)
             return
         cotangent, into = k.load(g, half, width), k.at(y, start)
         k.store(cotangent * gate, into)
-        rest = choose("ogt", b, c.all(LIMIT), none, decay / total)  # 1 - gate, with all its digits
+        rest = choose("ogt", b, c.all(CLOSED), none, decay / total)  # 1 - gate, with all its digits
         k.store(cotangent * a * strict("fmul", gate, rest), into, c.inner)
 
     return c.run(block)
@@ -163,7 +164,9 @@ def _sizes(x: Any, axis: int, least: int = 0) -> tuple[int, int, int] | None:
         return None
     axis %= x.ndim
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    fits = x.flags.c_contiguous and x.flags.aligned and x.size and inner >= (least or lanes_of(FLOAT))
+    fits = (
+        x.flags.c_contiguous and x.flags.aligned and x.size and inner >= (least or lanes_of(FLOAT))
+    )
     return (outer, x.shape[axis], inner) if fits else None
 
 

@@ -180,7 +180,8 @@ def _gated_linear_gradient(xp: Namespace, g: Array, x: Array, axis: int) -> Arra
 
 @gated_linear.on("numba")
 def _gated_linear_by_loop(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
-    y = columns().gated(x, axis) if is_large(x) else None
+    large = is_large(x) and x.dtype == np.float32
+    y = columns().gated(np.ascontiguousarray(x), axis) if large else None
     return gated_linear.primitive.body(xp, x, axis=axis) if y is None else y
 
 

@@ -135,9 +135,7 @@ def fuse_rule(
         if g.size < LEAST[0]:
             return taped(g, *saved)
         loop = gradient.body_for(np)
-        if loop is gradient.body or (
-            type(g) is not np.ndarray and not runs_unrecorded(g, saved)
-        ):
+        if loop is gradient.body or (type(g) is not np.ndarray and not runs_unrecorded(g, saved)):
             return taped(g, *saved)
         options = dict(zip(settings, saved[count:], strict=True))
         arrays = (g, *saved[:count])
@@ -236,9 +234,7 @@ def _order_of(x: Array) -> list[int]:
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
-def _fuse_elementwise(
-    primitive: Primitive, warns: bool, dtypes: frozenset[np.dtype[Any]]
-) -> None:
+def _fuse_elementwise(primitive: Primitive, warns: bool, dtypes: frozenset[np.dtype[Any]]) -> None:
     """Let an elementwise body run as one loop: its bits depend on numbers and no layout."""
     if primitive.steps is None:
         primitive.stepwise(primitive.body)
