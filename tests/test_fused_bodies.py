@@ -276,6 +276,14 @@ def test_gelu_has_its_digits_in_the_tail_too():
     assert np.max(error / (2 + wide * wide)) <= 3
 
 
+@pytest.mark.parametrize(("function", "exact"), [(ops.erf, math.erf), (ops.erfc, math.erfc)])
+def test_the_error_function_has_its_digits_in_the_tail_too(function, exact):
+    x = np.linspace(-9.3, 9.3, 40_001).astype("f")
+    values = np.array([exact(v) for v in x.astype("d")])
+    unit = np.spacing(np.maximum(np.abs(values.astype("f")), np.float32(2.0**-126))).astype("d")
+    assert np.max(np.abs(np.asarray(function(x)) - values) / unit) < 6
+
+
 @pytest.fixture
 def elementwise_runs(monkeypatch):
     """The names of the elementwise functions that ran as kernels."""
