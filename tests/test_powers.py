@@ -42,8 +42,9 @@ def test_a_power_has_the_digits_of_numpys(p, dtype):
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
 @pytest.mark.parametrize("p", PRODUCTS + OTHERS)
-def test_zeros_infinities_and_nan_are_as_ieee_has_them(p, dtype):
-    x = np.array(SPECIAL * 4, dtype)
+@pytest.mark.parametrize("special", [SPECIAL, [-0.0, 2.0, 0.0], [np.inf, 2.0, 0.5]], ids=len)
+def test_zeros_infinities_and_nan_are_as_ieee_has_them(special, p, dtype):
+    x = np.array(special * 12, dtype)
     found, expected = power(x, p), numpys(x, p)
     np.testing.assert_allclose(found, expected, rtol=1e-6 if dtype == "f" else 1e-14)
     number = ~np.isnan(expected)

@@ -185,12 +185,8 @@ def _kernel_of(
         return None  # numbers in it depend on the shape
     space = Space(traced.result.shape, obstacle_to)
     space.add(traced.calls, layouts)
-    for call in traced.calls:  # a stretched number is read as one, which is not its sum
-        if call.axes and (
-            space.places[key_of(call.result)].kind != "row"
-            or math.prod(call.operands[0].shape) == 1
-        ):
-            return None
+    if any(c.axes and space.places[key_of(c.result)].kind != "row" for c in traced.calls):
+        return None
     result = traced.result.slot
     assert result is not None
     dtypes = {slot: layouts[slot].dtype for slot in space.outside}

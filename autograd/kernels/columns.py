@@ -149,7 +149,7 @@ def _gated_kernel(width: int, is_gradient: bool) -> Kernel:
             return
         cotangent, into = k.load(g, half, width), k.at(y, start)
         k.store(cotangent * gate, into)
-        rest = choose("ogt", b, c.all(CLOSED), none, decay / total)  # 1 - gate, with all its digits
+        rest = decay / total  # 1 - gate, with all its digits
         k.store(cotangent * a * strict("fmul", gate, rest), into, c.inner)
 
     return c.run(block)
