@@ -42,7 +42,7 @@ def _power(x: Floats) -> Floats:
     return choose("olt", x, k.all(-LIMIT, width), k.all(0.0, width), exp_of(x))
 
 
-class _Columns:
+class _ColumnLoops:
     """Loops over the columns of arrays (outer, length, inner), `width` of them at a time."""
 
     def __init__(self, arguments: str, width: int) -> None:
@@ -71,7 +71,7 @@ class _Columns:
 @lru_cache
 def _softmax_kernel(width: int, is_log: bool) -> Kernel:
     """Into y: the softmax of x; or x less its maximum, and the sums of powers into totals."""
-    c = _Columns("x y totals", width)
+    c = _ColumnLoops("x y totals", width)
     k = c.k
     x, y, totals = k["x y totals"]
 
@@ -105,7 +105,7 @@ def _softmax_kernel(width: int, is_log: bool) -> Kernel:
 @lru_cache
 def _softmax_gradient_kernel(width: int, is_log: bool) -> Kernel:
     """Into dx: y·(g - Σ g·y), or g - eʸ·Σ g."""
-    c = _Columns("g y dx", width)
+    c = _ColumnLoops("g y dx", width)
     k = c.k
     g, y, dx = k["g y dx"]
 
@@ -132,7 +132,7 @@ def _softmax_gradient_kernel(width: int, is_log: bool) -> Kernel:
 @lru_cache
 def _gated_kernel(width: int, is_gradient: bool) -> Kernel:
     """Into y: a·sigmoid(b) of the halves a and b of x; or into y the gradient of x, from g."""
-    c = _Columns("x g y", width)  # of two rows
+    c = _ColumnLoops("x g y", width)  # of two rows
     k = c.k
     x, g, y = k["x g y"]
     one, none = c.all(1.0), c.all(0.0)
