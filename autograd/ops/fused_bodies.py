@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -44,8 +44,10 @@ __all__ = [
 ]
 
 Other = Callable[..., Any]
-Other = Callable[..., Any]
-SINGLE, DOUBLE, TRUTH = np.dtype(np.float32), np.dtype(np.float64), np.dtype(bool)
+Other: TypeAlias = Callable[..., Any]
+SINGLE: np.dtype[Any] = np.dtype(np.float32)
+DOUBLE: np.dtype[Any] = np.dtype(np.float64)
+TRUTH = np.dtype(bool)
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
 
 
@@ -271,7 +273,8 @@ def _run_elementwise(
 
     None where no kernel fits: for other operands, or where truths are all that there is.
     """
-    dtype = shape = None
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
     shapes = set()
     for o in operands:
         kind = type(o)
