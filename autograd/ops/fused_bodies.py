@@ -43,7 +43,6 @@ __all__ = [
     "runs_unrecorded",
 ]
 
-Other = Callable[..., Any]
 Other: TypeAlias = Callable[..., Any]
 SINGLE: np.dtype[Any] = np.dtype(np.float32)
 DOUBLE: np.dtype[Any] = np.dtype(np.float64)
