@@ -88,6 +88,11 @@ def some_labels(rng, shape):
     return target
 
 
+def sequences(rng, shape):
+    """Ten labels for each sample of (T, N, C), none of them 0."""
+    return rng.integers(1, shape[2], (shape[1], 10))
+
+
 def nothing(_rng, _shape):
     """No target: a criterion of its inputs alone."""
 
@@ -99,6 +104,11 @@ def nothing(_rng, _shape):
 TRANSFER_FUNCTIONS = """
 Abs | nn.Abs() | torch.abs | WIDE
 Abs, Sqrt | nn.Sequential(nn.Abs(), nn.Sqrt()) | lambda x: x.abs().sqrt() | WIDE
+Add | nn.Add(1024) | learned(lambda x, bias: x + bias, bias=(1024,)) | WIDE
+AddConstant | nn.AddConstant(0.5) | lambda x: x + 0.5 | WIDE
+CAdd | nn.CAdd(1024) | learned(lambda x, bias: x + bias, bias=(1024,)) | WIDE
+CMul | nn.CMul(1024) | learned(lambda x, weight: x * weight, weight=(1024,)) | WIDE
+CReLU | nn.CReLU(1) | lambda x: torch.cat((x, -x), 1).relu() | WIDE
 Clamp | nn.Clamp(-0.5, 0.5) | lambda x: x.clamp(-0.5, 0.5) | WIDE
 ELU | nn.ELU() | F.elu | WIDE
 Exp | nn.Exp() | torch.exp | WIDE
@@ -113,6 +123,8 @@ Log | nn.Log() | torch.log | WIDE | None | positive
 LogSigmoid | nn.LogSigmoid() | F.logsigmoid | WIDE
 LogSoftMax | nn.LogSoftMax() | lambda x: F.log_softmax(x, -1) | WIDE
 Mish | nn.Mish() | F.mish | WIDE
+Mul | nn.Mul() | learned(lambda x, weight: x * weight, weight=(1,)) | WIDE
+MulConstant | nn.MulConstant(0.5) | lambda x: x * 0.5 | WIDE
 Negative | nn.Negative() | torch.neg | WIDE
 PReLU | nn.PReLU() | torch.nn.PReLU() | WIDE
 Power | nn.Power(3) | lambda x: x**3 | WIDE
@@ -120,6 +132,8 @@ Power, no whole number | nn.Power(1.7) | lambda x: x**1.7 | WIDE | None | positi
 RReLU | nn.RReLU(0.2, 0.2) | lambda x: F.rrelu(x, 0.2, 0.2, True) | WIDE
 ReLU | nn.ReLU() | F.relu | WIDE
 ReLU6 | nn.ReLU6() | F.relu6 | WIDE
+SAdd | nn.SAdd(0.5) | lambda x: x + 0.5 | WIDE
+Scale | nn.Scale(1024) | learned(lambda x, weight, bias: x * weight + bias, weight=(1024,), bias=(1024,)) | WIDE
 SiLU | nn.SiLU() | F.silu | WIDE
 Sigmoid | nn.Sigmoid() | torch.sigmoid | WIDE
 SoftMax | nn.SoftMax() | lambda x: F.softmax(x, -1) | WIDE
@@ -140,20 +154,27 @@ CRITERIONS = """
 AbsCriterion | nn.AbsCriterion() | F.l1_loss | ROWS | normal
 BCECriterion | nn.BCECriterion() | F.binary_cross_entropy | ROWS | bits | positive
 BCEWithLogitsCriterion | nn.BCEWithLogitsCriterion() | F.binary_cross_entropy_with_logits | ROWS | bits
+CTCCriterion of scores | nn.ModuleCriterion(nn.CTCCriterion(), nn.Bottle(nn.LogSoftMax())) | ctc_of_scores | ((50, 8, 20),) | sequences
 ClassNLLCriterion | nn.ClassNLLCriterion() | F.nll_loss | ROWS | labels
+CosineDistanceCriterion | nn.CosineDistanceCriterion() | lambda x, y: (1 - F.cosine_similarity(x, y)).mean() | ROWS | normal
 CosineEmbeddingCriterion | nn.CosineEmbeddingCriterion() | F.cosine_embedding_loss | ROWS + ROWS | signs_of_rows
 CrossEntropyCriterion | nn.CrossEntropyCriterion() | F.cross_entropy | ROWS | labels
 DistKLDivCriterion | nn.DistKLDivCriterion() | lambda x, y: F.kl_div(x, y, reduction="sum") / x.numel() | ROWS | distributions
+GaussianNLLCriterion | nn.GaussianNLLCriterion() | lambda m, v, y: F.gaussian_nll_loss(m, y, v) | ROWS + ROWS | normal | positive
 HingeEmbeddingCriterion | nn.HingeEmbeddingCriterion() | F.hinge_embedding_loss | ROWS | signs
 HuberCriterion | nn.HuberCriterion(0.5) | lambda x, y: F.huber_loss(x, y, delta=0.5) | ROWS | normal
+KullbackLeiblerDivergenceCriterion | nn.KullbackLeiblerDivergenceCriterion() | lambda x, y: F.kl_div(x.log(), y, reduction="batchmean") | ROWS | distributions | distributions
+L1Cost | nn.L1Cost() | lambda x: x.abs().sum() | ROWS | nothing
 MSECriterion | nn.MSECriterion() | F.mse_loss | ROWS | normal
 MarginRankingCriterion | nn.MarginRankingCriterion() | lambda a, b, y: F.margin_ranking_loss(a, b, y, 1.0) | ((256,), (256,)) | signs_of_rows
 MultiLabelMarginCriterion | nn.MultiLabelMarginCriterion() | F.multilabel_margin_loss | ROWS | some_labels
 MultiLabelSoftMarginCriterion | nn.MultiLabelSoftMarginCriterion() | F.multilabel_soft_margin_loss | ROWS | bits
 MultiMarginCriterion | nn.MultiMarginCriterion() | F.multi_margin_loss | ROWS | labels
+PoissonCriterion | nn.PoissonCriterion() | lambda x, y: F.poisson_nll_loss(x, y, log_input=False, eps=1e-7) | ROWS | positive | positive
 PoissonNLLCriterion | nn.PoissonNLLCriterion() | F.poisson_nll_loss | ROWS | positive
 SmoothL1Criterion | nn.SmoothL1Criterion() | F.smooth_l1_loss | ROWS | normal
 SoftMarginCriterion | nn.SoftMarginCriterion() | F.soft_margin_loss | ROWS | signs
+SoftmaxWithCriterion | nn.SoftmaxWithCriterion() | F.cross_entropy | ((4, 10, 32, 32),) | labels_of_points
 SpatialClassNLLCriterion | nn.SpatialClassNLLCriterion() | F.nll_loss | ((4, 10, 32, 32),) | labels_of_points
 TripletMarginCriterion | nn.TripletMarginCriterion() | F.triplet_margin_loss | ROWS + ROWS + ROWS | nothing
 """
@@ -185,6 +206,25 @@ SpatialDepthWiseConvolution | nn.SpatialDepthWiseConvolution(32, 1, 3, 3, 1, 1, 
 SpatialMaxPooling | nn.SpatialMaxPooling(2, 2) | lambda x: F.max_pool2d(x, 2) | IMAGES
 TemporalConvolution | nn.TemporalConvolution(64, 64, 3) | temporal(torch.nn.Conv1d(64, 64, 3)) | ((16, 64, 64),)
 """
+
+# Classes of transfer functions and criterions that are in no line, and why.
+WITHOUT_PEER = {
+    "PyTorch has nothing of the kind": """
+        BinaryThreshold CategoricalCrossEntropy ClassSimplexCriterion Constant
+        CosineProximityCriterion DiceCoefficientCriterion DistanceRatioCriterion
+        DotProductCriterion FocalCriterion GaussianCriterion KLDCriterion
+        L1HingeEmbeddingCriterion MarginCriterion MeanAbsolutePercentageCriterion
+        MeanSquaredLogarithmicCriterion PGCriterion SReLU SmoothL1CriterionWithWeights
+        WeightedMSECriterion
+    """,
+    "it is another criterion, of a part of its target": "SpatialAutoCropMSECriterion",
+    "it runs other criterions": """
+        CriterionTable MaskZeroCriterion MultiCriterion ParallelCriterion RepeaterCriterion
+        SampleWeightedCriterion SequencerCriterion TimeDistributedCriterion
+        TimeDistributedMaskCriterion TransformerCriterion
+    """,
+    "others are made from it": "Criterion",
+}
 
 
 @dataclass(frozen=True)
@@ -235,6 +275,27 @@ def attention(width: int, heads: int):
 
     layer = torch.nn.MultiheadAttention(width, heads, batch_first=True)
     return _like(layer, lambda x: layer(x, x, x, need_weights=False)[0])
+
+
+def learned(function, **shapes):
+    """A function of an input and of parameters of these shapes."""
+    import torch
+
+    parameters = {name: torch.nn.Parameter(torch.empty(shape)) for name, shape in shapes.items()}
+
+    def run(x):
+        return function(x, **parameters)
+
+    run.named_parameters = parameters.items
+    return run
+
+
+def ctc_of_scores(x, labels):
+    """The loss of alignments with all labels, from scores of all steps."""
+    import torch
+
+    lengths = [torch.full((x.shape[1],), n) for n in (x.shape[0], labels.shape[1])]
+    return torch.nn.functional.ctc_loss(x.log_softmax(-1), labels, *lengths)
 
 
 def _like(layer, run):

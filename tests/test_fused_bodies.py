@@ -40,13 +40,15 @@ def always_fused():
     fused_bodies.LEAST[0] = before
 
 
-def arguments_of(name, shape, seed=0, special=()):
+def arguments_of(name, shape, seed=0):
     rng = np.random.default_rng(seed)
-    count = len(primitives()[name].primitive.arguments)
-    arrays = [(3 * rng.normal(size=shape)).astype("f") for _ in range(count)]
-    for value in special:
-        where = rng.integers(0, arrays[0].size)
-        arrays[0].reshape(-1)[where] = value
+    primitive = primitives()[name].primitive
+    arrays = [(3 * rng.normal(size=shape)).astype("f") for _ in primitive.arguments]
+    for place, argument in enumerate(primitive.arguments):
+        if primitive.domain.get(argument) == (0, 1):  # a target near the sigmoid would cancel
+            arrays[place] = rng.integers(0, 2, shape).astype("f")
+    if name == "where":
+        arrays[0] = arrays[0] > 0
     return arrays
 
 
@@ -162,19 +164,39 @@ def test_few_entries_run_by_the_body(name):
     for shape, settings in itertools.product(UNFIT, settings_of(name)):
         if "axis" in settings and 0 in (shape or (0,)):
             continue
-        arrays = arguments_of(name, shape) if 0 not in shape else [np.zeros(shape, "f")]
+        arrays = arguments_of(name, shape)
         with np.errstate(all="ignore"):
             close(function(*arrays, **settings), function.primitive.body(np, *arrays, **settings))
 
 
 def test_other_arrays_run_by_the_body(kernels):
     x = np.random.default_rng(0).normal(size=(6, 8))
-    for other in (x, x.astype("f")[::2], x.astype("f").T, x.astype(np.float16)):
+    for other in (x, x.astype(np.float16), x[::2], x.T):
         with np.errstate(all="ignore"):
             np.testing.assert_array_equal(ops.gelu(other), ops.gelu.primitive.body(np, other))
     assert not any(kernels[1:])
     exact = ops.leaky_relu(x, slope=0.1)  # arithmetic is the same in float64
     np.testing.assert_array_equal(exact, np.where(x > 0, x, x * 0.1))
+
+
+def test_arrays_with_gaps_or_another_order_run_as_copies(kernels):
+    wide = np.random.default_rng(0).normal(size=(6, 5, 32)).astype("f")
+    for x in (wide[::2], wide[..., :20], wide.T, wide.transpose(1, 2, 0), wide[::-1, :, ::2]):
+        y = ops.gelu(x)
+        close(y, ops.gelu(x.copy()))
+        order = [np.argsort([-abs(s) for s in a.strides], kind="stable") for a in (x, y)]
+        np.testing.assert_array_equal(*order)  # as it would lie by NumPy's steps
+        for axis in (0, 1, -1):
+            softmax = ops.softmax(x, axis)
+            close(softmax, ops.softmax.primitive.body(np, x, axis=axis))
+            pull = ops.softmax.primitive.rules["x"].function
+            for g in (x + 1, (x + 1).T.copy().T, np.broadcast_to(np.float32(2), x.shape)):
+                expected = softmax * (g - (softmax * g).sum(axis, keepdims=True))
+                close(pull(g, softmax, axis), expected, least=1)
+        out = np.empty_like(x)
+        ops.gelu.primitive.body_for(np)(np, x, out=out)
+        np.testing.assert_array_equal(out, y)
+    assert any(kernels)
 
 
 def test_small_arrays_run_by_the_body(kernels):
@@ -226,7 +248,13 @@ def test_pieces_on_several_threads_give_equal_bits(monkeypatch):
     monkeypatch.setattr(eager, "PIECE", 64)
     x = np.random.default_rng(0).normal(size=(37, 29)).astype("f")
     flat = x.reshape(-1)[: 16 * 64 + 5]
-    for function, array in ((ops.softmax, x), (ops.gelu, x), (ops.gelu, flat), (ops.silu, flat)):
+
+    def selected(x):
+        return ops.where(x > 0, x, 0.5)  # a truth is a byte, and the number is one for all pieces
+
+    for function, array in (
+        (ops.softmax, x), (ops.gelu, x), (ops.gelu, flat), (ops.silu, flat), (selected, flat),
+    ):  # fmt: skip
         alone = function(array)
         tg.set_num_threads(3)
         try:
@@ -254,6 +282,14 @@ def test_gelu_has_its_digits_in_the_tail_too():
     assert np.max(error / (2 + wide * wide)) <= 3
 
 
+@pytest.mark.parametrize(("function", "exact"), [(ops.erf, math.erf), (ops.erfc, math.erfc)])
+def test_the_error_function_has_its_digits_in_the_tail_too(function, exact):
+    x = np.linspace(-9.3, 9.3, 40_001).astype("f")
+    values = np.array([exact(v) for v in x.astype("d")])
+    unit = np.spacing(np.maximum(np.abs(values.astype("f")), np.float32(2.0**-126))).astype("d")
+    assert np.max(np.abs(np.asarray(function(x)) - values) / unit) < 6
+
+
 @pytest.fixture
 def elementwise_runs(monkeypatch):
     """The names of the elementwise functions that ran as kernels."""
@@ -275,7 +311,8 @@ def test_an_elementwise_function_gives_what_numpy_gives(name, elementwise_runs):
     function = primitives()[name]
     body = function.primitive.body
     for shape in SHAPES:
-        arrays = [0.3 * a for a in arguments_of(name, shape)]  # within the domain of log1p
+        drawn = arguments_of(name, shape)
+        arrays = [a if a.dtype == bool else 0.3 * a for a in drawn]  # the domain of log1p
         if name == "log1p":
             arrays = [np.abs(a) for a in arrays]
         expected = body(np, *[a.astype("d") for a in arrays]).astype("f")
@@ -352,16 +389,99 @@ def test_a_recorded_step_runs_large_functions_as_eager_calls_do(elementwise_runs
         assert elementwise_runs == ["tanh"] * 4
 
 
-@pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
-def test_the_cotangent_of_a_sum_runs_as_one_loop_as_well(monkeypatch):
-    """It is one number, stretched, which the loop does not read; by steps it took ten times."""
-    seen, real = [], fused_bodies.apply
-    monkeypatch.setattr(
-        fused_bodies, "apply", lambda p, o, s: seen.append(o[0].flags.c_contiguous) or real(p, o, s)
-    )
+@pytest.fixture
+def stretched_runs(monkeypatch):
+    """Of each call of a kernel with a stretched operand, whether one ran."""
+    ran, original = [], eager.run_kernel
+
+    def noted(primitive, operands, *args):
+        y = original(primitive, operands, *args)
+        if any(isinstance(o, np.ndarray) and o.size > 1 and not any(o.strides) for o in operands):
+            ran.append(y is not None)
+        return y
+
+    monkeypatch.setattr("tapegrad.autograd.ops.fused_bodies.kernel_runner", lambda: noted)
+    return ran
+
+
+@pytest.mark.parametrize("name", ["gelu", "tanh", "threshold", "log_softmax"])
+def test_the_cotangent_of_a_sum_runs_as_one_loop_as_well(name, stretched_runs):
+    """It is one number, stretched, which the loop reads once; by steps it took ten times."""
     values = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
-    x = tg.Parameter(values)
-    ops.gelu(x).sum().backward()
-    assert seen == [True]
-    expected = tg.grad(lambda x: ops.gelu(x).sum())(values.astype(np.float64))
-    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5, atol=1e-6)
+    x, function = tg.Parameter(values), getattr(ops, name)
+    function(x).sum().backward()
+    assert stretched_runs == [name != "log_softmax"]  # whose sum needs all of them
+    expected = tg.grad(lambda x: function(x).sum())(values.astype(np.float64))
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_stretched_number_is_not_taken_for_its_sum(stretched_runs):
+    one = np.broadcast_to(np.float32(1), (5, 40))
+    found = ops.softmax(one)
+    np.testing.assert_allclose(found, np.full((5, 40), 1 / 40), rtol=1e-6)
+    assert stretched_runs == [False]
+
+
+def test_two_operands_that_are_one_array_do_not_decide_for_later_calls():
+    x = np.random.default_rng(0).normal(size=(5, 41)).astype("f")
+    pull = ops.silu.primitive.rules["x"].function
+    squared = pull(x, x)
+    np.testing.assert_array_equal(pull(x.copy(), x), squared)
+    close(pull(2 * x, x), 2 * squared)
+    assert not np.array_equal(pull(x + 1, x), squared)
+
+
+WHERE = [
+    ("f", "f"), ("f", 0.1), (0.1, "f"), (3, "f"), ("f", -0.0),
+    ("d", "d"), ("d", 0.1), (np.nan, "d"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), WHERE, ids=str)
+def test_where_selects_the_bits_that_numpy_selects(first, second, elementwise_runs):
+    rng = np.random.default_rng(0)
+    specials = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40])
+
+    def operand(kind, shape):
+        if not isinstance(kind, str):
+            return kind
+        a = rng.normal(size=shape).astype(kind)
+        a.reshape(-1)[: specials.size] = specials[: a.size]
+        return a
+
+    shapes = [
+        ((7, 9), (7, 9), (7, 9)), ((7, 9), (1, 9), (7, 1)), ((9,), (7, 9), (1, 1)),
+        ((1, 1), (7, 9), (7, 9)), ((7, 9), (1, 1), (7, 9)), ((3, 1, 1), (1, 4, 1), (2,)),
+    ]  # fmt: skip
+    for of_condition, *of_others in shapes:
+        condition = rng.random(of_condition) < 0.5
+        others = [operand(k, s) for k, s in zip((first, second), of_others, strict=True)]
+        expected = np.where(condition, *others)
+        found = ops.where(condition, *others)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+    turned = [np.asfortranarray(operand(k, (7, 9))) for k in (first, second)]
+    condition = np.asfortranarray(rng.random((7, 9)) < 0.5)
+    np.testing.assert_array_equal(ops.where(condition, *turned), np.where(condition, *turned))
+    assert elementwise_runs
+    assert set(elementwise_runs) == {"where"}
+
+
+def test_a_selection_that_no_loop_fits_is_numpys(elementwise_runs):
+    condition = np.arange(40) % 3 == 0
+    for first, second in ((1, 2), (np.arange(40), 1.5), (np.ones(40, "f"), np.ones(40, "d")),
+                          (condition, np.ones(40, "f")), (np.ones(40, "f"), 1j)):  # fmt: skip
+        found, expected = ops.where(condition, first, second), np.where(condition, first, second)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(ops.where(np.arange(40.0), 1.0, np.zeros(40)), np.arange(40) > 0)
+    assert elementwise_runs == ["where"]  # truths are numbers beside numbers
+
+
+def test_another_number_makes_no_other_kernel_of_where(monkeypatch):
+    monkeypatch.setattr(eager, "_forms", {})
+    x = np.linspace(-1, 1, 50).astype("f")
+    for number in (0.5, 2.0, np.inf):
+        np.testing.assert_array_equal(ops.where(x > 0, x, number), np.where(x > 0, x, number))
+    assert len(eager._forms) == 1

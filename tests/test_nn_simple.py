@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.autograd import Parameter, Tensor, replay
+from tapegrad.autograd import Parameter, Tensor, elementwise_grad, replay
 
 rng = np.random.default_rng(7)
 
@@ -376,3 +376,40 @@ def test_stochastic_gradient_calls_its_hooks_and_learns(capsys):
     assert [s for s in seen if s != 2] == [(k + 1, loss, 0.1) for k, loss in enumerate(losses)]
     assert seen.count(2) == 100
     assert capsys.readouterr().out.count("mean loss") == 5
+
+
+# Kinks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copies", [1, 5000])  # by the body, and by a loop where there is one
+def test_a_threshold_lets_pass_what_is_above_it_alone(copies):
+    x = Parameter(np.repeat([0.5, 0.75, 0.25, -np.inf, np.nan], copies).astype("f"))
+    y = nn.Threshold(0.5, 2)(x)
+    y.backward(Tensor(np.full(x.shape, 3, "f")))
+    for found, expected in ((y, [2, 0.75, 2, 2, np.nan]), (x.grad, [0, 3, 0, 0, 3])):
+        np.testing.assert_array_equal(found.numpy(), np.repeat(expected, copies))
+
+
+@pytest.mark.parametrize("copies", [1, 5000])
+def test_the_derivatives_of_a_root_are_0_at_0(copies):
+    x = np.repeat([0.0, -0.0, 4.0], copies)
+
+    def root(x):
+        return nn.Sqrt()(x)
+
+    first = elementwise_grad(root)
+    np.testing.assert_array_equal(first(x), np.repeat([0, 0, 0.25], copies))
+    np.testing.assert_array_equal(elementwise_grad(first)(x), np.repeat([0, 0, -1 / 32], copies))
+    np.testing.assert_array_equal(first(x.astype("f")), np.repeat([0, 0, 0.25], copies))
+
+
+@pytest.mark.parametrize("criterion", [nn.BCEWithLogitsCriterion, nn.MultiLabelSoftMarginCriterion])
+def test_a_logistic_loss_of_a_sure_score_keeps_its_digits(criterion):
+    for copies in (1, 2500):
+        x = Parameter(np.repeat([30.0, -30.0, 30.0, -30.0], copies).astype("f"))
+        t = np.repeat([1.0, 0.0, 0.0, 1.0], copies)
+        loss = criterion(reduction="none")(x, t)
+        small = np.exp(-30.0)
+        np.testing.assert_allclose(loss.numpy(), np.repeat([small, small, 30, 30], copies), 1e-6)
+        loss.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), np.repeat([-small, small, 1, -1], copies), 1e-6)

@@ -47,6 +47,8 @@ class _EagerKernel:
     function: takes the address of a table
     kernel:   owns its code
     order:    which operand each entry of the table stands for, -1 for the result
+    steps:    bytes from one row or entry to the next in each of these; 0 for a single number
+    table:    the type of the table: addresses, pieces of scratch memory, and the length
     scratch:  bytes of each piece of memory that it works in
     columns:  of a row, where the table says the number of rows; 1 where it says that of entries
     """
@@ -54,6 +56,8 @@ class _EagerKernel:
     function: Callable[[Any], None]
     kernel: machine.Kernel
     order: list[int]
+    steps: list[int]
+    table: Callable[..., Any]
     scratch: list[int]
     columns: int
     dtype: np.dtype[Any]
@@ -70,18 +74,24 @@ def run_kernel(
 
     A kernel fits arrays of one shape, of a vector or more, contiguous, float32 (float64 where no
     function such as exp is computed), with numbers besides, and a body of elementwise steps and of
-    sums along the last axis.
+    sums along the last axis.  An array may also have a single entry, or be one that is stretched,
+    as the cotangent of a mean: the kernel reads it once.  Numbers are written into the kernel.
     """
     form: list[Any] = [primitive]
-    shape = np.shape(operands[0])
+    shape = _shape_of_largest(operands)
     if math.prod(shape) < LANES:
         return None
     for operand in operands:
         if type(operand) is np.ndarray:
             flags = operand.flags
-            if operand.shape != shape or not flags.c_contiguous or not flags.aligned:
+            if not flags.aligned:
                 return None
-            form.append(operand.dtype)
+            if operand.shape == shape and flags.c_contiguous:
+                form.append(operand.dtype)
+            elif _is_single(operand, shape):
+                form.append((operand.dtype,))
+            else:
+                return None
         else:
             form.append(repr(operand))
     key = (*form, shape, *settings.values()) if settings else (*form, shape)
@@ -103,23 +113,40 @@ def run_kernel(
     if get_num_threads() == 1 or count < 2 * piece:
         _run(kernel, pointers, count)
         return out
-    sizes = [(out if i < 0 else operands[i]).itemsize * kernel.columns for i in kernel.order]
     pieces = count // piece  # the last one takes the rest
 
     def run_piece(number: int) -> None:
         start = number * piece
-        moved = [p + start * size for p, size in zip(pointers, sizes, strict=True)]
+        moved = [p + start * step for p, step in zip(pointers, kernel.steps, strict=True)]
         _run(kernel, moved, piece if number < pieces - 1 else count - start)
 
     run_pieces(run_piece, pieces)
     return out
 
 
+def _shape_of_largest(operands: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of the array with the most entries."""
+    shape: tuple[int, ...] = ()
+    most = -1
+    for operand in operands:
+        if type(operand) is np.ndarray and operand.size > most:
+            shape, most = operand.shape, operand.size
+    return shape
+
+
+def _is_single(operand: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether an array is one number, that of a single entry or one that is stretched."""
+    if operand.size == 1:
+        return operand.ndim <= len(shape)
+    return operand.shape == shape and not any(operand.strides)
+
+
 def _run(kernel: _EagerKernel, pointers: list[int], count: int) -> None:
     """Run a kernel on `count` rows or entries that begin at the pointers."""
-    held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
-    scratch = [-(-h.ctypes.data // 64) * 64 for h in held]
-    table = (ctypes.c_int64 * (len(pointers) + len(scratch) + 1))(*pointers, *scratch, count)
+    if kernel.scratch:
+        held = [np.empty(nbytes + 64, np.uint8) for nbytes in kernel.scratch]
+        pointers = [*pointers, *(-(-address(h) // 64) * 64 for h in held)]
+    table = kernel.table(*pointers, count)
     if is_taking_turns():
         call_in_turn(kernel.kernel.address, ctypes.addressof(table))
     else:
@@ -143,7 +170,7 @@ def _make(
 def _kernel_of(
     primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> _EagerKernel | None:
-    shape = operands[0].shape
+    shape = _shape_of_largest(operands)
     if not machine.is_available() or not shape:
         return None
     traced, layouts = _trace(primitive, operands, settings, _cut(shape, ROWS[0], SHORT))
@@ -166,18 +193,17 @@ def _kernel_of(
     text = kernel_text(space, dtypes, {result}, any_length=True)
     kernel = machine.compiled_kernels([text.text])[text.text]
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel.address)
-    numbers = _slot_numbers(operands)
-    order = [numbers.index(slot) for slot in text.reads] + [-1 for _ in text.writes]
+    order = [*text.reads, *(-1 for _ in text.writes)]
     columns = shape[-1] if any(c.axes for c in traced.calls) else 1
-    return _EagerKernel(function, kernel, order, text.scratch, columns, traced.result.dtype)
-
-
-def _slot_numbers(operands: tuple[Any, ...]) -> list[int | None]:
-    """The slot of each operand; one for operands that are one array, None for numbers."""
-    known: dict[int, int] = {}
-    return [
-        known.setdefault(id(o), len(known)) if isinstance(o, np.ndarray) else None for o in operands
-    ]
+    dtype = traced.result.dtype
+    steps = [
+        dtype.itemsize * columns if i < 0
+        else 0 if _is_single(operands[i], shape)
+        else operands[i].itemsize * columns
+        for i in order
+    ]  # fmt: skip
+    table = ctypes.c_int64 * (len(order) + len(text.scratch) + 1)
+    return _EagerKernel(function, kernel, order, steps, table, text.scratch, columns, dtype)
 
 
 def _cut(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...]:
@@ -192,26 +218,29 @@ def _trace(
     settings: dict[str, Any],
     shape: tuple[int, ...],
 ) -> tuple[Traced, list[Layout]]:
-    numbers = _slot_numbers(operands)
-    count = 1 + max((n for n in numbers if n is not None), default=-1)
+    # A slot is an operand's place.  Operands that are one array have a slot each: the next call of
+    # this form may come with two.
     layouts: list[Layout] = []
-    for slot in range(count):
-        dtype = operands[numbers.index(slot)].dtype
-        layouts.append(_layout(shape, dtype, slot))
-    parts = tuple(
-        operand if number is None else ProgramSlot(number)
-        for operand, number in zip(operands, numbers, strict=True)
-    )
-    some = [
-        np.zeros(shape, operand.dtype) if isinstance(operand, np.ndarray) else operand
-        for operand in operands
-    ]
+    parts: list[Any] = []
+    some: list[Any] = []
+    whole = _shape_of_largest(operands)
+    for slot, operand in enumerate(operands):
+        if isinstance(operand, np.ndarray):
+            own = (1,) * operand.ndim if _is_single(operand, whole) else shape
+            layouts.append(_layout(own, operand.dtype, slot))
+            parts.append(ProgramSlot(slot))
+            some.append(np.zeros(own, operand.dtype))
+        else:
+            layouts.append(_layout((), np.dtype(float), slot))  # is not asked for
+            parts.append(operand)
+            some.append(operand)
     with np.errstate(all="ignore"):
         y = primitive.body(np, *some, **settings)
     if not isinstance(y, np.ndarray) or y.shape != shape:
         raise Unplaceable("its result has another shape")
-    layouts.append(_layout(shape, y.dtype, count))
-    entry = ProgramEntry(primitive, parts, settings, (ProgramSlot(count),), "", np)
+    result = ProgramSlot(len(operands))
+    layouts.append(_layout(shape, y.dtype, result.number))
+    entry = ProgramEntry(primitive, tuple(parts), settings, (result,), "", np)
     return trace_entry(entry, layouts), layouts
 
 

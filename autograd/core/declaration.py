@@ -373,7 +373,8 @@ class Primitive:
     @property
     def direct(self) -> Callable[..., Any] | None:
         """What a call on NumPy's arrays comes down to, where that is a function of them alone."""
-        return self.large if self.large is not None and _numba_installed() else self.inline
+        lacks_numba = "numba" in self.bodies and not _numba_installed()
+        return self.inline if self.large is None or lacks_numba else self.large
 
     def plan(self, mask: tuple[Any, ...]) -> CallPlan:
         """The plan of calls whose tracked operands are those with a true entry in `mask`."""

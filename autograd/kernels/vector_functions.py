@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad.autograd.kernels.vector_code import Floats
 
-__all__ = ["LIMIT", "choose", "exp_of", "limit_of", "sigmoid_of", "tanh_of"]
+__all__ = ["LIMIT", "choose", "exp_of", "limit_of", "sigmoid_of", "strict", "tanh_of"]
 
 Array = np.ndarray[Any, Any]
 LIMIT = 87.0  # e to it is a float32, and so is its inverse
@@ -63,7 +63,7 @@ WIDE_EXP = [1 / math.factorial(n) for n in range(14)]
 TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
 
 
-def _strict(name: str, a: Floats, b: Floats) -> Floats:
+def strict(name: str, a: Floats, b: Floats) -> Floats:
     """A sum, difference or product that LLVM must not reorder."""
     k = a.kernel
     return Floats(k, k.let(f"{name} {k.vector(a.width)} {a.name}, {b.name}"), a.width)
@@ -93,10 +93,10 @@ def _reduced(x: Floats) -> tuple[Floats, Floats]:
     high, low = k.all(of.limit, width), k.all(-of.limit, width)
     x = choose("ogt", x, high, high, x)
     x = choose("olt", x, low, low, x)
-    shifted = _strict("fadd", x * (1 / math.log(2)), k.all(of.shifter, width))
-    n = _strict("fsub", shifted, k.all(of.shifter, width))
-    rest = _strict("fsub", x, _strict("fmul", n, k.all(of.high, width)))
-    rest = _strict("fsub", rest, _strict("fmul", n, k.all(of.low, width)))
+    shifted = strict("fadd", x * (1 / math.log(2)), k.all(of.shifter, width))
+    n = strict("fsub", shifted, k.all(of.shifter, width))
+    rest = strict("fsub", x, strict("fmul", n, k.all(of.high, width)))
+    rest = strict("fsub", rest, strict("fmul", n, k.all(of.low, width)))
     bits = k.let(f"bitcast {k.vector(width)} {shifted.name} to <{width} x i{size}>")
     ends = (f"<{', '.join([f'i{size} {m}'] * width)}>" for m in (of.bits, of.offset << of.bits))
     moved = k.let(f"shl <{width} x i{size}> {bits}, {next(ends)}")
@@ -129,7 +129,7 @@ def tanh_of(x: Floats) -> Floats:
     if k.dtype.itemsize == 8:
         rest, scale = _reduced(x * 2.0)
         less = _series(rest, WIDE_EXP[1:]) * rest  # e to the rest, minus 1
-        power = _strict("fsub", scale, one).plus_product(less, scale)
+        power = strict("fsub", scale, one).plus_product(less, scale)
         return power / (power + two)
     square = x * x
     near = x.plus_product(x * square, _series(square, TANH))

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.arrays import half_in_single, refuse_complex
 from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
-from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule
+from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule, is_large
+from tapegrad.autograd.ops.shape import concatenate, split
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "softsign"]
+__all__ = ["gated_linear", "log_softmax", "relu", "sigmoid", "softmax", "softsign"]
+
+columns = late_module("tapegrad.autograd.kernels.columns")
 
 
 @primitive(elementwise=True)
@@ -91,7 +96,9 @@ log_softmax.jvp(
 )
 log_softmax.batch(axes_rule)
 
-fuse(sigmoid, softmax, log_softmax, softsign)
+fuse(sigmoid, softsign)
+fuse(softmax, otherwise=lambda x, axis: columns().softmax_of_columns(x, axis))
+fuse(log_softmax, otherwise=lambda x, axis: columns().log_softmax_of_columns(x, axis))
 
 
 def _sigmoid_gradient(xp: Namespace, g: Array, x: Array) -> Array:
@@ -118,6 +125,71 @@ def _log_softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Array
 
 
 fuse_rule(sigmoid, _sigmoid_gradient)
-fuse_rule(softmax, _softmax_gradient)
-fuse_rule(log_softmax, _log_softmax_gradient)
+fuse_rule(
+    softmax,
+    _softmax_gradient,
+    otherwise=lambda g, y, axis: columns().softmax_gradient_of_columns(g, y, axis),
+)
+fuse_rule(
+    log_softmax,
+    _log_softmax_gradient,
+    otherwise=lambda g, y, axis: columns().log_softmax_gradient_of_columns(g, y, axis),
+)
 fuse_rule(softsign, lambda xp, g, x: g / xp.square(xp.absolute(x) + 1))
+
+
+# Gated halves -------------------------------------------------------------------------------------
+
+
+def _halves(x: Array, axis: int) -> tuple[Array, Array]:
+    """Both halves of an array along an axis."""
+    half, before = x.shape[axis] // 2, (slice(None),) * (axis % x.ndim)
+    return x[(*before, slice(half))], x[(*before, slice(half, None))]
+
+
+@primitive
+def gated_linear(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
+    """a·sigmoid(b), where a and b are the halves of x along `axis`.
+
+    x: (…, 2·F, …) -> (…, F, …).  Raises ShapeError where the axis has an odd length.
+    Source: Y. Dauphin et al., "Language modeling with gated convolutional networks", ICML 2017.
+    """
+    if x.shape[axis] % 2:
+        raise ShapeError(f"gated_linear: axis {axis} of {x.shape} has an odd length")
+    a, b = _halves(x, axis)
+    return a * sigmoid.primitive.body(xp, b)
+
+
+def _gated_linear_rule(g: Array, x: Array, axis: int) -> Array:
+    a, b = split(x, 2, axis)
+    slope = e.over_cosh_squared(g * a * 0.25, b * 0.5)
+    return concatenate([g * sigmoid(b), slope], axis=axis)
+
+
+def _gated_linear_tangent(t: Array, x: Array, axis: int) -> Array:
+    a, b = split(x, 2, axis)
+    of_a, of_b = split(t, 2, axis)
+    return of_a * sigmoid(b) + e.over_cosh_squared(of_b * a * 0.25, b * 0.5)
+
+
+def _gated_linear_gradient(xp: Namespace, g: Array, x: Array, axis: int) -> Array:
+    a, b = _halves(x, axis)
+    gate = sigmoid.primitive.body(xp, b)
+    return xp.concatenate([g * gate, _sigmoid_gradient(xp, g * a, b)], axis=axis)
+
+
+@gated_linear.on("numba")
+def _gated_linear_by_loop(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
+    large = is_large(x) and x.dtype == np.float32
+    y = columns().gated(np.ascontiguousarray(x), axis) if large else None
+    return gated_linear.primitive.body(xp, x, axis=axis) if y is None else y
+
+
+gated_linear.vjp(x=_gated_linear_rule)
+gated_linear.jvp(x=_gated_linear_tangent)
+gated_linear.batch(axes_rule)
+fuse_rule(
+    gated_linear,
+    _gated_linear_gradient,
+    otherwise=lambda g, x, axis: columns().gated_gradient(g, x, axis),
+)

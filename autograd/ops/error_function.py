@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import half_in_single
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -108,3 +111,13 @@ def complement(xp: Namespace, x: Array) -> Array:
 
 erfc.vjp(x=lambda g, x: -_erf_rule(g, x))
 erfc.batch(leading_axes_rule)
+
+
+def _erf_gradient(xp: Namespace, g: Array, x: Array) -> Array:
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    return g * (xp.exp(-(wide * wide)) * (2 / math.sqrt(math.pi)))
+
+
+fuse(erf, erfc)
+fuse_rule(erf, _erf_gradient)
+fuse_rule(erfc, lambda xp, g, x: -_erf_gradient(xp, g, x))

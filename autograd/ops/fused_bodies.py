@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.eager_kernels import kernel_runner
-from tapegrad.autograd.core.mode import interpreter, is_recording
+from tapegrad.autograd.core.mode import NO_GRAD, current_mode, interpreter, is_recording
 from tapegrad.autograd.core.signatures import DeclaredParameters
 from tapegrad.autograd.core.tensor import Tensor, as_array
 
@@ -43,7 +43,10 @@ __all__ = [
     "runs_unrecorded",
 ]
 
-SINGLE = np.dtype(np.float32)
+Other: TypeAlias = Callable[..., Any]
+SINGLE: np.dtype[Any] = np.dtype(np.float32)
+DOUBLE: np.dtype[Any] = np.dtype(np.float64)
+TRUTH = np.dtype(bool)
 LEAST = [4096]  # entries of arrays for which a loop of our own is worth its call
 
 
@@ -71,21 +74,29 @@ def fused_primitives() -> list[str]:
     return list(_names)
 
 
-def fuse(*functions: PrimitiveFunction[..., Any]) -> None:
-    """Let the bodies of these primitives run as one loop each."""
+def fuse(*functions: PrimitiveFunction[..., Any], otherwise: Other | None = None) -> None:
+    """Let the bodies of these primitives run as one loop each.
+
+    otherwise: what the body does without `xp`, for calls that no loop of its steps fits; it returns
+               None for some
+    """
     for function in functions:
         _names.append(function.primitive.name)
-        _fuse(function.primitive)
+        _fuse(function.primitive, otherwise)
 
 
-def fuse_elementwise(*functions: PrimitiveFunction[..., Any], warns: bool = False) -> None:
+def fuse_elementwise(
+    *functions: PrimitiveFunction[..., Any], warns: bool = False, exact: bool = False
+) -> None:
     """Let elementwise functions run as one loop on large float32 arrays, however they lie.
 
     warns: NumPy's code computes a result again, with its warnings, that is not finite everywhere
+    exact: the loop gives NumPy's bits, in float64 as well
     """
+    dtypes = frozenset({SINGLE, DOUBLE} if exact else {SINGLE})
     for function in functions:
         _elementwise.append(function.primitive.name)
-        _fuse_elementwise(function.primitive, warns)
+        _fuse_elementwise(function.primitive, warns, dtypes)
 
 
 def fused_elementwise() -> list[str]:
@@ -97,12 +108,14 @@ def fuse_rule(
     function: PrimitiveFunction[..., Any],
     body: Callable[..., Any],
     steps: Callable[..., Any] | None = None,
+    otherwise: Other | None = None,
 ) -> None:
     """Let the rule for the first argument run as one loop, where no derivative is recorded.
 
     body: (xp, g, *saved) -> the cotangent, in array code; the rule's own save list, settings after
           the arrays.  A law compares the two.
     steps: the same for kernels, in less steps, of float32
+    otherwise: as for `fuse`
     """
     primitive: Primitive = function.primitive
     rule = primitive.rules[primitive.arguments[0]]
@@ -116,18 +129,21 @@ def fuse_rule(
     gradient = Primitive(own, differentiable=False, signature=renamed)
     if steps is not None:
         gradient.stepwise(_by_settings(steps, gradient.name))
-    _fuse(gradient)
+    _fuse(gradient, otherwise)
     taped, count = rule.function, len(arrays)
 
     def run(g: Array, *saved: Any) -> Any:
-        if g.size < LEAST[0] or gradient.body_for(np) is gradient.body:
+        if g.size < LEAST[0]:
             return taped(g, *saved)
-        if type(g) is not np.ndarray and not runs_unrecorded(g, saved):
+        loop = gradient.body_for(np)
+        if loop is gradient.body or (type(g) is not np.ndarray and not runs_unrecorded(g, saved)):
             return taped(g, *saved)
-        if type(g) is np.ndarray and not g.flags.c_contiguous:  # as a sum's: a number, stretched
-            g = np.ascontiguousarray(g)
         options = dict(zip(settings, saved[count:], strict=True))
-        return apply(gradient, (g, *saved[:count]), options)
+        arrays = (g, *saved[:count])
+        mode = current_mode()
+        if (mode is None or mode is NO_GRAD) and all(type(a) is np.ndarray for a in arrays):
+            return loop(np, *arrays, **options)  # all that `apply` would do
+        return apply(gradient, arrays, options)
 
     rule.function = run
 
@@ -150,15 +166,26 @@ def _by_settings(body: Callable[..., Any], name: str) -> Callable[..., Any]:
     return gradient
 
 
-def _fuse(primitive: Primitive) -> None:
+def _fuse(primitive: Primitive, otherwise: Other | None) -> None:
     """Let a body run as one loop on large arrays."""
     body, takes_out = primitive.body, primitive.takes_out
     if primitive.steps is None:
         primitive.stepwise(body)
 
+    def loop(operands: tuple[Any, ...], settings: dict[str, Any], out: Array | None) -> Any:
+        y = kernel_runner()(primitive, operands, settings, out)
+        if y is None and otherwise is not None:
+            y = otherwise(*operands, **settings)
+            if y is not None and out is not None:
+                out[...] = y
+                return out
+        return y
+
     def fused(xp: Namespace, *operands: Any, out: Array | None = None, **settings: Any) -> Array:
         if np.size(operands[0]) >= LEAST[0]:
-            y = kernel_runner()(primitive, operands, settings, out)
+            y = loop(operands, settings, out)
+            if y is None:
+                y = _run_moved(loop, operands, settings, out)
             if y is not None:
                 return y
         if out is None or takes_out:
@@ -171,7 +198,45 @@ def _fuse(primitive: Primitive) -> None:
     primitive.on("numba")(fused)
 
 
-def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
+def _run_moved(
+    loop: Callable[..., Any],
+    operands: tuple[Any, ...],
+    settings: dict[str, Any],
+    out: Array | None,
+) -> Array | None:
+    """The result of a loop on copies of arrays that have gaps or another order.
+
+    A copy is one step over memory, and a body has several.  The result lies as the first array
+    with gaps does, as NumPy would have it; None where no loop fits, or none lies so.
+    """
+    arrays = [o for o in operands if type(o) is np.ndarray]
+    odd = [a for a in arrays if not a.flags.c_contiguous]
+    if not odd or any(a.dtype != SINGLE for a in arrays):
+        return None
+    order = _order_of(max(odd, key=lambda a: any(a.strides)))  # a stretched one has no order
+    if "axis" in settings:
+        axis = settings["axis"] % len(order)
+        settings = settings | {"axis": order.index(axis)}
+    moved = [
+        np.ascontiguousarray(o.transpose(order)) if np.ndim(o) == len(order) else o
+        for o in operands
+    ]
+    y = loop(tuple(moved), settings, None)
+    if y is None:
+        return None
+    y = y.transpose(sorted(range(y.ndim), key=order.__getitem__))
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def _order_of(x: Array) -> list[int]:
+    """The axes of an array, the one with the longest steps first."""
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+
+def _fuse_elementwise(primitive: Primitive, warns: bool, dtypes: frozenset[np.dtype[Any]]) -> None:
     """Let an elementwise body run as one loop: its bits depend on numbers and no layout."""
     if primitive.steps is None:
         primitive.stepwise(primitive.body)
@@ -179,7 +244,7 @@ def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
 
     def run(*operands: Any, out: Array | None = None) -> Any:
         if any(type(o) is np.ndarray and o.size >= LEAST[0] for o in operands):
-            y = _run_elementwise(primitive, operands)
+            y = _run_elementwise(primitive, operands, dtypes)
             # Where NumPy is to warn, nothing may be written over what it computes from.
             if y is not None and (not warns or np.isfinite(y).all()):
                 if out is None:
@@ -201,21 +266,46 @@ def _fuse_elementwise(primitive: Primitive, warns: bool) -> None:
         primitive.large, primitive.large_from = run, LEAST
 
 
-def _run_elementwise(primitive: Primitive, operands: tuple[Any, ...]) -> Array | None:
-    """The result of a kernel on operands of float32 and numbers; None for others."""
-    arrays = [o for o in operands if type(o) is np.ndarray]
-    others = [o for o in operands if type(o) is not np.ndarray]
-    if any(a.dtype != SINGLE for a in arrays) or any(type(o) not in (int, float) for o in others):
+def _run_elementwise(
+    primitive: Primitive, operands: tuple[Any, ...], dtypes: frozenset[np.dtype[Any]]
+) -> Array | None:
+    """The result of a kernel on floating point arrays of one dtype, numbers, and truths.
+
+    None where no kernel fits: for other operands, or where truths are all that there is.
+    """
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    shapes = set()
+    for o in operands:
+        kind = type(o)
+        if kind is np.ndarray:
+            if o.dtype != TRUTH:
+                if o.dtype not in dtypes or dtype not in (None, o.dtype):
+                    return None
+                dtype = o.dtype
+            shapes.add(o.shape)
+            shape = o.shape
+        elif kind is not float and kind is not int:
+            return None
+    if dtype is None:
         return None
     if len(operands) == 1:
-        [x] = arrays
+        [x] = operands
         if not x.flags.c_contiguous:  # as it lies, where it has no gaps
-            order = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
+            order = _order_of(x)
             y = kernel_runner()(primitive, (np.ascontiguousarray(x.transpose(order)),), {}, None)
-            return None if y is None else y.transpose(np.argsort(order))
+            return None if y is None else y.transpose(sorted(range(x.ndim), key=order.__getitem__))
         return kernel_runner()(primitive, (x,), {}, None)
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    whole = tuple(
-        np.ascontiguousarray(np.broadcast_to(np.asarray(o, SINGLE), shape)) for o in operands
-    )
-    return kernel_runner()(primitive, whole, {}, None)
+    if len(shapes) > 1:
+        shape = np.broadcast_shapes(*shapes)
+    whole = []
+    for o in operands:
+        if type(o) is not np.ndarray:
+            o = np.asarray(o, dtype)  # an operand, not a part of the kernel: it may be another
+        elif o.shape == shape:
+            if not o.flags.c_contiguous and any(o.strides):
+                o = np.ascontiguousarray(o)
+        elif o.size != 1:
+            o = np.ascontiguousarray(np.broadcast_to(o, shape))
+        whole.append(o)
+    return kernel_runner()(primitive, tuple(whole), {}, None)

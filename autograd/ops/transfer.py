@@ -13,8 +13,8 @@ import numpy as np
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.activation import sigmoid
-from tapegrad.autograd.ops.arrays import half_in_single, real_only
-from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.arrays import half_in_single, real_only, refuse_complex
+from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.error_function import complement, erfc
 from tapegrad.autograd.ops.fused_bodies import fuse, fuse_rule
 
@@ -31,11 +31,14 @@ __all__ = [
     "leaky_relu",
     "log_one_plus_exp",
     "log_sigmoid",
+    "logistic_loss",
     "magnitude",
     "mish",
+    "root",
     "silu",
     "soft_plus",
     "soft_shrink",
+    "threshold",
 ]
 
 
@@ -77,6 +80,30 @@ def magnitude(xp: Namespace, x: Array) -> Array:
 
 magnitude.vjp(x=lambda g, x: e.where(x >= 0, g, -g))
 fuse_rule(magnitude, lambda xp, g, x: xp.where(x >= 0, g, -g))
+
+
+@primitive(elementwise=True)
+@real_only
+def threshold(xp: Namespace, x: Array, *, limit: float = 1e-6, value: float = 0) -> Array:
+    """x where x > limit, else the value, elementwise; NaN stays NaN; the derivative at limit is 0.
+
+    Source: nn.Threshold.
+    """
+    return xp.where(x <= limit, value, x)
+
+
+threshold.vjp(x=lambda g, x, limit: e.where(x <= limit, 0, g))
+fuse_rule(threshold, lambda xp, g, x, limit: xp.where(x <= limit, 0, g))
+
+
+@primitive(elementwise=True, domain={"x": (0, None)})
+def root(xp: Namespace, x: Array) -> Array:
+    """√x, elementwise; at 0 the derivative, and every further one, is 0, as Torch7 has it."""
+    return xp.sqrt(x)
+
+
+root.vjp(x=lambda g, y: g / e.where(y == 0, np.inf, y + y))
+fuse_rule(root, lambda xp, g, y: g / xp.where(y == 0, xp.inf, y + y))
 
 
 @primitive(elementwise=True)
@@ -169,6 +196,35 @@ def log_one_plus_exp(xp: Namespace, x: Array) -> Array:
 
 log_one_plus_exp.vjp(x=lambda g, x: g * sigmoid(x))
 fuse_rule(log_one_plus_exp, lambda xp, g, x: g * _logistic(xp, x))
+
+
+@primitive(elementwise=True, domain={"t": (0, 1)})
+def logistic_loss(xp: Namespace, x: Array, t: Array) -> Array:
+    """t·log(1 + e⁻ˣ) + (1 - t)·log(1 + eˣ), elementwise, without overflow, small where it is so.
+
+    0 <= t <= 1.  It is -log of the probability that a score x gives to the target t, 0 or 1.
+    """
+    share = xp.where(x >= 0, 1 - t, t)
+    refuse_complex(x, "logistic_loss")
+    refuse_complex(share, "logistic_loss")
+    size = xp.absolute(x)
+    return size * share + xp.log1p(xp.exp(-size))
+
+
+logistic_loss.vjp(
+    x=lambda g, x, t: g * ((1 - t) * sigmoid(x) - t * sigmoid(-x)),
+    t=lambda g, x: -(g * x),
+)
+
+
+def _logistic_loss_gradient(xp: Namespace, g: Array, x: Array, t: Array) -> Array:
+    decay = xp.exp(-xp.absolute(x))
+    is_positive = x >= 0
+    above = (1 - t) * xp.where(is_positive, 1, decay)
+    return g * ((above - t * xp.where(is_positive, decay, 1)) * (1 / (1 + decay)))
+
+
+fuse_rule(logistic_loss, _logistic_loss_gradient)
 
 
 @primitive(elementwise=True)
@@ -344,10 +400,11 @@ def _gelu_by_tanh_gradient(xp: Namespace, g: Array, x: Array) -> Array:
 gelu_by_tanh.vjp(x=_gelu_by_tanh_rule)
 fuse_rule(gelu_by_tanh, _gelu_by_tanh_gradient)
 
-_ALL = (
-    leaky_relu, magnitude, hard_shrink, soft_shrink, hard_tanh, elu, huber, log_sigmoid,
-    log_one_plus_exp, soft_plus, silu, mish, gelu, gelu_by_tanh,
+_OF_ONE = (
+    leaky_relu, magnitude, threshold, root, hard_shrink, soft_shrink, hard_tanh, elu, huber,
+    log_sigmoid, log_one_plus_exp, soft_plus, silu, mish, gelu, gelu_by_tanh,
 )  # fmt: skip
-fuse(*_ALL)
-for _function in _ALL:
+fuse(*_OF_ONE, logistic_loss)
+for _function in _OF_ONE:
     _function.batch(leading_axes_rule)
+logistic_loss.batch(elementwise_rule)

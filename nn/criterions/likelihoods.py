@@ -61,10 +61,11 @@ class BCEWithLogitsCriterion(Criterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
-        positive = t * ops.log_one_plus_exp(-x)
-        if self.pos_weight is not None:
-            positive = positive * weights_for(self.pos_weight, x)
-        losses = positive + (1 - t) * ops.log_one_plus_exp(x)
+        if self.pos_weight is None:
+            losses = ops.logistic_loss(x, t)
+        else:
+            positive = t * ops.log_one_plus_exp(-x) * weights_for(self.pos_weight, x)
+            losses = positive + (1 - t) * ops.log_one_plus_exp(x)
         if self.weights is not None:
             losses = losses * weights_for(self.weights, x)
         return sum_or_mean(losses, self)

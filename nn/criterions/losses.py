@@ -250,8 +250,7 @@ class MultiLabelSoftMarginCriterion(Criterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
-        # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
-        terms = t * ops.log_one_plus_exp(-x) + (1 - t) * ops.log_one_plus_exp(x)
+        terms = ops.logistic_loss(x, t)
         if self.weights is not None:
             terms = terms * weights_for(self.weights, x)
         return sum_or_mean(terms, self)

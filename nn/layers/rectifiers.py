@@ -54,7 +54,7 @@ class Threshold(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.where(ops.less_equal(x, self.threshold), self.val, x)
+        return ops.threshold(x, limit=self.threshold, value=self.val)
 
 
 class ReLU(Threshold):

@@ -30,8 +30,8 @@ REAL = {
     "scores have an order": "cross_entropy multi_label_hinges scaled_dot_product_attention",
     "its rule goes by the sign": (
         "elu gelu gelu_by_tanh hard_shrink hard_tanh huber leaky_relu log_one_plus_exp log_sigmoid "
-        "magnitude mish silu "
-        "soft_plus soft_shrink softsign step_with_gate"
+        "logistic_loss magnitude mish silu "
+        "soft_plus soft_shrink softsign step_with_gate threshold"
     ),
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tapegrad.autograd.ops.fused_bodies import fuse_elementwise
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = [
     "cbrt",
@@ -35,7 +35,9 @@ LN2, LN10 = math.log(2), math.log(10)
 
 def _power_base(g: Array, x1: Array, x2: Array) -> Array:
     if type(x2) in NUMBERS:  # keep a number a number: an array would decide the dtype
-        return g * (x2 * x1 ** (x2 - 1)) if x2 else g * 0
+        if not x2:
+            return g * 0
+        return g * (x2 * (x1 if x2 == 2 else power(x1, x2 - 1)))
     # The derivative of x1⁰ is 0 · x1⁻¹, which at x1 = 0 must be 0 and not NaN.
     return g * (x2 * power(x1, where(logical_and(x1 == 0, x2 == 0), 1, x2 - 1)))
 
@@ -47,12 +49,89 @@ def _power_exponent(g: Array, x1: Array, y: Array) -> Array:
     return g * (y * log(where(x1 == 0, x1 + 1, x1)))
 
 
-@ufunc(np.power, domain={"x1": (0, None)})
+# NumPy takes three hundred times as long for a power of a negative number as for a product.
+FEW = 32  # entries below which a call costs more than its work
+WHOLE, HALVES = 4, 1.5  # the largest exponents of products: each may cost half a unit
+MOST = 1 << 20  # a float32 knows of whole numbers below it whether they are odd
+FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+
+
+def _root_of(xp: Namespace, x: Array) -> Array:
+    """√x as other powers have it: 0 at -0, and infinite at -∞."""
+    return xp.where(x == -xp.inf, xp.inf, xp.sqrt(x + 0.0))
+
+
+def _product(xp: Namespace, x: Array, p: float, root: Array | None) -> Array:
+    """x to the power p by products; root: √x for the half in p.
+
+    1 / x is what is multiplied for a negative p, for xⁿ may overflow or lose digits near 0 where
+    its inverse does not.
+    """
+    n = int(abs(p))
+    y = xp.reciprocal(x) if p < 0 else x
+    if n > 1:
+        square = y * y
+        y = square if n == 2 else square * y if n == 3 else square * square
+    if root is None:
+        return y
+    inverse = xp.reciprocal(root) if p < 0 else root
+    return y * inverse if n else inverse
+
+
+def _is_product(p: Any) -> bool:
+    """Whether an exponent is a number for `_product`."""
+    return type(p) in (int, float) and (
+        (abs(p) <= WHOLE and p == int(p) and p not in (0, 1)) or p in (-1.5, -0.5, 0.5, HALVES)
+    )
+
+
+def _power(xp: Namespace, x1: Any, x2: Any, out: Array | None = None) -> Any:
+    """x1 to the power x2: by products for small whole numbers and halves, which are fast."""
+    is_number = type(x2) in (int, float)
+    if not is_number or getattr(x1, "dtype", None) not in FLOATS or x1.size < FEW:
+        return xp.power(x1, x2, out=out)
+    if x2 == 0.5:
+        return xp.sqrt(x1, out=out)
+    if _is_product(x2):
+        if x2 == int(x2):
+            return _delivered(_product(xp, x1, x2, None), out)
+        if x1.min() > 0:
+            return _delivered(_product(xp, x1, x2, xp.sqrt(x1)), out)
+    elif WHOLE < abs(x2) < MOST and x2 == int(x2) and x1.min() < 0:
+        if x2 % 2 == 0:
+            return xp.power(xp.absolute(x1), x2, out=out)
+        return xp.copysign(xp.power(xp.absolute(x1), x2), x1, out=out)
+    return xp.power(x1, x2, out=out)
+
+
+def _delivered(y: Any, out: Array | None) -> Any:
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+@ufunc(np.power, domain={"x1": (0, None)}, faster=(_power, FEW))
 def power(x1: Array, x2: Array) -> Array:
-    """x1 raised to x2, elementwise with broadcasting; the exponent's derivative needs x1 >= 0."""
+    """x1 raised to x2, elementwise with broadcasting; the exponent's derivative needs x1 >= 0.
+
+    Whole numbers up to 4, and halves up to 1.5, are exponents of products and roots in float32 and
+    float64, within |x2| + 1 units in the last place.
+    """
 
 
 power.vjp(x1=_power_base, x2=_power_exponent)
+
+
+@power.primitive.stepwise
+def _power_in_steps(xp: Namespace, x1: Array, x2: Array) -> Array:
+    if not _is_product(x2) or x1.dtype not in FLOATS or x1.size < FEW:
+        return xp.power(x1, x2)
+    if x2 == 0.5:
+        return xp.sqrt(x1)  # NumPy's power of this number is √x at -0 and -∞, too
+    if x2 == int(x2):
+        return _product(xp, x1, x2, None)
+    return _product(xp, xp.absolute(x1), x2, _root_of(xp, x1))
 
 
 @ufunc(np.exp)

@@ -18,6 +18,7 @@ from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rul
 from tapegrad.autograd.ops.elementwise.arithmetic import square
 from tapegrad.autograd.ops.elementwise.comparisons import equal
 from tapegrad.autograd.ops.elementwise.selection import where
+from tapegrad.autograd.ops.fused_bodies import fuse_elementwise
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ guarded_divide.vjp(
     x2=lambda g, x2, y: -(g * (y / where(equal(x2, 0), np.nan, x2))),
 )
 guarded_divide.batch(elementwise_rule)
+fuse_elementwise(guarded_divide, warns=True, exact=True)
 
 
 @primitive(elementwise=True, domain={"x": (0, None)})

@@ -18,6 +18,7 @@ from tapegrad.autograd.ops.elementwise.comparisons import (
     logical_not,
     logical_or,
 )
+from tapegrad.autograd.ops.fused_bodies import fuse_elementwise
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ where.vjp(
     x2=lambda g, condition: where(condition, 0, g),
 )
 where.batch(elementwise_rule)
+# NumPy's takes thirty times as long as a product where the condition changes from entry to entry.
+fuse_elementwise(where, exact=True)
 
 
 @primitive(elementwise=True)

@@ -189,12 +189,10 @@ over_cosh_squared.batch(elementwise_rule)
 
 
 def _tanh_rule(g: Array, x: Array) -> Array:
-    if type(x) is np.ndarray and x.dtype.kind == "f":
-        if x.size < min(FEW, fused_bodies.LEAST[0]):  # what the primitive does, for speed
-            size = _quiet_context().run(_cosh, x)
-            return _divide(_divide(g, size), size)
-        if type(g) is np.ndarray:  # the loop reads no stretched number, as that of a mean
-            g = np.ascontiguousarray(g)
+    is_bare = type(x) is np.ndarray and x.dtype.kind == "f"
+    if is_bare and x.size < min(FEW, fused_bodies.LEAST[0]):
+        size = _quiet_context().run(_cosh, x)  # what the primitive does, for speed
+        return _divide(_divide(g, size), size)
     return over_cosh_squared(g, x)
 
 

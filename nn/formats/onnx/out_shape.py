@@ -76,6 +76,14 @@ def _split(call: Call) -> list[GraphValue]:
     return call.builder.ops("Split", [call.x, sizes], len(lengths), axis=axis)
 
 
+@writes("gated_linear")
+def _gated_linear(call: Call) -> GraphValue:
+    axis, w = counted_axis(call.setting("axis"), call.ndim), call.builder
+    half = call.shape[axis]
+    a, b = w.ops("Split", [call.value(0, call.dtype), w.sizes_of([half, half])], 2, axis=axis)
+    return a * w.op("Sigmoid", b)
+
+
 @writes("pad")
 def _pad(call: Call) -> GraphValue:
     w, x = call.builder, call.x

@@ -36,6 +36,19 @@ def _magnitude(call: Call) -> GraphValue:
     return call.builder.op("Abs", _input(call))
 
 
+@writes("threshold")
+def _threshold(call: Call) -> GraphValue:
+    x = _input(call)
+    return call.builder.where(
+        x.compare("LessOrEqual", call.setting("limit")), float(call.setting("value")), x
+    )
+
+
+@writes("root")
+def _root(call: Call) -> GraphValue:
+    return call.builder.op("Sqrt", _input(call))
+
+
 @writes("hard_shrink")
 def _hard_shrink(call: Call) -> GraphValue:
     x = _input(call)
@@ -80,6 +93,15 @@ def _log_sigmoid(call: Call) -> GraphValue:
 @writes("log_one_plus_exp")
 def _log_one_plus_exp_call(call: Call) -> GraphValue:
     return _log_one_plus_exp(_input(call))
+
+
+@writes("logistic_loss")
+def _logistic_loss(call: Call) -> GraphValue:
+    x, t = _input(call), call.value(1, call.dtype)
+    w = call.builder
+    size = w.op("Abs", x)
+    share = w.where(x.compare("GreaterOrEqual", 0), w.number(1, t.dtype) - t, t)
+    return size * share + log_of_one_plus(w.op("Exp", -size))
 
 
 @writes("soft_plus")

@@ -14,10 +14,18 @@ def softmax(d):
     )
 
 
+def gated(d):
+    shape = [d.size("N", may_be_empty=True), d.size("A"), d.size("B")]
+    axis = d.choice([1, -2, 2])
+    shape[axis] *= 2
+    return TrialCall([d.array(tuple(shape))], {"axis": axis})
+
+
 OPERATIONS = {
     **{name: elementwise(name) for name in (
         "relu", "sigmoid", "softsign"
     )},
+    "gated_linear": gated,
     "log_softmax": softmax,
     "softmax": softmax,
 }  # fmt: skip

@@ -22,6 +22,9 @@ OPERATIONS = {
     **{name: elementwise(name) for name in (
         "gelu", "gelu_by_tanh", "log_one_plus_exp", "log_sigmoid", "magnitude", "mish", "silu",
     )},
+    "logistic_loss": elementwise("logistic_loss"),
+    "root": elementwise("root"),
+    "threshold": with_settings("threshold", limit=[0.1, -0.5], value=[0, 2.5]),
     "elu": with_settings("elu", alpha=[1, 0.3]),
     "hard_shrink": with_settings("hard_shrink", limit=[0.5, 1]),
     "hard_tanh": with_settings("hard_tanh", low=[-1, 0], high=[1, 6]),
