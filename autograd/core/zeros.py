@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write, owner_of, zeros_by_owner
 
@@ -34,6 +35,8 @@ __all__ = [
     "watch_zeros",
     "zeros_of",
 ]
+
+fast = late_module("tapegrad.autograd.kernels.fast_scattering")
 
 Array = Any  # NumPy's, or those of a library that launches kernels
 LEAST = 1 << 16  # entries of memory that is worth it
@@ -184,7 +187,7 @@ def set_to_zero(array: Array) -> None:
         array[...] = 0
     else:
         for part in parts:
-            part.of(array)[... if part.rows is None else part.rows] = 0
+            _clear(part.of(array), part.rows)
     note_write(array)
     if before >= 0:
         first = _address(array)
@@ -192,6 +195,14 @@ def set_to_zero(array: Array) -> None:
             if first <= start < first + array.nbytes:
                 del zeros.parts[start, nbytes]
         zeros.known = before + 1
+
+
+def _clear(part: Array, rows: Array | None) -> None:
+    """Set rows of a part to zero, or all; rows of NumPy's are in range, for they were found here."""
+    if rows is None:
+        part[...] = 0
+    elif not fast().clear_rows(part, rows):
+        part[rows] = 0
 
 
 def _address(array: Array) -> int:

@@ -1,4 +1,4 @@
-"""Rows of a matrix that an index names: taken, and added to, by machine code."""
+"""Rows of a matrix that an index names: taken, added to, and cleared, by machine code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.threads import run_shares
 from tapegrad.autograd.kernels.vector_code import KernelCode, Whole, ready
 
-__all__ = ["add_rows", "take_rows"]
+__all__ = ["add_rows", "clear_rows", "take_rows"]
 
 Array = np.ndarray[Any, Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -76,6 +76,40 @@ def _rows_taken(dtype: np.dtype[Any]) -> Callable[..., None]:
 
     k.loop(rows, row)
     return ready(k)
+
+
+@lru_cache(maxsize=2)
+def _rows_cleared(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """y[index[n]] = 0."""
+    k = KernelCode("index y rows columns", dtype)
+    index, y, rows, columns = k["index y rows columns"]
+
+    def row(n: Whole) -> None:
+        into, whole = k.at(y, k.load_whole(index, n) * columns), columns // k.lanes * k.lanes
+        k.loop(whole, lambda i: k.store(k.all(0.0, k.lanes), into, i), step=k.lanes)
+        k.loop(columns, lambda i: k.store(k.all(0.0, 1), into, i), start=whole)
+
+    k.loop(rows, row)
+    return ready(k)
+
+
+def clear_rows(y: Any, index: Any) -> bool:
+    """y[index] = 0 for a matrix and an array of rows in range; False where no code fits."""
+    if type(y) is not np.ndarray or type(index) is not np.ndarray or y.dtype not in FLOATS:
+        return False
+    if index.dtype != np.int64 or not index.flags.carray or not y.flags.carray or y.ndim != 2:
+        return False
+    columns = y.shape[1]
+    if index.size * columns < MANY or not machine.is_available():
+        return False
+    run = _rows_cleared(y.dtype)
+
+    def share(part: slice) -> None:
+        first = address(index) + part.start * index.itemsize
+        run(first, address(y), part.stop - part.start, columns)
+
+    run_shares(share, index.size, index.size * columns)
+    return True
 
 
 def take_rows(x: Any, index: Any) -> Array | None:
