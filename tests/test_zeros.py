@@ -202,7 +202,9 @@ def test_steps_that_move_rows_without_gradient_move_all(options, monkeypatch):
 
 
 @needs_llvm
-def test_a_step_touches_the_rows_that_were_looked_up(monkeypatch):
+@pytest.mark.parametrize("timed", ["nothing", "another module", "the module"])
+def test_a_step_touches_the_rows_that_were_looked_up(timed, monkeypatch):
+    """Also while modules are timed, whose clock follows the sweeps of all."""
     seen = []
     original = descent.descend_parts
 
@@ -211,7 +213,10 @@ def test_a_step_touches_the_rows_that_were_looked_up(monkeypatch):
         original(x, g, parts, rate)
 
     monkeypatch.setattr(descent, "descend_parts", watched)
-    model = Tables("alone")
+    model, other = Tables("alone"), nn.Linear(2, 1)
+    if timed != "nothing":
+        (model if timed == "the module" else other).resetTimes()
+    np.sum(other(np.ones((1, 2), "f"))).backward()
     optimizer = optim.SGD(model, lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()

@@ -470,7 +470,9 @@ def unrecorded_sweep(
     """
     follow = sweep_follower[0]
     if follow is not None and not followed:
-        run = partial(unrecorded_sweep, seeds, floor=floor, targets=targets, followed=True)
+        run = partial(
+            unrecorded_sweep, seeds, floor=floor, targets=targets, followed=True, rows=rows
+        )
         return follow(run, watched, floor)
     needed = None
     if targets is not None:
