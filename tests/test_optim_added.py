@@ -165,6 +165,20 @@ def test_a_layer_that_nobody_added_is_named():
     learn(model, optimizer)
 
 
+def test_a_layer_in_the_memory_of_the_one_that_it_replaces_is_another():
+    """A copy sets no attributes, so that the list alone shows it: by its items, not their ids."""
+    model, template = model_of(), head()
+    model.add(head())
+    optimizer = optim.SGD(model, lr=0.1)
+    assert not optimizer._structure.may_differ()
+    number, copies = id(model.modules.pop()), []
+    while len(copies) < 100 and number not in map(id, copies):
+        copies.append(copy.deepcopy(template))
+    model.modules.append(copies[-1])
+    with pytest.raises(RuntimeError, match="not those that this optimizer was made for"):
+        optimizer.step()
+
+
 REFUSED = [
     (lambda m: m[0], {}, ValueError, "has 0.weight, which the optimizer has already"),
     (lambda m: "7.*", {}, ValueError, r"'7.\*' matches none of \['0.weight', '2.weight'\]"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -308,3 +309,28 @@ def test_what_is_known_of_memory_ends_with_it():
     del model, optimizer
     gc.collect()
     assert len(zeros_by_owner) == before
+
+
+def test_what_was_known_of_memory_that_is_handed_out_is_freed_at_once():
+    """Not by a garbage collection: it is in no cycle with the reference to its memory."""
+    array = np.zeros((ROWS, WIDTH), "f")
+    zeros.watch_zeros(array)
+    known = weakref.ref(zeros.zeros_of(array))
+    gc.disable()
+    try:
+        zeros.forget_zeros(array)
+        assert known() is None
+    finally:
+        gc.enable()
+
+
+def test_memory_that_is_watched_anew_is_forgotten_with_its_own_end_only():
+    array = np.zeros((ROWS, WIDTH), "f")
+    zeros.watch_zeros(array)
+    first = zeros.zeros_of(array)
+    zeros.watch_zeros(array)
+    second = zeros.zeros_of(array)
+    first.owner.__callback__(first.owner)
+    assert zeros.zeros_of(array) is second
+    del array
+    assert second not in zeros_by_owner.values()
