@@ -12,7 +12,7 @@ import io
 import random
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ def _own(value: Any) -> Any:
     return copy.copy(value) if isinstance(value, (list, dict)) else value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(data: bytes, kind_of_file: str) -> tuple[Any, list[Any]]:
     """The schema of a model, and its records, the root first."""
     from tapegrad.nn.formats.bigdl import fields as bigdl
