@@ -79,6 +79,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # At the end there are many short tests, so that no worker waits for a long one of another.
+    items.sort(key=lambda item: item.path.name == "test_laws.py")
     on_gpu = [item for item in items if item.get_closest_marker("cuda")]
     if not on_gpu:
         return
