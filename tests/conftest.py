@@ -40,8 +40,8 @@ _NO_CUDA = pytest.StashKey[tuple[int, str]]()
 # The whole suite, and what is extra, run on every processor; a few tests that somebody picks run
 # where they are called, with their output and without the seconds it takes to start workers.
 _LARGE = {"", "not extra", "extra", "planted", "cuda"}
-# How a file begins that is extra from end to end.
-_EXTRA = "\npytestmark = pytest.mark.extra"
+# How a file begins that is extra from end to end; and what is in each that has an extra test.
+_EXTRA, _HAS_EXTRA = "\npytestmark = pytest.mark.extra", "mark.extra"
 
 
 def pytest_addoption(parser):
@@ -79,6 +79,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # At the end there are many short tests, so that no worker waits for a long one of another.
+    items.sort(key=lambda item: item.path.name == "test_laws.py")
     on_gpu = [item for item in items if item.get_closest_marker("cuda")]
     if not on_gpu:
         return
@@ -91,8 +93,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what is extra from end to end: reading it takes long, or asks for PyTorch."""
-    if config.option.markexpr != "not extra" or collection_path.suffix != ".py":
+    """Leave out what has no test to run: reading it takes long, or asks for PyTorch."""
+    if collection_path.suffix != ".py":
+        return None
+    if config.option.markexpr in {"extra", "planted"}:
+        return None if _HAS_EXTRA in collection_path.read_text("utf-8") else True
+    if config.option.markexpr != "not extra":
         return None
     named = collection_path.name.endswith("_torch.py")
     return True if named or _EXTRA in collection_path.read_text("utf-8") else None

@@ -48,6 +48,7 @@ def why_no_nvrtc() -> str:
     return "" if _nvrtc() else "NVRTC is not here: pip install nvidia-cuda-nvrtc-cu12"
 
 
+@functools.cache  # many tests launch the same kernels
 def compile_by_nvrtc(source: str, architecture: str) -> bytes:
     """The machine code (cubin) of a text.  Raises ValueError with the compiler's log."""
     library = _nvrtc()

@@ -7,10 +7,12 @@ A seed begins with a letter that says which reader it is for: m (a model), w (a 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import random
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,21 +108,10 @@ def with_other_values(
 ) -> bytes:
     """A model with something else in its fields, and lengths that fit again."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.bigdl import fields as bigdl
-    from tapegrad.nn.formats.caffe import fields as caffe
-    from tapegrad.nn.formats.common.records import Record, set_values
+    from tapegrad.nn.formats.common.records import set_values
 
-    schemas = {"bigdl": (bigdl.SCHEMA, "BigDLModule"), "caffe": (caffe.SCHEMA, "NetParameter")}
-    schema, message = schemas[kind_of_file]
-    root = schema.read(data[1:], message)
-    records: list[Any] = []
-    pending: list[Any] = [root]
-    while pending:
-        record = pending.pop()
-        records.append(record)
-        for field, value in record.items():
-            inner = value.values() if field.is_map else value if field.repeated else [value]
-            pending += [each for each in inner if isinstance(each, Record)]
+    schema, records = _read(data, kind_of_file)
+    before: list[tuple[Any, dict[str, Any]]] = []  # the values of the records that change
     for _ in range(rng.choice((1, 1, 2, 4))):
         record = rng.choice(records)
         fields = [field for field, _ in record.items()]
@@ -128,6 +119,7 @@ def with_other_values(
             continue
         field = rng.choice(fields)
         values = set_values(record)
+        before.append((values, {name: _own(value) for name, value in values.items()}))
         other = rng.choice(records)
         value = values[field.name]
         kind = rng.randrange(5)
@@ -164,7 +156,36 @@ def with_other_values(
             values[field.name] = rng.choice([*words, "", "x", value[1:]])
     out = io.BytesIO()
     try:
-        schema.write(root, out)
+        schema.write(records[0], out)
     except (FormatError, TypeError, AttributeError, RecursionError):
         return data  # a record in itself, a number that does not fit, a text for a number
+    finally:
+        for values, old in reversed(before):
+            values.clear()
+            values.update(old)
     return b"m" + out.getvalue()
+
+
+def _own(value: Any) -> Any:
+    """A list or dict that changes of the other do not reach."""
+    return copy.copy(value) if isinstance(value, (list, dict)) else value
+
+
+@cache
+def _read(data: bytes, kind_of_file: str) -> tuple[Any, list[Any]]:
+    """The schema of a model, and its records, the root first."""
+    from tapegrad.nn.formats.bigdl import fields as bigdl
+    from tapegrad.nn.formats.caffe import fields as caffe
+    from tapegrad.nn.formats.common.records import Record
+
+    schemas = {"bigdl": (bigdl.SCHEMA, "BigDLModule"), "caffe": (caffe.SCHEMA, "NetParameter")}
+    schema, message = schemas[kind_of_file]
+    records: list[Any] = []
+    pending: list[Any] = [schema.read(data[1:], message)]
+    while pending:
+        record = pending.pop()
+        records.append(record)
+        for field, value in record.items():
+            inner = value.values() if field.is_map else value if field.repeated else [value]
+            pending += [each for each in inner if isinstance(each, Record)]
+    return schema, records

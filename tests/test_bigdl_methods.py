@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ import tapegrad
 from tapegrad import nn, no_grad, ops, optim
 from tapegrad.autograd.check import check_module, ints
 from tapegrad.autograd.check.running import LawProfile
+from tapegrad.autograd.core.mode import sweep_follower
+from tapegrad.nn.core import timing
 from tapegrad.nn.core.services import register_service, service
 from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.methods.bigdl.spellings import BigDL, python_spelling
@@ -585,6 +588,23 @@ def test_a_module_that_is_not_timed_has_no_hook() -> None:
     assert set(vars(model[0])) == names
     run(model, ones(1, 1, 28, 28))
     assert all(f == b == 0 for _, f, b in model.getTimes())
+
+
+@pytest.mark.parametrize("ended", ["by hand", "with the module"])
+def test_sweeps_are_followed_as_long_as_modules_are_timed(
+    ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_timed", WeakSet())  # of this test alone
+    model, x = nn.Linear(3, 3).resetTimes(), ones(2, 3)
+    run(model, x)
+    assert len(timing._timed) == 1
+    assert sweep_follower[0] is not None
+    if ended == "by hand":
+        model.resetTimes(False)
+    else:
+        del model
+    run(nn.Linear(3, 3), x)
+    assert sweep_follower[0] is None
 
 
 def test_shapes_of_inputs_and_outputs() -> None:

@@ -30,6 +30,7 @@ from tapegrad.autograd import (
     value_and_grad,
     vjp,
 )
+from tapegrad.autograd.transforms.run_log import RunLog
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(4, 4)) / 2
@@ -278,6 +279,22 @@ def test_a_view_and_then_its_owner_are_wound_back() -> None:
     np.sum(checkpoint(inside)(x)).backward()
     same(x.grad.numpy(), [1.0, 3.0, 4.0, 4.0])
     same(whole.numpy(), [1.0, 3.0, 4.0, 4.0])
+
+
+def test_a_view_with_the_id_of_an_array_that_is_gone_is_wound_back() -> None:
+    memory, log, views = np.zeros(4), RunLog(), []
+    array = np.ones(4)
+    log._note_write(array)
+    number = id(array)
+    del array
+    while len(views) < 100 and number not in map(id, views):
+        views.append(memory[:2])
+    assert id(views[-1]) == number
+    log._note_write(views[-1])
+    memory[:2] = 7
+    with log.undoing_writes(taped=False):
+        assert list(memory) == [0, 0, 0, 0]
+    assert list(memory) == [7, 7, 0, 0]
 
 
 def test_replay_of_a_step_with_checkpoints_equals_it() -> None:

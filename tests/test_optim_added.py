@@ -165,6 +165,20 @@ def test_a_layer_that_nobody_added_is_named():
     learn(model, optimizer)
 
 
+def test_a_layer_in_the_memory_of_the_one_that_it_replaces_is_another():
+    """The list alone shows it, where no attribute is set: by its items, not by their ids."""
+    model, template = model_of(), head()
+    optimizer = optim.SGD(model.add(head()), lr=0.1)
+    assert not optimizer._structure.may_differ()
+    number, made = id(model.modules.pop()), []
+    while len(made) < 100 and number not in map(id, made):
+        made.append(object.__new__(nn.Linear))  # as pickle makes one
+    vars(made[-1]).update(vars(template))
+    model.modules.append(made[-1])
+    with pytest.raises(RuntimeError, match="not those that this optimizer was made for"):
+        optimizer.step()
+
+
 REFUSED = [
     (lambda m: m[0], {}, ValueError, "has 0.weight, which the optimizer has already"),
     (lambda m: "7.*", {}, ValueError, r"'7.\*' matches none of \['0.weight', '2.weight'\]"),

@@ -73,12 +73,6 @@ def test_a_wrong_rule_is_found_and_named(wrong):
     must_be_found_on_the_tape(wrong, FEW)
 
 
-@pytest.mark.extra
-@pytest.mark.parametrize("name", [*LAYERS][::8])
-def test_a_correct_layer_is_not_accused(name):
-    assert hunt(LAYERS[name], examples=FEW) is None
-
-
 @pytest.mark.planted
 @pytest.mark.extra
 @pytest.mark.parametrize("bug", named(BUGS))

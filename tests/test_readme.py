@@ -22,26 +22,61 @@ SETUP = "python3 -m venv .venv && . .venv/bin/activate && "
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
+# Runs programs in folders that it is told on standard input, each in a fork of its own: to import
+# NumPy and tapegrad takes longer than most pages.  A fork leaves the loop and ends as any program.
+FORKS = """
+import os, runpy, sys
+import numpy, tapegrad
+from tapegrad import nn, optim
+
+def begin(folder):
+    os.chdir(folder)
+    for number, file in enumerate((os.devnull, "printed", "errors")):
+        opened = os.open(file, os.O_RDWR | os.O_CREAT)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.argv[:], sys.path[0] = ["example.py"], folder
+
+while folder := os.read(0, 4096).decode().rstrip():
+    if not (child := os.fork()):
+        begin(folder)
+        runpy.run_path("example.py", run_name="__main__")
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Runs example.py in a folder; returns its exit status, what it printed, and its errors."""
+    command = [sys.executable, "-W", "error", "-c", FORKS]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as forks:
+
+        def run(folder):
+            forks.stdin.write(f"{folder}\n")
+            forks.stdin.flush()
+            status = int(forks.stdout.readline())
+            return status, *((folder / name).read_text() for name in ("printed", "errors"))
+
+        yield run
+        forks.stdin.close()
+
+
 # The README by default, what is in docs/ with what is extra: a page runs for some seconds.
 @pytest.mark.parametrize(
     "page",
     ["README.md", *(pytest.param(p, marks=pytest.mark.extra) for p in PAGES if p != "README.md")],
 )
-def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(page, tmp_path):
+def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(page, tmp_path, program):
     # In a process of its own: one block declares a wrong primitive, which must not outlive it.
     code = "".join(text for language, text in PAGES[page] if language == "python")
     shown = "".join(text for language, text in PAGES[page] if language == "text")
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = done.stdout.replace(f"{tmp_path}{os.sep}", "")
+    status, printed, errors = program(tmp_path)
+    assert status == 0, errors
+    printed = printed.replace(f"{tmp_path}{os.sep}", "")
     # Decimal fractions are the machine's; all else is compared as it stands.
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown)
     for number, claim in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):

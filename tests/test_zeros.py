@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -202,7 +203,9 @@ def test_steps_that_move_rows_without_gradient_move_all(options, monkeypatch):
 
 
 @needs_llvm
-def test_a_step_touches_the_rows_that_were_looked_up(monkeypatch):
+@pytest.mark.parametrize("timed", ["nothing", "another module", "the module"])
+def test_a_step_touches_the_rows_that_were_looked_up(timed, monkeypatch):
+    """Also while modules are timed, whose clock follows the sweeps of all."""
     seen = []
     original = descent.descend_parts
 
@@ -211,7 +214,10 @@ def test_a_step_touches_the_rows_that_were_looked_up(monkeypatch):
         original(x, g, parts, rate)
 
     monkeypatch.setattr(descent, "descend_parts", watched)
-    model = Tables("alone")
+    model, other = Tables("alone"), nn.Linear(2, 1)
+    if timed != "nothing":
+        (model if timed == "the module" else other).resetTimes()
+    np.sum(other(np.ones((1, 2), "f"))).backward()
     optimizer = optim.SGD(model, lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -303,3 +309,28 @@ def test_what_is_known_of_memory_ends_with_it():
     del model, optimizer
     gc.collect()
     assert len(zeros_by_owner) == before
+
+
+def test_what_was_known_of_memory_that_is_handed_out_is_freed_at_once():
+    """Not by a garbage collection: it is in no cycle with the reference to its memory."""
+    array = np.zeros((ROWS, WIDTH), "f")
+    zeros.watch_zeros(array)
+    known = weakref.ref(zeros.zeros_of(array))
+    gc.disable()
+    try:
+        zeros.forget_zeros(array)
+        assert known() is None
+    finally:
+        gc.enable()
+
+
+def test_memory_that_is_watched_anew_is_forgotten_with_its_own_end_only():
+    array = np.zeros((ROWS, WIDTH), "f")
+    zeros.watch_zeros(array)
+    first = zeros.zeros_of(array)
+    zeros.watch_zeros(array)
+    second = zeros.zeros_of(array)
+    first.owner.__callback__(first.owner)
+    assert zeros.zeros_of(array) is second
+    del array
+    assert second not in zeros_by_owner.values()

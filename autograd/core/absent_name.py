@@ -19,6 +19,8 @@ def absent_name(
     text = f"module {module!r} has no attribute {name!r}"
     if name in instead:
         return AttributeError(f"{text}: use {instead[name]}", name=name)
+    if name[:1] == "_":  # somebody asks what there is: such names are none of ours
+        return AttributeError(text, name=name)
     # Of a class and a function of one name, SGD and sgd, the class comes last and stays.
     lower = {each.lower(): each for each in sorted(known, reverse=True) if each[0] != "_"}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.8)

@@ -15,6 +15,7 @@ which nobody reads on the CPU.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -73,13 +74,9 @@ class KnownZeros:
     __slots__ = ("__weakref__", "known", "owner", "parts", "writes")
 
     def __init__(self, owner: Array) -> None:
-        self.owner = weakref.ref(owner, self._gone)
+        self.owner = weakref.ref(owner, partial(_forget_gone, id(owner)))
         self.writes, self.known = 0, -1
         self.parts: dict[tuple[int, int], tuple[int, list[Array] | None, bool]] = {}
-
-    def _gone(self, reference: Any) -> None:
-        for key in [key for key, zeros in zeros_by_owner.items() if zeros is self]:
-            zeros_by_owner.pop(key, None)
 
     @property
     def valid(self) -> bool:
@@ -102,6 +99,13 @@ class KnownZeros:
         else:
             self.parts[key] = (height, [*old, rows], False)
         self.known = before + 1
+
+
+def _forget_gone(key: int, reference: weakref.ref[Any]) -> None:
+    """Forget the memory of an owner that ends: another may get its id."""
+    zeros = zeros_by_owner.get(key)
+    if zeros is not None and zeros.owner is reference:
+        zeros_by_owner.pop(key, None)
 
 
 def watch_zeros(array: Any) -> None:

@@ -470,8 +470,8 @@ def unrecorded_sweep(
     """
     follow = sweep_follower[0]
     if follow is not None and not followed:
-        run = partial(unrecorded_sweep, seeds, floor=floor, targets=targets, followed=True)
-        return follow(run, watched, floor)
+        run = partial(unrecorded_sweep, seeds, floor=floor, targets=targets, rows=rows)
+        return follow(partial(run, followed=True), watched, floor)
     needed = None
     if targets is not None:
         needed = nodes_on_paths([node for node, _ in seeds], targets, floor)

@@ -75,13 +75,16 @@ class RunLog:
 
     def _note_write(self, array: Array) -> None:
         owner = owner_of(array)
-        if owner.size == array.size:
-            known = self.written.get(id(owner))
-            if known is None or known[0]() is not owner:
-                self.written[id(owner)] = (weakref.ref(owner), shapes.copy(owner))
-        elif id(array) not in self.written:
-            # A view is kept alive, because a later view could otherwise get the same id.
-            self.written[id(array)] = (lambda: array, shapes.copy(array))
+        whole = owner.size == array.size
+        target = owner if whole else array
+        known = self.written.get(id(target))
+        if known is not None and known[0]() is target:  # and not another that had this id
+            return
+        # A view is kept alive: nothing but it knows which part of its owner was written.
+        self.written[id(target)] = (
+            weakref.ref(owner) if whole else lambda: array,
+            shapes.copy(target),
+        )
 
     @contextmanager
     def repeating_draws(self) -> Iterator[None]:

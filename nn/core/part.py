@@ -10,7 +10,7 @@ methods stand on top (`tapegrad.nn.methods`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -337,10 +337,12 @@ def named_fields(module: Part) -> Iterator[tuple[str, Any]]:
     for name, value in vars(module).items():
         if type(value) in _PLAIN or name == ATTRIBUTE:
             continue
-        if name == "modules" and isinstance(value, list):  # a container's children: "0", "1", …
+        if isinstance(value, (Tensor, Part)):
+            yield name, value
+        elif name == "modules" and isinstance(value, list):  # a container's children: "0", "1", …
             for i, item in enumerate(value):
                 yield from _items(item, str(i), seen)
-        else:
+        elif isinstance(value, (list, tuple, dict)):
             yield from _items(value, name, seen)
 
 
@@ -356,8 +358,12 @@ def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]
 
 
 def _children(module: Part) -> list[tuple[str, Any]]:
+    return _modules_in(named_fields(module))
+
+
+def _modules_in(fields: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     children: dict[int, tuple[str, Any]] = {}
-    for name, value in named_fields(module):
+    for name, value in fields:
         if isinstance(value, Part):
             children.setdefault(id(value), (name, value))
     return list(children.values())
@@ -365,19 +371,22 @@ def _children(module: Part) -> list[tuple[str, Any]]:
 
 def _named_modules(root: Part) -> Iterator[tuple[str, Any]]:
     """(dotted name, module), each once, and no name twice."""
-    return _named_below(root, "", set(), set())
+    for name, module, _ in _walk(root, "", set(), set()):
+        yield name, module
 
 
-def _named_below(
+def _walk(
     module: Part, name: str, seen: set[int], names: set[str]
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, Any, list[tuple[str, Any]]]]:
+    """(dotted name, module, what `named_fields` finds in it), each once."""
     if id(module) in seen:
         return
     seen.add(id(module))
     name = _unused(name, names)
-    yield name, module
-    for step, child in _children(module):
-        yield from _named_below(child, f"{name}.{step}" if name else step, seen, names)
+    fields = list(named_fields(module))
+    yield name, module, fields
+    for step, child in _modules_in(fields):
+        yield from _walk(child, f"{name}.{step}" if name else step, seen, names)
 
 
 def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
@@ -388,8 +397,8 @@ def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator
     names: set[str] = set()
     name_of: dict[int, str] = {}
     seen: set[int] = set()
-    for prefix, part in _named_modules(module):
-        for field, value in named_fields(part):
+    for prefix, part, fields in _walk(module, "", set(), set()):
+        for field, value in fields:
             if not isinstance(value, (Parameter, Buffer)):
                 continue
             if id(value) not in name_of:

@@ -8,6 +8,7 @@ was in them.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Structure:
     def __init__(self, module: Part) -> None:
         self._count = _changes[0]
         self._holders = [
-            (holder, _ids(holder))
+            (holder, _items(holder))
             for part in module.listModules()
             for value in vars(part).values()
             for holder in _holders(value, set())
@@ -45,11 +46,18 @@ class Structure:
         """Whether the module's Parameters may be others now; sure only if False."""
         if self._count != _changes[0]:
             return True
-        return any(_ids(holder) != ids for holder, ids in self._holders)
+        return any(_have_changed(holder, items) for holder, items in self._holders)
 
 
-def _ids(holder: Any) -> list[int]:
-    return list(map(id, holder.values() if isinstance(holder, dict) else holder))
+def _items(holder: Any) -> list[Any]:
+    """What a list or dict holds.  Their ids would not do: what is replaced may pass its id on."""
+    return list(holder.values() if isinstance(holder, dict) else holder)
+
+
+def _have_changed(holder: Any, items: list[Any]) -> bool:
+    if len(holder) != len(items):
+        return True
+    return not all(map(is_, holder.values() if isinstance(holder, dict) else holder, items))
 
 
 def _holders(value: Any, seen: set[int]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from tapegrad.autograd.core.mode import sweep_follower
 from tapegrad.autograd.core.node import next_serial
@@ -50,7 +50,7 @@ class _ThreadClock(threading.local):
         self.root: Times | None = None  # the module whose `backward` runs
         self.running: list[Times] = []  # modules whose forward code runs, the outermost first
         self.serials: list[int] = []  # from each of these on, the tape is that of …
-        self.owners: list[Times | None] = []  # … this module
+        self.owners: list[ref[Times] | None] = []  # … this module, while somebody times it
 
     def turn(self, owner: Times | None, kind: int) -> None:
         """Let the time from now on be `owner`'s."""
@@ -64,12 +64,13 @@ class _ThreadClock(threading.local):
         if not self.running and len(self.serials) > _MOST:
             del self.serials[: _MOST // 2], self.owners[: _MOST // 2]
         self.serials.append(serial)
-        self.owners.append(owner)
+        self.owners.append(None if owner is None else ref(owner))
 
     def owner_of(self, serial: int) -> Times | None:
         """Whose code recorded the node with this serial number; None if nobody's is known."""
         position = bisect_right(self.serials, serial)
-        return self.owners[position - 1] if position else None
+        owner = self.owners[position - 1] if position else None
+        return None if owner is None else owner()
 
 
 _clock = _ThreadClock()
@@ -144,6 +145,8 @@ def _follow(run: Callable[..., Any], watched: Container[Node], floor: int) -> An
     """Run a sweep with the clock turned at each of its nodes."""
     if not _timed:
         sweep_follower[0] = None
+        if _timed:  # another thread has begun meanwhile
+            sweep_follower[0] = _follow
         return run(watched=watched)
     owner, kind = _clock.owner, _clock.kind
     try:

@@ -6,7 +6,8 @@ over broadcast axes and dtype casts.  Complex arrays are represented by pairs of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,10 @@ class TrialCall:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def operations() -> dict[str, Callable[..., Any]]:
-    """Every primitive and composite by name."""
-    return {**primitives(), **composites()}
+def operations() -> Mapping[str, Callable[..., Any]]:
+    """Every primitive and composite by name, also those that are declared later."""
+    found: ChainMap[str, Callable[..., Any]] = ChainMap(composites(), primitives())  # type: ignore[arg-type]  # it is read only
+    return found
 
 
 class PrimitiveTrial:

@@ -87,10 +87,7 @@ class Record:
 
     def __contains__(self, name: str) -> bool:
         field = self._field(name)
-        if name not in self._values:
-            return False
-        value = self._values[name]
-        return len(value) > 0 if field.repeated else field.presence or not _is_zero(value)
+        return name in self._values and _is_there(field, self._values[name])
 
     def which(self, oneof: str) -> str | None:
         """The name of the field of a oneof that is there.  Raises KeyError for no oneof."""
@@ -99,9 +96,10 @@ class Record:
 
     def items(self) -> Iterator[tuple[Field, Any]]:
         """(Field, value) of all that is there, in the order of the table."""
+        values = self._values
         for field in self._message.fields:
-            if field.name in self:
-                yield field, self._values[field.name]
+            if field.name in values and _is_there(field, value := values[field.name]):
+                yield field, value
 
     def __eq__(self, other: object) -> bool:
         """Whether the same fields are there, with equal values (NaN is equal to NaN)."""
@@ -117,6 +115,11 @@ class Record:
     def __repr__(self) -> str:
         shown = ", ".join(f"{field.name}={value!r:.60}" for field, value in self.items())
         return f"{self._message.name}({shown})"
+
+
+def _is_there(field: Field, value: Any) -> bool:
+    """Whether a field that was set is there in a file."""
+    return len(value) > 0 if field.repeated else field.presence or not _is_zero(value)
 
 
 def message_of(record: Record) -> Message:
