@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tapegrad as tg
 from tapegrad import nn
 from tapegrad.autograd.kernels import fast_scattering, machine, scattering, threads
-from tapegrad.autograd.kernels.fast_scattering import add_rows, take_rows
+from tapegrad.autograd.kernels.fast_scattering import add_rows, clear_rows, take_rows
 from tapegrad.autograd.kernels.scattering import scatter_add
 
 pytestmark = pytest.mark.skipif(not machine.is_available(), reason="needs the fast extra: llvmlite")
@@ -117,6 +117,20 @@ def test_rows_taken_are_numpys(columns, shape, dtype, kind):
     if g.size >= fast_scattering.FEWEST:
         assert add_rows(start, index, g)
         np.testing.assert_array_equal(start, expected)
+
+
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("columns", [1, 7, 33, 64])
+def test_rows_cleared_are_numpys(columns, dtype):
+    x = np.random.default_rng(0).normal(size=(50, columns)).astype(dtype)
+    index = np.array([3, 4, 17, 49])
+    expected = x.copy()
+    expected[index] = 0
+    assert clear_rows(x, index)
+    np.testing.assert_array_equal(x, expected)
+    for other in ((x.T, index), (x, index.astype("i4")), (x.astype("f2"), index), (x[0], index)):
+        assert not clear_rows(*other)
 
 
 @pytest.mark.usefixtures("any_size")
