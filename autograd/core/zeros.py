@@ -202,7 +202,7 @@ def set_to_zero(array: Array) -> None:
 
 
 def _clear(part: Array, rows: Array | None) -> None:
-    """Set rows of a part to zero, or all; rows of NumPy's are in range, for they were found here."""
+    """Set rows of a part to zero, or all: rows in range, for they were found here."""
     if rows is None:
         part[...] = 0
     elif not fast().clear_rows(part, rows):
