@@ -224,13 +224,15 @@ class UpdateRule:
 
         None where a rule has no such way, or has one only for other arrays and options.
         """
-        if self.ready is None or not self.function.__module__.startswith("tapegrad."):
+        prepare = optimizer_step.primitive.prepare
+        if self.ready is None or prepare is None:
+            return None
+        if not self.function.__module__.startswith("tapegrad."):
             return None  # what is not ours may look at the gradient's memory: see `_hand_out`
         (x, g, slots, arrays), settings = self._call(x, g, state, options, None)
-        step: Callable[[], Any] | None = optimizer_step.primitive.prepare(
+        return prepare(
             array_of(x), array_of(g), [*map(array_of, slots)], [*map(array_of, arrays)], **settings
         )
-        return step
 
     def _call(
         self,
