@@ -54,6 +54,7 @@ def _recursions(dtype: np.dtype[Any], impossible: float) -> Callable[..., None]:
     samples, classes, width, row = k["samples classes width row"]
     lanes = k.lanes
     low, zero = k.all(impossible, lanes), k.all(0.0, lanes)
+    limit, least = k.all(0.5 * impossible, lanes), k.all(-limit_of(dtype), lanes)
     beta, moved, shares = (k.at(others, row * number + LEAD) for number in range(3))
 
     def sample(n: Whole) -> None:
@@ -97,18 +98,18 @@ def _recursions(dtype: np.dtype[Any], impossible: float) -> Callable[..., None]:
 
         def step_back(number: Whole) -> None:
             t = steps - 1 - number
-            e, alpha, into = (
-                k.at(emitted, t * row),
-                k.at(alphas, (t + 1) * row + LEAD),
-                place_of(slopes, t),
-            )
-            least = k.all(-limit_of(dtype), lanes)
+            e, alpha = k.at(emitted, t * row), k.at(alphas, (t + 1) * row + LEAD)
+            into = place_of(slopes, t)
 
             def share(i: Whole) -> None:
-                behind = k.load(beta, i)
-                log = k.load(alpha, i) + behind - total.repeated(lanes)
-                k.store(choose("olt", log, least, zero, exp_of(log)), shares, i)
-                k.store(larger(behind + k.load(e, i), low), moved, i)
+                so_far, behind = k.load(alpha, i), k.load(beta, i)
+                log = so_far + behind - total.repeated(lanes)
+                found = choose("olt", log, least, zero, exp_of(log))
+                for part in (so_far, behind):
+                    found = choose("olt", part, limit, zero, found)
+                k.store(found, shares, i)
+                earlier = larger(behind + k.load(e, i), low)
+                k.store(choose("olt", behind, limit, low, earlier), moved, i)
 
             def retreat(i: Whole) -> None:
                 two = choose("ogt", k.load(follows, i + 2), zero, k.load(moved, i + 2), low)

@@ -98,14 +98,17 @@ def _logs_and_shares(xp: Any, x: Any, path: Any, lengths: Any) -> tuple[Any, Any
     last = xp.take_along_axis(alphas[-1], ends, axis=1)
     before = xp.take_along_axis(alphas[-1], xp.maximum(ends - 1, 0), axis=1)
     logs = xp.logaddexp(last, xp.where(ends > 0, before, low))
-    impossible = logs < 0.5 * IMPOSSIBLE
+    limit = 0.5 * IMPOSSIBLE
+    impossible = logs < limit
     logs = xp.where(impossible, low, logs)
-    nowhere = xp.logical_or(impossible, path < 0)
     beta = xp.where(xp.logical_or(position == ends, position == ends - 1), zero, low)
     shares = []
     for t in reversed(range(x.shape[0])):
+        # A state that no alignment has here has no share, even if what it emits is NaN.
+        lost = beta < limit
+        nowhere = xp.logical_or(impossible, xp.logical_or(lost, alphas[t + 1] < limit))
         share = xp.where(nowhere, zero, xp.exp(alphas[t + 1] + beta - logs))
-        earlier = moved(xp.maximum(beta + emitted[t], IMPOSSIBLE), True)
+        earlier = moved(xp.where(lost, low, xp.maximum(beta + emitted[t], IMPOSSIBLE)), True)
         if lengths is not None:
             share = xp.where(t < lengths, share, zero)
             earlier = xp.where(t < lengths, earlier, beta)
