@@ -69,10 +69,10 @@ def _polynomial(function: Callable[[Array], Array], count: int, low: float, high
 NEAR = 0.6  # where tanh has a polynomial of its own
 EXP = _polynomial(np.exp, 7, -0.35, 0.35)
 WIDE_EXP = [1 / math.factorial(n) for n in range(14)]
-# artanh √u / √u, for the ratio of log x in `log_to_three`
+# (artanh √u / √u - 1) / u = 1/3 + u/5 + u²/7 + …, for `log_to_three`
 LOG = {
-    size: _polynomial(lambda u: np.arctanh(u**0.5) / u**0.5, count, 1e-12, 0.25)
-    for size, count in ((4, 8), (8, 16))
+    size: _polynomial(lambda u: sum(u**n / (2 * n + 3) for n in range(40)), count, 0, 0.25)
+    for size, count in ((4, 7), (8, 14))
 }
 TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
 
@@ -155,4 +155,5 @@ def log_to_three(x: Floats) -> Floats:
     """log x = 2 artanh r with r = (x - 1) / (x + 1), of x from 1 to 3; NaN stays NaN."""
     one = x.kernel.all(1.0, x.width)
     ratio = (x - one) / (x + one)
-    return ratio * 2.0 * _series(ratio * ratio, LOG[x.kernel.dtype.itemsize])
+    twice, square = ratio * 2.0, ratio * ratio
+    return twice.plus_product(twice * square, _series(square, LOG[x.kernel.dtype.itemsize]))

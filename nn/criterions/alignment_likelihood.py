@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import ops, primitive
+from tapegrad.autograd.core.tensor import as_array
 from tapegrad.autograd.kernels import alignments
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops.arrays import refuse_complex
@@ -107,13 +109,12 @@ def _logs_and_shares(xp: Any, x: Any, path: Any, lengths: Any) -> tuple[Any, Any
         # A state that no alignment has here has no share, even if what it emits is NaN.
         lost = beta < limit
         nowhere = xp.logical_or(impossible, xp.logical_or(lost, alphas[t + 1] < limit))
-        share = xp.where(nowhere, zero, xp.exp(alphas[t + 1] + beta - logs))
-        earlier = moved(xp.where(lost, low, xp.maximum(beta + emitted[t], IMPOSSIBLE)), True)
+        unread = lost
         if lengths is not None:
-            share = xp.where(t < lengths, share, zero)
-            earlier = xp.where(t < lengths, earlier, beta)
-        shares.append(share)
-        beta = earlier
+            unread, nowhere = (xp.logical_or(t >= lengths, where) for where in (lost, nowhere))
+        shares.append(xp.where(nowhere, zero, xp.exp(alphas[t + 1] + beta - logs)))
+        earlier = moved(xp.where(unread, low, xp.maximum(beta + emitted[t], IMPOSSIBLE)), True)
+        beta = earlier if lengths is None else xp.where(t < lengths, earlier, beta)
     return logs, xp.stack(shares[::-1]) if shares else emitted
 
 
@@ -121,7 +122,8 @@ def _rule(g: Any, x: Any, path: Any, lengths: Any, slopes: Any) -> Any:
     if not runs_unrecorded(g, (x, slopes)):
         steps, samples, _ = x.shape
         _, shares = _logs_and_shares(ops, _wide(ops, x), path, lengths)
-        rows = np.arange(steps).reshape((steps, 1, 1)), np.arange(samples).reshape((samples, 1))
+        xp = devices.namespace(as_array(x))
+        rows = xp.arange(steps).reshape((steps, 1, 1)), xp.arange(samples).reshape((samples, 1))
         states = ops.maximum(path, 0)[None]
         slopes = ops.index_add(shares, [*rows, states], (HOLE, HOLE, HOLE), x.shape)
         slopes = ops.cast(slopes, dtype=x.dtype)
