@@ -38,6 +38,7 @@ GATES = "machine code of the gates, and NumPy's functions of them in the graph"
 # Layers that are written as other operations than they compute by, whose results differ in the
 # last bits.
 CLOSE = {
+    "BiSequencer": GATES,
     "GELU": "1 - erf in place of erfc",
     "LogSigmoid": "log(1 + e⁻ˣ) by a formula",
     "Mish": "Softplus",
@@ -46,6 +47,7 @@ CLOSE = {
     "SeqBLSTM": GATES,
     "SeqGRU": GATES,
     "SeqLSTM": GATES,
+    "Sequencer": GATES,
     "SoftPlus": "Softplus",
     "SpatialAveragePooling": "sums by a convolution where the last windows reach beyond the image",
     "SpatialUpSamplingBilinear": "Resize",
