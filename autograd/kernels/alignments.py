@@ -74,7 +74,6 @@ def _recursions(dtype: np.dtype[Any], impossible: float) -> Callable[..., None]:
                 k.store(k.load(source, k.load_whole(own, i), 1), e, i)
 
             k.loop(count, gather)
-            k.store(low, e, count)  # what an earlier sample left there
 
             def advance(i: Whole) -> None:
                 two = choose("ogt", k.load(follows, i), zero, k.load(before, i - 2), low)
@@ -92,7 +91,7 @@ def _recursions(dtype: np.dtype[Any], impossible: float) -> Callable[..., None]:
             k.store(low, beta, i)
 
         k.loop(count, none, step=lanes)
-        k.store(low, moved, covered)
+        k.store(low, moved, covered)  # an earlier sample may have more states
         for last_state in (end, end - 1):
             k.store(k.all(0.0, 1), beta, last_state)
 
