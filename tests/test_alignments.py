@@ -108,7 +108,7 @@ def test_the_kernel_computes_what_the_arrays_do(steps, samples, length, classes,
     if kind == "strided":
         x, path = np.repeat(x, 2, 1)[:, ::2], np.repeat(path, 2, 0)[::2]
     if kind == "zeros":  # probabilities of 0
-        x[np.random.default_rng(seed).random(x.shape) < 0.2] = -np.inf
+        x[np.random.default_rng(seed).random(x.shape) < 0.6] = -np.inf
     if kind == "far":
         x *= 50
     ends = None if kind == "all steps" else lengths
@@ -150,6 +150,41 @@ def test_what_no_alignment_reads_may_be_nan(way, dtype):
         logs, slopes = map(np.asarray, way(*given))
     assert np.isnan(logs).tolist() == [False, True]
     assert np.isnan(slopes).any(axis=(0, 2)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_state_that_cannot_get_to_the_end_may_be_nan(way):
+    x, path = np.zeros((2, 1, 3)), np.array([[0, 1, 0, 2, 0]])
+    x[1, 0, 1] = np.nan  # of two steps, each has one of the two labels
+    logs, slopes = map(np.asarray, way(x, path))
+    assert logs.tolist() == [0]
+    assert slopes[:, 0].tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_half_precision_is_computed_in_single():
+    x, rows, path, lengths = drawn(0, 6, 4, 3, 4, "e")
+    logs, slopes = alignment_likelihood.with_aux(x, path, lengths)
+    wide = alignment_likelihood.with_aux(x.astype("f"), path, lengths)
+    possible = np.asarray(wide[0]) > -100
+    assert possible.tolist() == [True, False, True, True]
+    assert logs.dtype == slopes.dtype == x.dtype
+    np.testing.assert_allclose(logs[possible], wide[0][possible], rtol=1e-3)
+    np.testing.assert_allclose(slopes, wide[1], atol=1e-3)
+    for zero_infinity in (False, True):
+        criterion = nn.CTCCriterion(0, zero_infinity)
+        given = [rows, lengths[:, 0]]
+        loss, gradient = tg.value_and_grad(lambda x: criterion(x, given))(x)  # noqa: B023
+        assert np.isfinite(loss) == zero_infinity
+        assert np.isfinite(gradient).all()
+
+
+def test_the_results_of_a_batch_are_those_of_its_parts():
+    parts = [drawn(seed, 4, 2, 2, 3) for seed in range(3)]
+    given = [np.stack([part[i] for part in parts]) for i in (0, 2, 3)]
+    mapped = tg.vmap(alignment_likelihood.with_aux)(*given)
+    for n, one in enumerate(zip(*given, strict=True)):
+        for found, expected in zip(mapped, alignment_likelihood.with_aux(*one), strict=True):
+            np.testing.assert_allclose(np.asarray(found)[n], expected, atol=1e-13)
 
 
 def test_sample_by_sample_and_all_at_once():

@@ -101,12 +101,10 @@ def _recursions(dtype: np.dtype[Any], impossible: float) -> Callable[..., None]:
             into = place_of(slopes, t)
 
             def share(i: Whole) -> None:
-                so_far, behind = k.load(alpha, i), k.load(beta, i)
-                log = so_far + behind - total.repeated(lanes)
+                behind = k.load(beta, i)
+                log = k.load(alpha, i) + behind - total.repeated(lanes)
                 found = choose("olt", log, least, zero, exp_of(log))
-                for part in (so_far, behind):
-                    found = choose("olt", part, limit, zero, found)
-                k.store(found, shares, i)
+                k.store(choose("olt", behind, limit, zero, found), shares, i)
                 earlier = larger(behind + k.load(e, i), low)
                 k.store(choose("olt", behind, limit, low, earlier), moved, i)
 
@@ -148,8 +146,7 @@ def alignments(
     ends = np.add.reduce(counted, axis=1, dtype=np.int64) - 1
     counts = readable(counts, np.dtype(np.int64))
     allowed = np.zeros((samples, row), dtype)
-    later = path[:, 2:]
-    allowed[:, 2:width] = (later != path[:, :1]) & (later != path[:, :-2])
+    allowed[:, 2:width] = path[:, 2:] != path[:, :-2]
     rows = np.full((2 * steps + 4, row), impossible, dtype)
     rows[0, LEAD] = 0
     logs, slopes = np.empty(samples, dtype), np.zeros(x.shape, dtype)

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops, primitive
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.criterions.alignment_likelihood import IMPOSSIBLE, alignment_likelihood
+from tapegrad.nn.criterions.alignment_likelihood import alignment_likelihood, least_logarithm
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import set_reduction, sum_or_mean, target_tensor
 
@@ -66,8 +66,8 @@ class CTCCriterion(Criterion):
             raise ShapeError(f"the labels of shape {labels.shape} are not ({samples}, S)")
         path = extended_labels(labels, classes=classes, blank=self.blank)
         losses = -alignment_likelihood(x, path, _lengths(lengths, x))
-        limit = -0.5 * IMPOSSIBLE
-        losses = ops.where(losses > limit, 0 if self.zero_infinity else np.inf, losses)
+        impossible = losses >= -least_logarithm(losses.dtype)
+        losses = ops.where(impossible, 0 if self.zero_infinity else np.inf, losses)
         if self.reduction == "mean":
             ends = ops.sum(ops.greater_equal(path, 0), axis=1) - 1
             losses = losses / ops.cast(ops.maximum(ends // 2, 1), dtype=losses.dtype)

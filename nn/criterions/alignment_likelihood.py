@@ -25,7 +25,7 @@ from tapegrad.autograd.ops.index_template import HOLE
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
-__all__ = ["IMPOSSIBLE", "alignment_likelihood"]
+__all__ = ["IMPOSSIBLE", "alignment_likelihood", "least_logarithm"]
 
 IMPOSSIBLE = -1e30
 
@@ -34,13 +34,13 @@ IMPOSSIBLE = -1e30
 def alignment_likelihood(
     xp: Namespace, x: Array, path: Array, lengths: Array | None = None
 ) -> tuple[Array, Array]:
-    """log Σ exp Σₜ x[t, n, aₜ] over the alignments a of the states of path n; IMPOSSIBLE if none.
+    """log Σ exp Σₜ x[t, n, aₜ] over the alignments a of the states of path n.
 
     An alignment begins with state 0 or 1 of the path, ends with one of the last two, and each step
     stays, goes to the next state, or leaves out a blank between two labels that differ.
     x: log-probabilities (T, N, C), real;  path: what `extended_labels` gives, (N, W), which begins
     with the blank;  lengths: the number of steps of each sample (N, 1), T when None
-    -> (N,).  Auxiliary: its gradient (T, N, C), 0 for a sample without an alignment.
+    -> (N,), `least_logarithm` without an alignment.  Auxiliary: its gradient (T, N, C), 0 there.
     Source: A. Graves et al., "Connectionist temporal classification", ICML 2006, equations 7 to 16.
     """
     refuse_complex(x, "alignment_likelihood")
@@ -49,7 +49,8 @@ def alignment_likelihood(
     slopes = xp.zeros(x.shape, dtype=shares.dtype)
     rows = xp.arange(steps * samples).reshape((steps, samples, 1)) * classes
     scatter_add(xp, slopes.reshape(-1), rows + xp.maximum(path, 0), shares)
-    return logs.reshape((samples,)).astype(x.dtype), slopes.astype(x.dtype)
+    logs = xp.maximum(logs.reshape((samples,)), least_logarithm(x.dtype))
+    return logs.astype(x.dtype), slopes.astype(x.dtype)
 
 
 @alignment_likelihood.on("numba")
@@ -61,6 +62,11 @@ def _alignment_likelihood_fast(
         return found
     plain: tuple[Array, Array] = alignment_likelihood.primitive.body(xp, x, path, lengths)
     return plain
+
+
+def least_logarithm(dtype: Any) -> float:
+    """The logarithm of what has no alignment: IMPOSSIBLE, or what half precision has of it."""
+    return float(np.finfo(dtype).min) if dtype == np.float16 else IMPOSSIBLE
 
 
 def _wide(xp: Any, x: Any) -> Any:
@@ -80,8 +86,8 @@ def _logs_and_shares(xp: Any, x: Any, path: Any, lengths: Any) -> tuple[Any, Any
     low = zero + IMPOSSIBLE
     position = xp.cumsum(xp.ones_like(path), axis=1) - 1
     ends = xp.sum(xp.greater_equal(path, 0), axis=1, keepdims=True) - 1
-    # A label can follow the label before its blank, unless the two are equal.
-    skips = xp.logical_and(path[:, 2:] != path[:, :1], path[:, 2:] != path[:, :-2])
+    # A label can follow the label before its blank, unless the two are equal, as blanks are.
+    skips = path[:, 2:] != path[:, :-2]
 
     def moved(logs: Any, back: bool) -> Any:
         """The logarithms one step on, or one step back, before what is emitted."""
@@ -108,7 +114,7 @@ def _logs_and_shares(xp: Any, x: Any, path: Any, lengths: Any) -> tuple[Any, Any
     for t in reversed(range(x.shape[0])):
         # A state that no alignment has here has no share, even if what it emits is NaN.
         lost = beta < limit
-        nowhere = xp.logical_or(impossible, xp.logical_or(lost, alphas[t + 1] < limit))
+        nowhere = xp.logical_or(impossible, lost)
         unread = lost
         if lengths is not None:
             unread, nowhere = (xp.logical_or(t >= lengths, where) for where in (lost, nowhere))
