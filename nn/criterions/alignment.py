@@ -1,7 +1,6 @@
 """CTC: the loss of a sequence of labels whose times are not known.
 
-The sum over all alignments is a recursion over time in logarithms, recorded like everything else.
-Impossible alignments have a logarithm that is very low, not -∞, whose differences are NaN.
+The sum over all alignments is `alignment_likelihood`; here are the loss and its targets.
 """
 
 from __future__ import annotations
