@@ -71,7 +71,7 @@ EXP = _polynomial(np.exp, 7, -0.35, 0.35)
 WIDE_EXP = [1 / math.factorial(n) for n in range(14)]
 # (artanh √u / √u - 1) / u = 1/3 + u/5 + u²/7 + …, for `log_to_three`
 LOG = {
-    size: _polynomial(lambda u: sum(u**n / (2 * n + 3) for n in range(40)), count, 0, 0.25)
+    size: _polynomial(lambda u: sum((u**n / (2 * n + 3) for n in range(40)), 0 * u), count, 0, 0.25)
     for size, count in ((4, 7), (8, 14))
 }
 TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
