@@ -7,6 +7,7 @@ import pytest
 from registers import registers_of
 
 from tapegrad.autograd.kernels import (
+    alignments,
     attention,
     descending,
     fast_scattering,
@@ -16,6 +17,8 @@ from tapegrad.autograd.kernels import (
     normalization,
     recurrent,
 )
+from tapegrad.nn.criterions.alignment import extended_labels
+from tapegrad.nn.criterions.alignment_likelihood import IMPOSSIBLE, alignment_likelihood
 
 pytestmark = [
     pytest.mark.extra,
@@ -106,6 +109,21 @@ def test_losses_rows_and_steps():
     np.testing.assert_array_equal(speed, np.float32(0.9) * v + slope)
     step = np.float32(0.1) * (slope + speed * np.float32(0.9))
     np.testing.assert_array_equal(flat, x[0] - step)
+
+
+@pytest.mark.usefixtures("other_registers")
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_alignments(dtype):
+    x = np.log(np.random.default_rng(0).dirichlet(np.ones(9), (30, 3))).astype(dtype)
+    labels = np.array(
+        [[1, 2, 3, 3, 4, 5, 6, 6, 1, 8, 7], [2, 3, 2, 3, 2, 3, 2] + [-1] * 4, [4, 2, 5] + [-1] * 8]
+    )
+    path = np.asarray(extended_labels(labels, classes=9, blank=0))
+    given = x, path, np.array([[30], [9], [30]])
+    found = alignments.alignments(*given, IMPOSSIBLE)
+    ideal = alignment_likelihood.primitive.body(np, *given)
+    for a, b in zip(found, ideal, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("other_registers")

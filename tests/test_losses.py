@@ -164,6 +164,20 @@ def test_focal_loss_is_the_cross_entropy_times_a_power():
         np.testing.assert_allclose(loss.numpy(), np.mean(-a * (1 - q) ** gamma * np.log(q)))
 
 
+@pytest.mark.parametrize("ignored", [None, 2])
+@pytest.mark.parametrize("mode", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+def test_the_softmax_loss_of_places_by_formula(mode, ignored):
+    x, labels = RNG.standard_normal((3, 4, 2)), np.array([[0, 2], [3, 2], [1, 1]])
+    logs = np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))
+    each = -np.take_along_axis(logs, labels[:, None], 1)[:, 0]
+    counted = labels != ignored
+    divisor = {"VALID": counted.sum(), "FULL": 6, "BATCH_SIZE": 3, "NONE": 1}[mode]
+    found = nn.SoftmaxWithCriterion(ignored, mode)(x, labels)
+    np.testing.assert_allclose(found.numpy(), each[counted].sum() / divisor)
+    nothing = nn.SoftmaxWithCriterion(2, mode)(x, np.full((3, 2), 2))
+    assert nothing == 0
+
+
 def test_ctc_is_the_sum_over_alignments():
     """Two steps and one label: (label, label), (label, blank), (blank, label)."""
     p = np.array([[0.2, 0.8], [0.5, 0.5]])

@@ -85,6 +85,24 @@ def test_functions_are_right_to_some_units_in_the_last_place(name):
     assert np.isnan(found[:2]).all()
 
 
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_the_logarithm_of_1_to_3_is_right_to_some_units_in_the_last_place(dtype):
+    k = KernelCode("x y n", np.dtype(dtype))
+    x, y, n = k["x y n"]
+    k.loop(n, lambda i: k.store(vector_functions.log_to_three(k.load(x, i)), y, i), step=k.lanes)
+    near = 1 + np.geomspace(np.finfo(dtype).eps, 1, 4000)
+    numbers = np.concatenate([np.linspace(1, 3, 40000), near]).astype(dtype)
+    numbers = np.resize(numbers, -(-len(numbers) // k.lanes) * k.lanes)
+    found = np.empty_like(numbers)
+    ready(k)(address(numbers), address(found), len(numbers))
+    exact = np.log(numbers.astype(np.longdouble))
+    units = np.abs(found - exact) / np.spacing(np.abs(exact).astype(dtype))
+    assert np.max(units) <= 4
+    numbers[:2] = np.nan, -np.nan
+    ready(k)(address(numbers), address(found), len(numbers))
+    assert np.isnan(found[:2]).all()
+
+
 def gru_arguments_of(*sizes, dtype=FLOAT):
     x, weight, bias, h, _ = arguments_of(*sizes, dtype=dtype)
     three = 3 * h.shape[1]

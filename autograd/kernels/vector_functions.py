@@ -16,7 +16,16 @@ import numpy as np
 
 from tapegrad.autograd.kernels.vector_code import Floats
 
-__all__ = ["LIMIT", "choose", "exp_of", "limit_of", "sigmoid_of", "strict", "tanh_of"]
+__all__ = [
+    "LIMIT",
+    "choose",
+    "exp_of",
+    "limit_of",
+    "log_to_three",
+    "sigmoid_of",
+    "strict",
+    "tanh_of",
+]
 
 Array = np.ndarray[Any, Any]
 LIMIT = 87.0  # e to it is a float32, and so is its inverse
@@ -60,6 +69,11 @@ def _polynomial(function: Callable[[Array], Array], count: int, low: float, high
 NEAR = 0.6  # where tanh has a polynomial of its own
 EXP = _polynomial(np.exp, 7, -0.35, 0.35)
 WIDE_EXP = [1 / math.factorial(n) for n in range(14)]
+# (artanh √u / √u - 1) / u = 1/3 + u/5 + u²/7 + …, for `log_to_three`
+LOG = {
+    size: _polynomial(lambda u: sum((u**n / (2 * n + 3) for n in range(40)), 0 * u), count, 0, 0.25)
+    for size, count in ((4, 7), (8, 14))
+}
 TANH = _polynomial(lambda u: (np.tanh(u**0.5) / u**0.5 - 1) / u, 6, 1e-4, NEAR**2)
 
 
@@ -135,3 +149,11 @@ def tanh_of(x: Floats) -> Floats:
     near = x.plus_product(x * square, _series(square, TANH))
     far = one - two / (one + exp_of(x * 2.0))
     return choose("olt", square, k.all(NEAR**2, width), near, far)
+
+
+def log_to_three(x: Floats) -> Floats:
+    """log x = 2 artanh r with r = (x - 1) / (x + 1), of x from 1 to 3; NaN stays NaN."""
+    one = x.kernel.all(1.0, x.width)
+    ratio = (x - one) / (x + one)
+    twice, square = ratio * 2.0, ratio * ratio
+    return twice.plus_product(twice * square, _series(square, LOG[x.kernel.dtype.itemsize]))

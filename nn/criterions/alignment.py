@@ -1,18 +1,18 @@
 """CTC: the loss of a sequence of labels whose times are not known.
 
-The sum over all alignments is a recursion over time in logarithms, recorded like everything else.
-Impossible alignments have a logarithm that is very low, not -∞, whose differences are NaN.
+The sum over all alignments is `alignment_likelihood`; here are the loss and its targets.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops, primitive
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.criterions.alignment_likelihood import alignment_likelihood, least_logarithm
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import set_reduction, sum_or_mean, target_tensor
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CTCCriterion"]
 
-IMPOSSIBLE = -1e30
 NO_LABEL = (
     "the target holds {label}: labels are integers from 0 to {last} other than blank, {blank}, and "
     "a negative one ends the list"
@@ -65,44 +64,13 @@ class CTCCriterion(Criterion):
         if labels.ndim != 2 or labels.shape[0] != samples:
             raise ShapeError(f"the labels of shape {labels.shape} are not ({samples}, S)")
         path = extended_labels(labels, classes=classes, blank=self.blank)
-        ends = ops.sum(ops.greater_equal(path, 0), axis=1, keepdims=True) - 1
-        losses = -self._log_likelihood(x, path, ends, _lengths(lengths, x))
-        limit = -0.5 * IMPOSSIBLE
-        losses = ops.where(losses > limit, 0 if self.zero_infinity else np.inf, losses)
+        losses = -alignment_likelihood(x, path, _lengths(lengths, x))
+        impossible = losses >= -least_logarithm(losses.dtype)
+        losses = ops.where(impossible, 0 if self.zero_infinity else np.inf, losses)
         if self.reduction == "mean":
-            counts = ops.cast(ops.maximum(ends.reshape((-1,)) // 2, 1), dtype=losses.dtype)
-            losses = losses / counts
+            ends = ops.sum(ops.greater_equal(path, 0), axis=1) - 1
+            losses = losses / ops.cast(ops.maximum(ends // 2, 1), dtype=losses.dtype)
         return sum_or_mean(losses, self)
-
-    def _log_likelihood(self, x: Tensor, path: Tensor, ends: Tensor, lengths: Any) -> Tensor:
-        """The logarithm of the probability of each sample's labels, (N,)."""
-        dtype = x.dtype
-        if dtype.itemsize < 4:
-            x = ops.cast(x, dtype=np.dtype(np.float32))  # IMPOSSIBLE is ∞ in half precision
-        samples, width = path.shape
-        states = ops.maximum(path, 0)
-        # A label can follow the label before its blank, unless the two are equal.
-        skips = ops.logical_and(path[:, 2:] != self.blank, path[:, 2:] != path[:, :-2])
-        low = ops.zeros_like(x[0][:, :1]) + IMPOSSIBLE
-        position = ops.cumsum(ops.ones_like(path), axis=1) - 1
-        alpha = ops.where(position == 0, 0, IMPOSSIBLE) + ops.zeros_like(x[0][:, :1])
-        for t in range(x.shape[0]):
-            emitted = ops.take_along_axis(x[t], states, axis=1)
-            if t == 0:
-                moved = ops.where(position < 2, 0, IMPOSSIBLE) + ops.zeros_like(emitted)
-            else:
-                one = ops.concatenate([low, alpha[:, :-1]], axis=1)
-                moved = ops.logaddexp(alpha, one)
-                if width > 2:
-                    two = ops.where(skips, alpha[:, :-2], IMPOSSIBLE)
-                    two = ops.concatenate([low, low, two], axis=1)
-                    moved = ops.logaddexp(moved, two)
-            following = ops.maximum(moved + emitted, IMPOSSIBLE)
-            alpha = following if lengths is None else ops.where(t < lengths, following, alpha)
-        last = ops.take_along_axis(alpha, ends, axis=1)
-        before = ops.take_along_axis(alpha, ops.maximum(ends - 1, 0), axis=1)
-        before = ops.where(ends > 0, before, IMPOSSIBLE)
-        return ops.cast(ops.logaddexp(last, before).reshape((samples,)), dtype=dtype)
 
 
 def _lengths(lengths: Nest, x: Tensor) -> Tensor | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.labels import class_labels, pick_by_label
 from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.label_likelihood import label_likelihood
 from tapegrad.nn.criterions.targets import target_like, target_of_shape, target_tensor
 
 if TYPE_CHECKING:
@@ -162,10 +162,11 @@ class SoftmaxWithCriterion(Criterion):
             raise ShapeError(f"the input of shape {x.shape} is not (N, C, …)")
         places = (x.shape[0], *x.shape[2:])
         target = target_of_shape(target_tensor(target, x), places, "one label for each place")
-        labels = class_labels(target, classes=x.shape[1], ignored=self.ignoreLabel)
-        total = -ops.sum(pick_by_label(ops.log_softmax(x, axis=1), labels))
-        if self.normalizeMode == "VALID":
-            counted = ops.cast(ops.greater_equal(labels, 0), dtype=x.dtype)
-            return total / ops.maximum(ops.sum(counted), 1)
+        valid = self.normalizeMode == "VALID"
+        loss = label_likelihood(
+            ops.log_softmax(x, axis=1), target, ignored=self.ignoreLabel, mean=valid
+        )
+        if valid:
+            return loss
         divisor = {"FULL": math.prod(places), "BATCH_SIZE": x.shape[0], "NONE": 1}
-        return total / max(divisor[self.normalizeMode], 1)
+        return loss / max(divisor[self.normalizeMode], 1)

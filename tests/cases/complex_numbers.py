@@ -27,7 +27,9 @@ REAL = {
     ),
     "`sign` is `phase` of complex numbers": "signum",
     "its gates are between 0 and 1": "gru_over_time gru_reset_after_over_time lstm_over_time",
-    "scores have an order": "cross_entropy multi_label_hinges scaled_dot_product_attention",
+    "scores have an order": (
+        "alignment_likelihood cross_entropy multi_label_hinges scaled_dot_product_attention"
+    ),
     "its rule goes by the sign": (
         "elu gelu gelu_by_tanh hard_shrink hard_tanh huber leaky_relu log_one_plus_exp log_sigmoid "
         "logistic_loss magnitude mish silu "

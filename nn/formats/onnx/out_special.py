@@ -130,5 +130,5 @@ refuses("ONNX's error function has no inverse, and no scaled form",
         "erfcx", "erfinv", "erfcinv", "ndtri", "log_ndtr")  # fmt: skip
 refuses("a derivative of sinc, of which ONNX has no stable form", "sinc_derivative")
 refuses("a loss, which no model computes",
-        "cross_entropy", "label_likelihood", "multi_label_hinges",
+        "alignment_likelihood", "cross_entropy", "label_likelihood", "multi_label_hinges",
         "pick_by_label", "place_by_label")  # fmt: skip

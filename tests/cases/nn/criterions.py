@@ -236,12 +236,24 @@ def sequences_of_labels(d):
     return TrialCall([d.integers(shape, -1, 3)], {"classes": 4, "blank": 3})
 
 
+def alignments(d):
+    t, n, c = d.size("T", 1, 4), d.size("N"), d.size("C", 2, 3)
+    length = d.size("S", 1, 2)
+    labels = np.where(np.arange(length) < d.integers((n, 1), 0, length + 1), 1, -1)
+    labels = np.where(labels > 0, d.integers((n, length), 1, c), -1)
+    path = np.full((n, 2 * length + 1), -1)
+    path[:, 1::2], path[:, 2::2], path[:, 0] = labels, np.where(labels > 0, 0, -1), 0
+    lengths = d.choice([None, d.integers((n, 1), 0, t + 1)])
+    return TrialCall([d.array((t, n, c), -4.0, 0.0), path, lengths])
+
+
 def step_counts(d):
     n = d.size("N")
     return TrialCall([d.integers((n,), 0, 5)], {"count": n, "steps": 4})
 
 
 OPERATIONS = {
+    "alignment_likelihood": alignments,
     "cross_entropy": cross_entropy,
     "below_zero": lambda d: TrialCall([d.array(d.shape(), 0.0, 5.0)]),
     "extended_labels": sequences_of_labels,
