@@ -147,7 +147,7 @@ class _Binder:
         unplanned = self._plan()
         actions = self._actions()
         times = StepTimes()
-        template: list[Any] = [None] * self.program.slot_count
+        template: list[Any] = [None] * len(self.layouts)
         for slot, array in self.fixed.items():
             template[slot] = array
         inputs = [slot.number for slot in self.program.inputs]

@@ -19,11 +19,14 @@ def explanation(program: Program, bound: BoundProgram | str) -> str:
     """The table of one program, or one line if it could not be compiled."""
     if isinstance(bound, str):
         return f"{len(program.entries)} operations, run one by one: {bound}\n"
-    fused = sum(len(bound.groups[i].entries) for i in bound.kernels)
+    again = sum(bound.groups[i].again for i in bound.kernels)
+    fused = sum(len(bound.groups[i].entries) for i in bound.kernels) - again
     views = len(bound.views)
     left = len(program.entries) - fused - views - len(bound.placed)
     kernels = _count(len(bound.kernels), "kernel")
     counts = f"{fused} in {kernels}, {_count(views, 'view')} made once, {_count(left, 'call')}"
+    if again:
+        counts += f", {again} made again where they are read"
     if bound.placed:
         counts += f", {_count(len(bound.placed), 'result')} in a gradient's place"
     places = f"{bound.nbytes:,} bytes for intermediate values ({bound.unplanned:,} without reuse)"

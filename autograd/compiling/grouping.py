@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, overwritten, slots_in
+from tapegrad.autograd.compiling.recomputing import recompute
 from tapegrad.autograd.compiling.space import Space, Unplaceable
 from tapegrad.autograd.compiling.standins import ScalarCall, Untraceable, Value
 from tapegrad.autograd.compiling.tracing import Traced, trace_entry
@@ -38,6 +39,7 @@ class EntryGroup:
 
     space:  the loop of their kernel; None for one entry that runs by its own body
     reason: why that entry is not in a kernel
+    again:  how many of the entries, the first ones, make again what an earlier group has made
     """
 
     entries: list[ProgramEntry]
@@ -45,6 +47,7 @@ class EntryGroup:
     space: Space | None = None
     reason: str = ""
     before: set[int] = field(default_factory=set)  # groups that must run earlier
+    again: int = 0
 
 
 def group_entries(
@@ -63,7 +66,10 @@ def group_entries(
     builder = _Builder(layouts, ownership, obstacle, least)
     for index, entry in enumerate(program.entries):
         builder.add(index, entry)
-    return builder.sorted_groups()
+    groups = builder.sorted_groups()
+    if obstacle is not None and not least:
+        recompute(groups, layouts, ownership, builder.see_through, MOST_CALLS)
+    return groups
 
 
 class _Builder:
@@ -99,7 +105,7 @@ class _Builder:
         if self._obstacle is not None:
             try:
                 found = trace_entry(entry, self._layouts, by_steps=self._channels)
-                traced = self._see_through(found)
+                traced = self.see_through(found)
                 space = self._space_of(traced, self._obstacle)
             except (Untraceable, Unplaceable) as why:
                 traced, reason = None, str(why)
@@ -132,7 +138,7 @@ class _Builder:
         space.add(traced.calls, self._layouts)
         return space
 
-    def _see_through(self, traced: Traced) -> Traced:
+    def see_through(self, traced: Traced) -> Traced:
         """The same calls on the bases of stretched views, whose numbers a kernel reads once."""
 
         def base(value: object) -> object:

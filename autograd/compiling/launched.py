@@ -223,7 +223,7 @@ class _Steps:
         self.program, self.layouts = binder.program, binder.layouts
         self.groups, self.device = binder.groups, binder.device
         self.launcher, self.actions = binder.launcher, actions
-        self.template: list[Any] = [None] * self.program.slot_count
+        self.template: list[Any] = [None] * len(self.layouts)
         for slot, array in binder.fixed.items():
             self.template[slot] = array
         self.fixed, self.kernels = set(binder.fixed), set(binder.texts)
