@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tapegrad.autograd.compiling.tracing import trace_entry
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tapegrad.autograd.compiling.grouping import EntryGroup
     from tapegrad.autograd.compiling.layouts import Layout, Ownership
@@ -47,11 +48,12 @@ def recompute(
     most_calls:  in one kernel
     """
     made: dict[int, ProgramEntry] = {}
+    owners = count(max((layout.owner for layout in layouts), default=0) + 1)
     for group in groups:
         if group.space is None:
             continue
         wanted = _read_from_memory(group, made, layouts, ownership)
-        changed = _changed(group, wanted, layouts, see_through) if wanted else None
+        changed = _changed(group, wanted, layouts, owners, see_through) if wanted else None
         if changed is not None and len(changed[1].calls) <= most_calls:
             group.again = len(wanted)
             group.entries, group.space = changed
@@ -117,6 +119,7 @@ def _changed(
     group: EntryGroup,
     wanted: list[ProgramEntry],
     layouts: list[Layout],
+    owners: Iterator[int],
     see_through: Callable[[Traced], Traced],
 ) -> tuple[list[ProgramEntry], Space] | None:
     """The entries of a group with some made again before them, and its space."""
@@ -127,7 +130,7 @@ def _changed(
         again = _renamed(entry, names)
         [slot] = slots_in(entry.results)
         names[slot] = len(layouts)
-        layouts.append(replace(layouts[slot], owner=_new_owner(layouts), owns=True))
+        layouts.append(replace(layouts[slot], owner=next(owners), owns=True))
         entries.append(replace(again, results=(ProgramSlot(names[slot]),)))
     entries += [_renamed(entry, names) for entry in group.entries]
     space = Space(group.space.shape, group.space.obstacle, channels=group.space.channels)
@@ -147,7 +150,3 @@ def _renamed(entry: ProgramEntry, names: dict[int, int]) -> ProgramEntry:
         return [renamed(item) for item in part] if isinstance(part, list) else part
 
     return replace(entry, operands=tuple(map(renamed, entry.operands)))
-
-
-def _new_owner(layouts: list[Layout]) -> int:
-    return max(layout.owner for layout in layouts) + 1
