@@ -12,6 +12,7 @@ do those of the clock.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -187,7 +188,12 @@ def measure(curve: Curve, seconds: float, most: int) -> dict[int, Point]:
     for (_, name), step in steps.items():
         for _ in range(2 if "compiled" in name else 0):  # record, and compile
             step()
+    # Recorded and compiled steps are millions of objects, and PyTorch brings its own.  Else each of
+    # Python's collections, which a long chain sets off, would look through them.
+    gc.collect()
+    gc.freeze()
     best = smallest(steps, seconds * len(values))
+    gc.unfreeze()
     found: dict[int, Point] = {v: {} for v in values}
     for (value, name), t in best.items():
         found[value][name] = t / curve.share(value)
