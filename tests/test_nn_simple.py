@@ -8,8 +8,10 @@ import pickle
 import numpy as np
 import pytest
 
+import tapegrad as tg
 from tapegrad import nn
 from tapegrad.autograd import Parameter, Tensor, elementwise_grad, replay
+from tapegrad.nn.core import affine
 
 rng = np.random.default_rng(7)
 
@@ -413,3 +415,24 @@ def test_a_logistic_loss_of_a_sure_score_keeps_its_digits(criterion):
         np.testing.assert_allclose(loss.numpy(), np.repeat([small, small, 30, 30], copies), 1e-6)
         loss.sum().backward()
         np.testing.assert_allclose(x.grad.numpy(), np.repeat([-small, small, 1, -1], copies), 1e-6)
+
+
+@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize(("size", "outputs"), [(0, 2), (3, 0)])
+@pytest.mark.parametrize("lead", [(), (4,), (2, 4)])
+def test_a_linear_may_have_no_features(lead, size, outputs, joins, monkeypatch):
+    monkeypatch.setattr(affine, "may_join", lambda: joins)
+    linear, x = nn.Linear(size, outputs), tg.Parameter(np.ones((*lead, size), np.float32))
+    linear(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert linear.weight.grad.shape == (outputs, size)
+    np.testing.assert_array_equal(linear.bias.grad, np.full(outputs, np.prod(lead)))
+
+
+def test_the_row_of_a_linear_may_be_stretched_to_its_bias():
+    linear, x = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    linear.weight = tg.Parameter(np.ones((1, 3), np.float32))
+    y = linear(tg.Tensor(x))
+    np.testing.assert_allclose(y, 3 + np.broadcast_to(linear.bias.numpy(), (4, 2)))
+    y.sum().backward()
+    np.testing.assert_array_equal(linear.weight.grad, np.full((1, 3), 8))

@@ -175,3 +175,23 @@ def test_a_standing_step_sees_other_arrays(what):
             optimizer.step()
         results.append(w.numpy().copy())
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("cls", [optim.Adam, optim.AdamW])
+@pytest.mark.parametrize("kind", [tg.Tensor, np.asarray])
+def test_a_decay_that_is_an_array_may_become_another_number(cls, kind):
+    results = []
+    for stands in (True, False):
+        w = tg.Parameter(np.ones((100, 100), np.float32))
+        w.grad = np.full((100, 100), 0.5, np.float32)
+        decay = kind(np.array(0.0))
+        optimizer = cls([w], lr=0.1, weight_decay=decay)
+        [run] = optimizer.groups[0].runs
+        for number in range(4):
+            if number == 2:
+                decay[...] = 0.5
+            if not stands:
+                run.standing = None
+            optimizer.step()
+        results.append(w.numpy().copy())
+    np.testing.assert_array_equal(*results)

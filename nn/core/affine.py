@@ -6,6 +6,7 @@ large arrays the sum is one more pass.  Where somebody looks on, it is those thr
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def affine_map(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if may_join() and isinstance(weight, Tensor) and isinstance(bias, Tensor):
         dtype = x.dtype
         same = dtype in WIDE and dtype == weight.dtype == bias.dtype
-        if same and weight.ndim == 2 and bias.ndim == 1:
+        if same and weight.ndim == 2 and bias.shape == weight.shape[:1]:
             y: Tensor = affine(x, weight, bias)
             return y
     return x @ weight.T + bias
@@ -70,7 +71,8 @@ def _times(g: Any, weight: Any) -> Any:
 def _weight_rule(g: Any, x: Any) -> Any:
     """Σ gᵀ x, over all but the last axis."""
     if x.ndim != 2:
-        x, g = (ops.reshape(each, (-1, each.shape[-1])) for each in (x, g))
+        rows = math.prod(x.shape[:-1])  # -1 would not do for no columns
+        x, g = (ops.reshape(each, (rows, each.shape[-1])) for each in (x, g))
     return _times(_turned(g), x)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.kernels.descending import adapt, prepared_adaptation
 from tapegrad.autograd.kernels.machine import is_available
 from tapegrad.optim.core.optimizer import Optimizer
@@ -133,6 +134,8 @@ def _adam_prepared(
         return None
     if any(number.ndim for number in _adam_coefficients(x.dtype, t, o)):
         return None
+    if not all(type(o[name]) in NUMBERS for name in ("weightDecay", "decoupledDecay")):
+        return None  # the loop is made for a decay that is 0, and an array may be written
     return prepared_adaptation(
         x, g, m, v, lambda: _adam_numbers(t, o),
         bool(o["weightDecay"]), bool(o["decoupledDecay"]),

@@ -68,14 +68,15 @@ def _product(xp: Namespace, x: Array, p: float, root: Array | None) -> Array:
     its inverse does not.
     """
     n = int(abs(p))
+    if root is not None and not n:  # 1 / x may overflow where 1 / √x does not
+        return xp.reciprocal(root) if p < 0 else root
     y = xp.reciprocal(x) if p < 0 else x
     if n > 1:
         square = y * y
         y = square if n == 2 else square * y if n == 3 else square * square
     if root is None:
         return y
-    inverse = xp.reciprocal(root) if p < 0 else root
-    return y * inverse if n else inverse
+    return y * (xp.reciprocal(root) if p < 0 else root)
 
 
 def _is_product(p: Any) -> bool:
