@@ -88,6 +88,10 @@ def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
     return _times(g, _transpose_last_two(x2))
 
 
+def _as_rows(a: Array) -> Array:
+    return s.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))  # -1 would not do for no columns
+
+
 def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
     if x1.ndim == 1:
         if len(x2_shape) == 1:
@@ -99,9 +103,7 @@ def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arr
         return _times(_transpose_last_two(x1), s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
-        rows = math.prod(x1.shape[:-1])  # -1 would not do for no columns
-        x1 = s.reshape(x1, (rows, x1.shape[-1]))
-        g = s.reshape(g, (rows, g.shape[-1]))
+        x1, g = _as_rows(x1), _as_rows(g)
     if x2_layout == "F":
         # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
         return s.transpose(_times(s.transpose(g), x1))
@@ -116,8 +118,7 @@ matmul.jvp(x1=lambda t, x2: matmul(t, x2), x2=lambda t, x1: matmul(x1, t))
 def _matmul_batch(x1: Array, x2: Array, batched: tuple[bool, bool]) -> Array:
     ndim1, ndim2 = ndim_of(x1, batched[0]), ndim_of(x2, batched[1])
     if batched == (True, False) and ndim2 == 2:  # one product for all samples
-        rows = math.prod(x1.shape[:-1])
-        y = matmul(s.reshape(x1, (rows, x1.shape[-1])) if ndim1 > 1 else x1, x2)
+        y = matmul(_as_rows(x1) if ndim1 > 1 else x1, x2)
         return s.reshape(y, (*x1.shape[:-1], x2.shape[-1])) if ndim1 > 1 else y
     if batched == (False, True) and ndim2 == 1 and ndim1 == 2:
         return matmul(x2, s.transpose(x1))
