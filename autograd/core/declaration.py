@@ -248,6 +248,7 @@ class Primitive:
         self._late: dict[str, Callable[[], Callable[..., Any]]] = {}
         self.steps: Callable[..., Any] | None = None
         self.prepare: Callable[..., Callable[[], Any] | None] | None = None
+        # (out, settings) -> a function of operands, which lie alike in all calls, that fills out
         self.refill: Callable[..., Callable[..., Any]] | None = None
         self.rules: dict[str, VjpRule | None] = {}
         self.jvp_rules: dict[str, JvpRule] = {}
@@ -342,15 +343,6 @@ class Primitive:
         on the values that are there when it is called; or None where it cannot.
         """
         self.prepare = function
-        return function
-
-    def into(self, function: F) -> F:
-        """Register what makes calls ready that write into the same NumPy array, step after step.
-
-        It takes this array and the settings, and returns a function of the operands, which lie
-        alike in all calls; the result may differ from the body's in the last bits.
-        """
-        self.refill = function
         return function
 
     def body_for(self, xp: Namespace) -> Callable[..., Any]:

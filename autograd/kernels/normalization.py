@@ -18,9 +18,9 @@ from tapegrad.autograd.kernels import machine, normalizing_code
 from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.normalizing_whole import (
     WHOLE,
-    in_shape,
+    in_form,
     numbers_of,
-    pieces_of,
+    pieces_of_rows,
     row_numbers,
     summed,
 )
@@ -162,7 +162,7 @@ def normalize(
     if bias is not None:
         shift = shift + bias.reshape(work.spread)
     _apply(work, x, None, y, near, scale, shift)
-    return y, in_shape(near, shape), in_shape(var.astype(x.dtype), shape)
+    return y, in_form(near, shape), in_form(var.astype(x.dtype), shape)
 
 
 def _moments(work: Work, x: Array) -> tuple[Array, Array]:
@@ -170,7 +170,7 @@ def _moments(work: Work, x: Array) -> tuple[Array, Array]:
     size, count = x.itemsize, work.length
     if work.kind == "columns":
         columns = math.prod(work.lead)
-        pieces = pieces_of(count, columns * size)
+        pieces = pieces_of_rows(count, columns * size)
         found = np.empty((len(pieces), 3, columns), x.dtype)
         run = normalizing_code.column_sums(x.dtype)
         numbers = np.array([n for _, n in pieces], np.float64).reshape(-1, 1)
@@ -197,7 +197,7 @@ def _moments(work: Work, x: Array) -> tuple[Array, Array]:
     results = np.empty((stretches, 3), x.dtype)
     run = normalizing_code.stretch_sums(x.dtype)
     one = np.array(1 / count, x.dtype)
-    pieces = pieces_of(stretches, count * size)
+    pieces = pieces_of_rows(stretches, count * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -230,7 +230,7 @@ def _apply(
         numbers[place] = value
     run = normalizing_code.applied(x.dtype, by_columns=by_columns, with_g=g is not None)
     rows, columns = (work.length, each) if by_columns else (each, work.length)
-    pieces = pieces_of(rows, columns * size)
+    pieces = pieces_of_rows(rows, columns * size)
     if not by_columns:  # numbers of the rows of one piece lie side by side
         flat = numbers.reshape(len(numbers), each)
         blocks = [np.ascontiguousarray(flat[:, f : f + n]) for f, n in pieces]
@@ -265,7 +265,7 @@ def _normalize_rows(
     shift = scale if bias is None else readable(bias, x.dtype)
     numbers = row_numbers(work, x, eps)
     run = normalizing_code.rows_normalized(x.dtype, bias is not None)
-    pieces = pieces_of(rows, columns * size)
+    pieces = pieces_of_rows(rows, columns * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -299,7 +299,7 @@ def normalize_gradient(
         assert own is not None
         sums = _row_gradients(work, g, x, weight, mean, var, eps, y)
         by_weight, by_bias = sums.sum(0, dtype=np.float64).astype(x.dtype)
-        return y, in_shape(by_weight, own), in_shape(by_bias, own)
+        return y, in_form(by_weight, own), in_form(by_bias, own)
     if work.kind in WHOLE:
         scales = numbers_of(work, x, weight, 1)
         sums = WHOLE[work.kind][1](work, g, x, scales, (mean, var), eps, y)
@@ -334,7 +334,7 @@ def _products(work: Work, g: Array, x: Array, mean: Array) -> tuple[Array, Array
     means = np.empty(work.lead, x.dtype)
     means[...] = mean
     if work.kind == "columns":
-        pieces = pieces_of(count, each * size)
+        pieces = pieces_of_rows(count, each * size)
         found = np.empty((len(pieces), 2, each), x.dtype)
         run = normalizing_code.column_products(x.dtype)
 
@@ -351,7 +351,7 @@ def _products(work: Work, g: Array, x: Array, mean: Array) -> tuple[Array, Array
         return total[0].reshape(work.lead), total[1].reshape(work.lead)
     results = np.empty((each, 2), x.dtype)
     run = normalizing_code.stretch_products(x.dtype)
-    pieces = pieces_of(each, count * size)
+    pieces = pieces_of_rows(each, count * size)
 
     def part(number: int) -> None:
         first, several = pieces[number]
@@ -379,7 +379,7 @@ def _row_gradients(
     """Write the cotangent of x into y, and return the sums for weight and bias of each piece."""
     rows, columns, size = math.prod(work.lead), work.length, x.itemsize
     scale, numbers = _weight_row(work, x, weight), row_numbers(work, x, eps)
-    pieces = pieces_of(rows, columns * size)
+    pieces = pieces_of_rows(rows, columns * size)
     sums = np.zeros((len(pieces), 2, columns), x.dtype)
     run = normalizing_code.row_gradients(x.dtype)
 

@@ -19,21 +19,21 @@ from tapegrad.autograd.kernels.vector_code import lanes_of
 if TYPE_CHECKING:
     from tapegrad.autograd.kernels.normalization import Work
 
-__all__ = ["WHOLE", "in_shape", "numbers_of", "pieces_of", "row_numbers", "summed"]
+__all__ = ["WHOLE", "in_form", "numbers_of", "pieces_of_rows", "row_numbers", "summed"]
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 PIECE_BYTES = 2**18
 
 
-def in_shape(values: Array, shape: Any) -> Array:
+def in_form(values: Array, shape: Any) -> Array:
     """A copy in another shape: no view, since `compile` gives each result a place of its own."""
     found = np.empty(shape, values.dtype)
     found.reshape(-1)[...] = values.reshape(-1)
     return found
 
 
-def pieces_of(rows: int, row_bytes: int) -> list[tuple[int, int]]:
+def pieces_of_rows(rows: int, row_bytes: int) -> list[tuple[int, int]]:
     """(first, number) of rows for one thread at a time."""
     step = max(1, PIECE_BYTES // max(row_bytes, 1))
     return [(first, min(step, rows - first)) for first in range(0, rows, step)]
@@ -59,13 +59,13 @@ def summed(work: Work, found: Array, own: Shape) -> Array:
     if found.size != math.prod(own):
         axes = tuple(a for a, n in enumerate(work.spread) if n == 1)
         found = found.reshape(work.lead).sum(axis=axes, dtype=np.float64).astype(found.dtype)
-    return in_shape(found, own)
+    return in_form(found, own)
 
 
 def _group_pieces(work: Work, x: Array) -> tuple[list[tuple[int, int]], int, int, int]:
     """Pieces of groups, the number of weights of a group, the points of each, and the period."""
     period, members = work.spread
-    pieces = pieces_of(math.prod(work.lead), work.length * x.itemsize)
+    pieces = pieces_of_rows(math.prod(work.lead), work.length * x.itemsize)
     return pieces, members, work.length // members, period
 
 

@@ -21,6 +21,7 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.late import late_module
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import ViewStep, follow_path
+from tapegrad.autograd.core.zeros import row_clearers
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import normalize_axis
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 fast = late_module("tapegrad.autograd.kernels.fast_scattering")
+row_clearers.append(lambda matrix, rows: fast().clear_rows(matrix, rows))
 
 
 PARTS = (

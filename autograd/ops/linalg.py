@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,11 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
 from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal
+from tapegrad.autograd.ops.subscripts import (
+    contraction_path,
+    parse_subscripts,
+    subscripts_from_lists,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -62,9 +66,7 @@ def _matmul_compiled() -> Callable[..., Array]:
     return body
 
 
-@matmul.primitive.into
-def _matmul_into(out: Array) -> Callable[[Array, Array], object]:
-    return products().product_into(out)
+matmul.primitive.refill = lambda out: products().product_into(out)
 
 
 def _transpose_last_two(x: Array) -> Array:
@@ -286,55 +288,6 @@ def _contract_all_batch(arrays: list[Array], terms: tuple[str, ...], result: str
     return contract_all(arrays, tuple(c + term for term in terms), c + result)
 
 
-@lru_cache(maxsize=4096)
-def _contraction_path(
-    subscripts: str,
-    shapes: tuple[tuple[int, ...], ...],
-    optimize: str = "auto",
-    memory_limit: int | str | None = None,
-) -> tuple[tuple[int, ...], ...]:
-    """The order of pairwise contractions that opt_einsum chooses."""
-    import opt_einsum  # takes as long to import as some thirty files of ours
-
-    path, _ = opt_einsum.contract_path(
-        subscripts, *shapes, shapes=True, optimize=optimize, memory_limit=memory_limit
-    )
-    return tuple(tuple(pair) for pair in path)
-
-
-@lru_cache(maxsize=4096)
-def _parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
-    """Subscripts without spaces and ellipses, one string per operand, and the result's."""
-    text = subscripts.replace(" ", "")
-    left, arrow, right = text.partition("->")
-    terms = left.split(",")
-    if len(terms) != len(ndims):
-        raise ValueError(f"einsum {subscripts!r} names {len(terms)} operands, given {len(ndims)}")
-    spare = [c for c in map(chr, range(ord("A"), 0x250)) if c.isalpha() and c not in text]
-    widest = 0
-    for term, ndim in zip(terms, ndims, strict=True):
-        letters = len(term.replace("...", ""))
-        if "..." in term:
-            widest = builtin_max(widest, ndim - letters)
-        if (ndim < letters) if "..." in term else (ndim != letters):
-            raise ShapeError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
-    dots = "".join(spare[:widest])
-    full = []
-    for term, ndim in zip(terms, ndims, strict=True):
-        width = ndim - len(term.replace("...", ""))
-        full.append(term.replace("...", dots[len(dots) - width :] if width else ""))
-    if not arrow:
-        joined = "".join(full)
-        once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
-        right = dots + "".join(once)
-    else:
-        right = right.replace("...", dots)
-    unknown = [c for c in right if c not in "".join(full)]
-    if unknown or len(set(right)) != len(right):
-        raise ValueError(f"einsum {subscripts!r}: bad result {right!r}")
-    return tuple(full), right
-
-
 @primitive(view=True)
 def leading_diagonal(xp: Namespace, x: Array) -> Array:
     """The diagonal of the first two axes, which have one length, as the first axis: a view."""
@@ -363,20 +316,6 @@ def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
     return x, axes
 
 
-def _subscripts_from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-    """(x, [0, 1], y, [1, 2], [0, 2]) as subscripts and operands."""
-    paired = len(arguments) // 2 * 2
-    operands = arguments[:paired:2]
-    axes = list(arguments[1:paired:2])
-    letters = [chr(c) for c in (*range(97, 123), *range(65, 91))]
-
-    def text(numbers: Any) -> str:
-        return "".join("..." if n is Ellipsis else letters[n] for n in numbers)
-
-    subscripts = ",".join(map(text, axes))
-    return (subscripts + "->" + text(arguments[-1]) if len(arguments) % 2 else subscripts), operands
-
-
 @composite(numpy=np.einsum)
 def einsum(
     subscripts: str | Operand,
@@ -397,7 +336,7 @@ def einsum(
     that make no sense.
     """
     if not isinstance(subscripts, str):
-        subscripts, operands = _subscripts_from_lists((subscripts, *operands))
+        subscripts, operands = subscripts_from_lists((subscripts, *operands))
     strategy: Any = optimize
     given: tuple[tuple[int, ...], ...] = ()
     if isinstance(strategy, (tuple, list)):
@@ -407,7 +346,7 @@ def einsum(
         else:
             strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
     arrays = [as_operand(x) for x in operands]
-    terms, result = _parse_subscripts(subscripts, tuple(x.ndim for x in arrays))
+    terms, result = parse_subscripts(subscripts, tuple(x.ndim for x in arrays))
     work = [_take_diagonals(x, axes) for x, axes in zip(arrays, terms, strict=True)]
     size: dict[str, int] = {}
     for x, axes in work:
@@ -425,7 +364,7 @@ def einsum(
         text = ",".join(axes for _, axes in work) + "->" + result
         shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
         method = strategy if isinstance(strategy, str) else "auto"
-        path = _contraction_path(text, shapes, method, memory_limit)
+        path = contraction_path(text, shapes, method, memory_limit)
     else:
         path = (tuple(range(len(work))),)
     for pair in path:

@@ -15,7 +15,6 @@ from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.trace import run_module
-from tapegrad.nn.core.unseen import are_steps_unseen
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.states import (
     PASSED,
@@ -26,6 +25,7 @@ from tapegrad.nn.recurrent.states import (
     set_inside,
 )
 from tapegrad.nn.recurrent.steps import check_step_input, sizes_text, zeros_beside
+from tapegrad.nn.recurrent.unseen import are_steps_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

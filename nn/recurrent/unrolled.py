@@ -16,11 +16,11 @@ from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.core.transient import transient_state_of, transient_value
-from tapegrad.nn.core.unseen import are_steps_unseen
 from tapegrad.nn.layers.normalization.batch import BatchNormalization
 from tapegrad.nn.recurrent.cells import Cell, MultiRNNCell
 from tapegrad.nn.recurrent.over_time import slices_of
 from tapegrad.nn.recurrent.states import Remembering, check_states
+from tapegrad.nn.recurrent.unseen import are_steps_unseen
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
