@@ -334,3 +334,18 @@ def test_memory_that_is_watched_anew_is_forgotten_with_its_own_end_only():
     assert zeros.zeros_of(array) is second
     del array
     assert second not in zeros_by_owner.values()
+
+
+@pytest.mark.parametrize("dtype", ["i8", "i4", "u2"])
+@pytest.mark.parametrize("lowest", [0, -7])
+@pytest.mark.parametrize("height", [10, 40, 1000])
+@pytest.mark.parametrize("counts", [(), (0,), (5,), (3, 0, 8), (30,)])
+def test_rows_are_named_once_and_in_order(counts, height, lowest, dtype):
+    """By a flag for each row of the table, or sorted where they are few; some count from the end."""
+    rng = np.random.default_rng(0)
+    lowest = 0 if dtype[0] == "u" else lowest
+    rows = [rng.integers(lowest, 10, count).astype(dtype) for count in counts]
+    found = zeros._joined(np.empty(0), rows, height)
+    expected = sorted({int(row) % height for each in rows for row in each})
+    assert found.dtype == np.int64
+    assert found.tolist() == expected

@@ -44,6 +44,7 @@ LEAST = 1 << 16  # entries of memory that is worth it
 LEAST_LAUNCHED = 1 << 20
 # What sets rows of a matrix to zero faster than NumPy does: (matrix, rows) -> whether it did.
 row_clearers: list[Callable[[Array, Array], bool]] = []
+FAR = 4  # rows of a table for each index, from which to sort these is less work
 SHARE = 4  # where more than one in so many entries may differ from 0, all are taken
 
 
@@ -163,6 +164,14 @@ def _joined(array: Array, rows: list[Array], height: int) -> Array:
     """All rows: in order, each once; on a GPU as they came, for nobody waits for it."""
     if type(array) is not np.ndarray:
         return rows[0] if len(rows) == 1 else devices.namespace(array).concatenate(rows)
+    count = sum(each.size for each in rows)
+    far = count and height > FAR * count
+    if far and all(each.dtype == np.int64 for each in rows):
+        found = np.sort(np.concatenate(rows))
+        if found[0] >= 0:  # else some are counted from the end
+            first = np.ones(found.size, bool)
+            np.not_equal(found[1:], found[:-1], out=first[1:])
+            return found[first]
     named = np.zeros(height, bool)
     for each in rows:
         named[each] = True

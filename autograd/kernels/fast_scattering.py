@@ -94,13 +94,15 @@ def _rows_cleared(dtype: np.dtype[Any]) -> Callable[..., None]:
 
 
 def clear_rows(y: Any, index: Any) -> bool:
-    """y[index] = 0 for a matrix and an array of rows in range; False where no code fits."""
+    """y[index] = 0 for a matrix and an array of rows; False where no code fits."""
     if type(y) is not np.ndarray or type(index) is not np.ndarray or y.dtype not in FLOATS:
         return False
     if index.dtype != np.int64 or not index.flags.carray or not y.flags.carray or y.ndim != 2:
         return False
     columns = y.shape[1]
     if index.size * columns < MANY or not machine.is_available():
+        return False
+    if index.view(np.uint64).max() >= len(y):  # as which negative ones are large
         return False
     run = _rows_cleared(y.dtype)
 
@@ -112,6 +114,16 @@ def clear_rows(y: Any, index: Any) -> bool:
     return True
 
 
+def _row_numbers(index: Array, rows: int) -> Array | None:
+    """An index as kernels read it, from 0 and int64; None where it is out of range."""
+    if index.dtype == np.int64 and index.view(np.uint64).max() < rows:  # negative ones are large
+        return readable(index, index.dtype)
+    low, high = int(index.min()), int(index.max())
+    if low < -rows or high >= rows:
+        return None
+    return readable(index % rows if low < 0 else index, np.dtype(np.int64))
+
+
 def take_rows(x: Any, index: Any) -> Array | None:
     """x[index] for an array of integers; None where no code fits, or an index is out of range."""
     if type(x) is not np.ndarray or type(index) is not np.ndarray or x.dtype not in FLOATS:
@@ -121,10 +133,10 @@ def take_rows(x: Any, index: Any) -> Array | None:
     rows, columns = x.shape[0], math.prod(x.shape[1:])
     if index.size * columns < MANY or not x.flags.aligned or not machine.is_available():
         return None
-    low, high = int(index.min()), int(index.max())
-    if low < -rows or high >= rows:
+    found = _row_numbers(index, rows)
+    if found is None:
         return None
-    index = readable(index % rows if low < 0 else index, np.dtype(np.int64))
+    index = found
     y = np.empty(index.shape + x.shape[1:], x.dtype)
     run, size = _rows_taken(x.dtype), columns * x.itemsize
 
@@ -152,11 +164,10 @@ def add_rows(y: Array, index: Any, x: Any) -> bool:
     if x.shape != index.shape + y.shape[1:] or not machine.is_available():
         return False
     rows, columns = y.shape[0], math.prod(y.shape[1:])
-    low, high = int(index.min()), int(index.max())
-    if low < -rows or high >= rows:
+    found = _row_numbers(index, rows)
+    if found is None:
         return False
-    index = readable(index % rows if low < 0 else index, np.dtype(np.int64))
-    x = readable(x, x.dtype)
+    index, x = found, readable(x, x.dtype)
     if np.may_share_memory(x, y):
         return False
     run, size = _rows_added(y.dtype), x.itemsize
