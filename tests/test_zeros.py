@@ -341,7 +341,7 @@ def test_memory_that_is_watched_anew_is_forgotten_with_its_own_end_only():
 @pytest.mark.parametrize("height", [10, 40, 1000])
 @pytest.mark.parametrize("counts", [(), (0,), (5,), (3, 0, 8), (30,)])
 def test_rows_are_named_once_and_in_order(counts, height, lowest, dtype):
-    """By a flag for each row of the table, or sorted where they are few; some count from the end."""
+    """By a flag for each row, or sorted where they are few; some are counted from the end."""
     rng = np.random.default_rng(0)
     lowest = 0 if dtype[0] == "u" else lowest
     rows = [rng.integers(lowest, 10, count).astype(dtype) for count in counts]
