@@ -28,7 +28,11 @@ def contraction_path(
 
 @lru_cache(maxsize=4096)
 def parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
-    """Subscripts without spaces and ellipses, one string per operand, and the result's."""
+    """Subscripts without spaces and ellipses, one string per operand, and the result's.
+
+    Raises ShapeError where a term does not fit the axes of its operand, ValueError for another
+    number of terms than operands, and for a result that names an unknown letter or one twice.
+    """
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
