@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import ops
+from tapegrad.nn.core.affine import affine_map
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.windows import (
@@ -221,8 +222,7 @@ def fully_connected(call: Call, data: Tensor, weight: Tensor, bias: Tensor | Non
     weight (num_hidden, k), bias (num_hidden,).
     """
     x = data.reshape((data.shape[0], -1)) if call.a.flatten and data.ndim != 2 else data
-    y = x @ weight.T
-    return y if bias is None else y + bias
+    return x @ weight.T if bias is None else affine_map(x, weight, bias)
 
 
 _KINDS = DType(np.dtype(np.float32))
