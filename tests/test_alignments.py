@@ -173,7 +173,7 @@ def test_half_precision_is_computed_in_single():
     for zero_infinity in (False, True):
         criterion = nn.CTCCriterion(0, zero_infinity)
         given = [rows, lengths[:, 0]]
-        loss, gradient = tg.value_and_grad(lambda x: criterion(x, given))(x)  # noqa: B023
+        loss, gradient = tg.value_and_grad(lambda x: criterion(x, given))(x)  # noqa: B023  # called at once
         assert np.isfinite(loss) == zero_infinity
         assert np.isfinite(gradient).all()
 

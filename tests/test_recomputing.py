@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiled_steps import single, third_call
+from compiled_steps import bound_program, single, third_call
 
 from tapegrad import Parameter, Tensor, compile, ops, optim, value_and_grad
 from tapegrad.autograd.compiling import grouping, recomputing
@@ -43,7 +43,7 @@ ARGUMENTS = single(32, 48), single(48, 64) / 8, single(64, 64) / 8
 
 def kernels(step):
     """The groups of entries that are kernels, of the one program of a compiled step."""
-    [(_, _, bound)] = step._bound
+    bound = bound_program(step)
     return [bound.groups[position] for position in bound.kernels]
 
 

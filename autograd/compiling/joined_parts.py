@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["join_parts"]
 
-UNSEEN = 256  # parts of one array from which it is not looked at whether they cover it
+MOST_PARTS = 255  # of one array: with more it is not looked at whether they cover it
 
 
 def sum_of_parts(
@@ -80,10 +80,12 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _is_whole(shape: tuple[int, ...], indices: list[tuple[Any, ...]]) -> bool:
     """Whether each entry of an array is one of exactly one part."""
+    if len(indices) > MOST_PARTS:
+        return False
     times = np.zeros(shape, np.uint8)
-    for index in indices[:UNSEEN]:
+    for index in indices:
         times[_with_ellipsis(index)] += 1
-    return len(indices) < UNSEEN and bool((times == 1).all())
+    return bool((times == 1).all())
 
 
 _SUM = Primitive(sum_of_parts, differentiable=False)

@@ -15,9 +15,14 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address, readable
-from tapegrad.autograd.kernels.label_losses import larger
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lanes_of, ready
-from tapegrad.autograd.kernels.vector_functions import choose, exp_of, limit_of, log_to_three
+from tapegrad.autograd.kernels.vector_functions import (
+    choose,
+    exp_of,
+    larger,
+    limit_of,
+    log_to_three,
+)
 
 __all__ = ["alignments"]
 

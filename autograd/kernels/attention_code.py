@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.kernels.label_losses import halves_joined, larger
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
-from tapegrad.autograd.kernels.vector_functions import choose, exp_of, limit_of
+from tapegrad.autograd.kernels.vector_functions import (
+    choose,
+    exp_of,
+    halves_joined,
+    larger,
+    limit_of,
+)
 
 __all__ = ["sloping_kernel", "weighing_kernel"]
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address
-from tapegrad.autograd.kernels.label_losses import larger
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, lanes_of, ready
-from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of, strict
+from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of, larger, strict
 
 __all__ = [
     "gated",

@@ -16,9 +16,15 @@ import numpy as np
 from tapegrad.autograd.kernels import machine
 from tapegrad.autograd.kernels.addresses import address, readable
 from tapegrad.autograd.kernels.vector_code import Floats, KernelCode, Whole, ready
-from tapegrad.autograd.kernels.vector_functions import LIMIT, choose, exp_of
+from tapegrad.autograd.kernels.vector_functions import (
+    LIMIT,
+    choose,
+    exp_of,
+    halves_joined,
+    larger,
+)
 
-__all__ = ["halves_joined", "label_losses", "larger", "picked", "placed"]
+__all__ = ["label_losses", "picked", "placed"]
 
 Array = np.ndarray[Any, Any]
 FLOAT = np.dtype(np.float32)
@@ -32,19 +38,6 @@ def _parts(k: KernelCode, count: Whole) -> list[tuple[int, Whole | int, Whole]]:
     quarter = k.lanes // 4
     whole, most = count // k.lanes * k.lanes, count // quarter * quarter
     return [(k.lanes, 0, whole), (quarter, whole, most), (1, most, count)]
-
-
-def larger(a: Floats, b: Floats) -> Floats:
-    """The larger numbers of two registers; NaN is larger than all."""
-    return a.above(b).choose(a, b)
-
-
-def halves_joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
-    """The numbers of a register as one."""
-    while a.width > 1:
-        half = a.width // 2
-        a = join(a.shuffled(a, range(half)), a.shuffled(a, range(half, a.width)))
-    return a
 
 
 @lru_cache(maxsize=1)

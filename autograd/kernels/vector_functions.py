@@ -20,6 +20,8 @@ __all__ = [
     "LIMIT",
     "choose",
     "exp_of",
+    "halves_joined",
+    "larger",
     "limit_of",
     "log_to_three",
     "sigmoid_of",
@@ -89,6 +91,19 @@ def choose(test: str, a: Floats, b: Floats, yes: Floats, no: Floats) -> Floats:
     found = k.let(f"fcmp {test} {kind} {a.name}, {b.name}")
     text = f"select <{a.width} x i1> {found}, {kind} {yes.name}, {kind} {no.name}"
     return Floats(k, k.let(text), a.width)
+
+
+def larger(a: Floats, b: Floats) -> Floats:
+    """The larger numbers of two registers; NaN is larger than all."""
+    return a.above(b).choose(a, b)
+
+
+def halves_joined(a: Floats, join: Callable[[Floats, Floats], Floats]) -> Floats:
+    """The numbers of a register as one."""
+    while a.width > 1:
+        half = a.width // 2
+        a = join(a.shuffled(a, range(half)), a.shuffled(a, range(half, a.width)))
+    return a
 
 
 def _series(x: Floats, coefficients: Any) -> Floats:
